@@ -1,0 +1,109 @@
+"""Learnable gates between tasks and the gated block (Coppola et al. 2020, Section 4.1)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.initialisation import glorot_uniform_
+
+GateMode = Literal["learned", "off"]
+
+
+class Gates(nn.Module):
+    """How much of every other task's feature maps each task takes.
+
+    Source: Coppola et al. 2020, Eq. 6 and 7: alpha = sigmoid(gamma_g * alpha_hat), alpha_hat starts at 0
+    Deviations: the paper holds the own-task alpha_hat at a constant 100 and `gates-off` holds the others at -100; at a
+        small gamma_g neither saturates, so the own-task gate is exactly 1 and a closed gate exactly 0 here.
+
+    Args:    num_tasks: T, 1 or more.
+             channels: C, feature maps of one task.
+             gamma_g: slope of the sigmoid, above 0.
+             mode: "learned", or "off" for independent networks (no parameter).
+    Raises:  ValueError: when gamma_g is not above 0 while the gates are learned.
+    """
+
+    def __init__(self, *, num_tasks: int, channels: int, gamma_g: float, mode: GateMode) -> None:
+        super().__init__()
+        if mode == "learned" and not gamma_g > 0:
+            raise ValueError(f"gamma_g must be above 0; got {gamma_g} (field gamma_g)")
+        self.num_tasks, self.channels, self.gamma_g = num_tasks, channels, gamma_g
+        learned = mode == "learned" and num_tasks > 1
+        self.raw = nn.Parameter(torch.zeros(num_tasks, num_tasks - 1, channels)) if learned else None
+        takers, givers = torch.where(~torch.eye(num_tasks, dtype=torch.bool))
+        self.register_buffer("_takers", takers, persistent=False)
+        self.register_buffer("_givers", givers, persistent=False)
+        self.register_buffer("_own", torch.eye(num_tasks).unsqueeze(-1).repeat(1, 1, channels), persistent=False)
+        self._takers: Tensor
+        self._givers: Tensor
+        self._own: Tensor
+
+    def forward(self) -> Float[Tensor, "takers givers channels"]:
+        """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives."""
+        if self.raw is None:
+            return self._own
+        alpha = torch.sigmoid(self.gamma_g * self.raw).flatten(0, 1)
+        return self._own.index_put((self._takers, self._givers), alpha)
+
+
+class GatedBlock(nn.Module):
+    """Normalises all tasks' maps, gates them for each task and reduces them by a 1×1 convolution.
+
+    The gate is folded into the reduction's kernel: W·(alpha·F) = (W·alpha)·F. One dense 1×1 convolution then serves all
+    tasks, and no task needs its own copy of the concatenated tensor.
+
+    Source: Coppola et al. 2020, Eq. 3 to 7 and Fig. 3; the 1×1 reduction of Section 4.1
+    Deviations: batch normalisation without the authors' batch renormalisation.
+
+    Args:    num_tasks: T.
+             channels: C, maps each task brings.
+             reduced_channels: R, maps each task leaves with.
+             gamma_g, mode: see `Gates`.
+             batch_norm: whether the concatenated maps are normalised (without scale and shift).
+             batch_norm_momentum: weight of the newest batch in the running statistics, 0 to 1 (PyTorch's sense).
+             generator: draws the kernel.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_tasks: int,
+        channels: int,
+        reduced_channels: int,
+        gamma_g: float,
+        mode: GateMode,
+        batch_norm: bool,
+        batch_norm_momentum: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        total = num_tasks * channels
+        # eps is TensorFlow's default, which the authors trained with.
+        self.norm: nn.Module = (
+            nn.BatchNorm2d(total, eps=1e-3, momentum=batch_norm_momentum, affine=False) if batch_norm else nn.Identity()
+        )
+        self.gates = Gates(num_tasks=num_tasks, channels=channels, gamma_g=gamma_g, mode=mode)
+        self.reduction = nn.Parameter(torch.empty(num_tasks, reduced_channels, num_tasks, channels))
+        glorot_uniform_(self.reduction, fan_in=total, fan_out=reduced_channels, generator=generator)
+
+    def forward(
+        self, features: Float[Tensor, "batch tasks*channels height width"]
+    ) -> Float[Tensor, "batch tasks*reduced height width"]:
+        """All tasks' gated, reduced maps, task-major, before any non-linearity."""
+        kernel = (self.reduction * self.gates().unsqueeze(1)).flatten(2).flatten(0, 1)
+        return F.conv2d(self.norm(features), kernel[:, :, None, None])
+
+
+def sharing_fractions(gates: Float[Tensor, "takers givers channels"]) -> Float[Tensor, "takers givers"]:
+    """Share of each giving task's maps that each taking task uses.
+
+    Source: Coppola et al. 2020, Eq. 11: SF_i^t = mean over channels of alpha_{i,c}^t
+    Deviations: none; the diagonal is 1 because the own-task gate is.
+
+    Args:    gates: alpha, in [0, 1].
+    Returns: tasks × tasks in [0, 1], row t takes, column i gives.
+    """
+    return gates.mean(-1)

@@ -1,0 +1,1 @@
+"""What may vary: one frozen dataclass per task, one field per hyperparameter. Standard library only."""

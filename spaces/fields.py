@@ -1,0 +1,199 @@
+"""Declaring, parsing and checking hyperparameters. A field carries its range and its condition as data."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Value: TypeAlias = float | int | str | bool | None
+Kind = Literal["real", "integer", "choice", "text"]
+_KEY = "dermtune"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One hyperparameter.
+
+    Args:    name: its one spelling, everywhere.
+             kind: "real", "integer", "choice" or "text".
+             default: the paper's value.
+             low, high: inclusive range of a real or an integer.
+             log: whether it is searched on a logarithmic scale.
+             choices: the values of a choice.
+             when: other fields' values under which this one has a meaning; an inactive field is None.
+             searched: whether a search varies it unless told otherwise.
+             unit, source, doc: for people.
+    """
+
+    name: str
+    kind: Kind
+    default: Value
+    low: float = -math.inf
+    high: float = math.inf
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+    when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
+    searched: bool = True
+    unit: str = ""
+    source: str = ""
+    doc: str = ""
+
+    def is_active(self, values: Mapping[str, Value]) -> bool:
+        """Whether the field means anything beside these values of the fields before it."""
+        return all(values.get(name) in allowed for name, allowed in self.when.items())
+
+    def range_text(self) -> str:
+        """The range as the command line writes it: `log:0.3..30`, `int:2..12`, `a|b`."""
+        if self.kind == "choice":
+            return "|".join(format_value(choice) for choice in self.choices)
+        if self.kind == "text":
+            return "text"
+        prefix = ("int:" if self.kind == "integer" else "") + ("log:" if self.log else "")
+        return f"{prefix}{self.low:g}..{self.high:g}"
+
+    def parse(self, text: str) -> Value:
+        """The value that a command-line text stands for.
+
+        Raises:  ValueError: when the text is no value of this field.
+        """
+        if self.kind == "text":
+            return text
+        if self.kind == "choice":
+            by_text = {format_value(choice): choice for choice in self.choices}
+            if text in by_text:
+                return by_text[text]
+            raise ValueError(f"{self.name} must be one of {self.range_text()}; got {text!r} (--set {self.name}=)")
+        try:
+            value = int(text) if self.kind == "integer" else float(text)
+        except ValueError:
+            raise ValueError(f"{self.name} must be {self._noun()}; got {text!r} (--set {self.name}=)") from None
+        return self.check(value)
+
+    def check(self, value: Value) -> Value:
+        """The value itself, if the field can take it.
+
+        Raises:  ValueError: when it cannot.
+        """
+        if self.kind == "text":
+            fits = isinstance(value, str)
+        elif self.kind == "choice":
+            fits = any(value == choice and type(value) is type(choice) for choice in self.choices)
+        else:
+            numbers = (int,) if self.kind == "integer" else (int, float)
+            fits = isinstance(value, numbers) and not isinstance(value, bool) and self.low <= value <= self.high
+        if not fits:
+            raise ValueError(f"{self.name} must be {self._noun()}; got {value!r} (--set {self.name}=)")
+        return float(value) if self.kind == "real" else value  # type: ignore[arg-type]
+
+    def _noun(self) -> str:
+        if self.kind == "choice":
+            return f"one of {self.range_text()}"
+        if self.kind == "text":
+            return "a text"
+        return f"{'a whole number' if self.kind == 'integer' else 'a number'} in {self.low:g}..{self.high:g}"
+
+
+def real(default: float, low: float, high: float, **more: Any) -> Any:
+    """Declares a real-valued field; `more` is any of `Field`'s attributes."""
+    return _declare(default, kind="real", low=low, high=high, **more)
+
+
+def integer(default: int, low: int, high: int, **more: Any) -> Any:
+    """Declares a whole-numbered field; `more` is any of `Field`'s attributes."""
+    return _declare(default, kind="integer", low=low, high=high, **more)
+
+
+def choice(default: Value, choices: tuple[Value, ...], **more: Any) -> Any:
+    """Declares a field with a few values; `more` is any of `Field`'s attributes."""
+    return _declare(default, kind="choice", choices=choices, **more)
+
+
+def flag(default: bool, **more: Any) -> Any:
+    """Declares a yes-or-no field; `more` is any of `Field`'s attributes."""
+    return choice(default, (True, False), **more)
+
+
+def text(default: str, **more: Any) -> Any:
+    """Declares a field that holds a name; it is never searched."""
+    return _declare(default, kind="text", searched=False, **more)
+
+
+def _declare(default: Value, **attributes: Any) -> Any:
+    return dataclasses.field(default=default, metadata={_KEY: attributes})
+
+
+def fields_of(space: type) -> dict[str, Field]:
+    """Every field of a space, in the order in which conditions may refer to them.
+
+    Args:    space: a frozen dataclass whose fields were declared with this module.
+    """
+    return {
+        entry.name: Field(name=entry.name, default=entry.default, **entry.metadata[_KEY]) for entry in dataclasses.fields(space)
+    }
+
+
+def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:
+    """A whole configuration: given values checked, defaults elsewhere, None where a field is inactive.
+
+    Raises:  ValueError: when a name is unknown (the nearest one is suggested), a value does not fit, or an inactive
+             field is given a value.
+    """
+    fields = fields_of(space)
+    for name in given:
+        known_field(fields, name)
+    values: dict[str, Value] = {}
+    for name, field in fields.items():
+        if field.is_active(values):
+            value = given.get(name)
+            values[name] = field.default if value is None else field.check(value)
+        elif given.get(name) is not None:
+            needs = " and ".join(f"{key}={'|'.join(map(format_value, ok))}" for key, ok in field.when.items())
+            raise ValueError(f"{name} must be left out unless {needs}; got {given[name]!r} (--set {name}=)")
+        else:
+            values[name] = None
+    return values
+
+
+def known_field(fields: Mapping[str, Field], name: str) -> Field:
+    """The field of that name.
+
+    Raises:  ValueError: when there is none; the nearest name is suggested.
+    """
+    if name not in fields:
+        raise ValueError(f"a field must be one that `dermtune space` lists; got {name!r}{suggest(name, fields)}")
+    return fields[name]
+
+
+def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, or a list of all names if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else f" (one of {', '.join(known)})"
+
+
+def format_value(value: Value) -> str:
+    """A value as the command line writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of search: fixed fields and how much of it.
+
+    Args:    fixed: values that replace the fields' defaults and are not searched.
+             num_trials: trials.
+             max_epochs: epochs a trial may run.
+             synthetic_cases: cases of the synthetic set when no data are given; 0 where a task needs none.
+             synthetic_size_px: side of its images.
+    """
+
+    fixed: Mapping[str, Value]
+    num_trials: int
+    max_epochs: int
+    synthetic_cases: int = 0
+    synthetic_size_px: int = 0

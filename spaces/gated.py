@@ -1,0 +1,97 @@
+"""Hyperparameters of the gated multi-task network. Defaults are the paper's (Coppola et al. 2020)."""
+
+from dataclasses import dataclass
+
+from spaces.fields import Preset, choice, flag, integer, real, text
+
+
+@dataclass(frozen=True)
+class GatedSpace:
+    """What a search of the gated network may vary, and what it holds fixed unless told otherwise."""
+
+    gates: str = choice(
+        "learned", ("learned", "off"), source="Section 5", doc="learned, or off: independent networks, one per task"
+    )
+    gamma_g: float = real(
+        3.0, 0.3, 30.0, log=True, when={"gates": ("learned",)}, source="Eq. 7", doc="slope of the gates' sigmoid"
+    )
+    learning_rate: float = real(
+        1e-3, 1e-4, 3e-2, log=True, unit="1/step", source="Section 5", doc="Adam's rate for kernels and biases"
+    )
+    l2: float = real(1e-4, 1e-6, 1e-2, log=True, source="Eq. 10", doc="weight of ‖θ‖²/2 over the kernels")
+    focal_beta: float = real(2.0, 0.0, 5.0, source="Eq. 9", doc="how much the focal loss favours hard cases; 0 is plain")
+    primary_task_weight: float = real(
+        1.0, 0.2, 5.0, log=True, source="Eq. 10 has 1", doc="loss weight of the primary task against each other task"
+    )
+    sampling: str = choice(
+        "balanced", ("balanced", "uniform"), source="Section 4.2", doc="k cases of every label, or cases as they come"
+    )
+    k: int = integer(6, 2, 12, when={"sampling": ("balanced",)}, unit="cases/label", source="Section 5", doc="draws per label")
+    batch_size: int = integer(
+        144, 8, 512, log=True, when={"sampling": ("uniform",)}, unit="cases", source="24 k", doc="cases in a batch"
+    )
+    label_weights: str = choice(
+        "batch",
+        ("batch", "inverse_frequency", "none"),
+        source="Eq. 8",
+        doc="label weights from the batch, from the training set, or none",
+    )
+    width: float = choice(1.0, (0.5, 1.0, 2.0), source="Section 5", doc="factor on all filters: half, standard, double")
+    batch_norm: bool = flag(True, source="Section 4.1", doc="normalise the concatenated maps")
+    batch_norm_momentum: float = real(
+        0.1,
+        0.01,
+        0.5,
+        log=True,
+        when={"batch_norm": (True,)},
+        source="Section 5",
+        doc="weight of the newest batch in the running statistics (TensorFlow's 0.90 is 0.10)",
+    )
+    dropout: float = real(0.3, 0.0, 0.6, source="Section 5", doc="rate before both dense layers")
+    augmentation: float = real(1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, flips, shift and shear; 0 is none")
+    gate_rate_factor: float = real(
+        100.0,
+        1.0,
+        1000.0,
+        log=True,
+        when={"gates": ("learned",)},
+        searched=False,
+        source="Section 5",
+        doc="gates' learning rate over the kernels'; only its product with gamma_g matters under Adam",
+    )
+    batches_per_epoch: int = integer(
+        5, 1, 1000, searched=False, unit="batches", source="Section 5", doc="training iterations between validations"
+    )
+    patience: int = integer(
+        50,
+        1,
+        10000,
+        searched=False,
+        unit="epochs",
+        source="Section 5",
+        doc="epochs without a better one before a trial ends",
+    )
+    selection: str = choice(
+        "metric",
+        ("metric", "loss"),
+        searched=False,
+        source="the paper's is loss",
+        doc="what decides the best epoch: the search's metric (trailing mean of three) or the validation loss",
+    )
+    size_px: int = integer(256, 91, 2048, searched=False, unit="px", source="Section 5", doc="side of the resized images")
+    primary_task: str = text("auto", source="-", doc="the task that is the diagnosis; auto: DIAG or `diagnosis`")
+    binary: bool = flag(
+        False, searched=False, source="Section 5, `binary`", doc="group the primary task into melanoma and the rest"
+    )
+
+
+PRESETS = {
+    "demo": Preset(
+        fixed={"size_px": 96, "patience": 12},
+        num_trials=12,
+        max_epochs=18,
+        synthetic_cases=600,
+        synthetic_size_px=96,
+    ),
+    "paper": Preset(fixed={}, num_trials=60, max_epochs=200, synthetic_cases=1011, synthetic_size_px=256),
+}

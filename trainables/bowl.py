@@ -1,0 +1,122 @@
+"""An analytic trial with a known optimum and no torch, through which search code is tested in seconds."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spaces.fields import Value
+from trainables.contract import EpochReport, Evaluation, Prepared, TrialRequest
+from trainables.data.images import Progress
+from trainables.errors import DataError
+from trainables.folders import encode_json, read_json, write_folder
+from trainables.selection import BestEpoch
+
+LOWEST = (0.3, -0.7)
+
+
+def floor_of(config: Mapping[str, Value]) -> float:
+    """The value that a configuration's trial sinks to: 0 is the lowest of the round bowl, -0.01 of the tilted one."""
+    x, y = float(config["x"] or 0), float(config["y"] or 0)
+    value = (x - LOWEST[0]) ** 2 + (y - LOWEST[1]) ** 2
+    if config["shape"] == "tilted":
+        value += (float(config["tilt"] or 0) - 0.5) ** 2 - 0.01
+    return value
+
+
+class BowlTrial:
+    """Sinks from 3 above its floor to it, `rate` of the way each epoch (see `trainables.contract.Trial`).
+
+    Args:    request: its config is a `BowlSpace`.
+    """
+
+    def __init__(self, request: TrialRequest) -> None:
+        self.request, self._epoch = request, 0
+        self._config = request.config
+        self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs)
+        self._generator = np.random.default_rng(request.seed)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._epoch
+
+    def step(self) -> EpochReport:
+        """One epoch: the height above the floor shrinks by the rate.
+
+        Raises:  TrialDiverged: with fault="nan", at the third epoch.
+                 RuntimeError: with fault="raise", at the third epoch.
+        """
+        start = time.perf_counter()
+        time.sleep(float(self._config["seconds_per_epoch"] or 0))
+        self._epoch += 1
+        fault = self._config["fault"] if self._epoch == 3 else "none"
+        if fault == "raise":
+            raise RuntimeError("the bowl broke, as fault=raise asked")
+        height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
+        noise = float(self._config["noise"] or 0) * self._generator.normal()
+        value = math.nan if fault == "nan" else floor_of(self._config) + height + noise
+        metrics = {"valid/height": value}
+        score, is_best = self.best.observe(self._epoch, metrics)
+        return EpochReport(
+            epoch=self._epoch,
+            metrics=metrics,
+            score=score,
+            seconds=time.perf_counter() - start,
+            is_best=is_best,
+            ended="max_epochs" if self._epoch >= self.request.max_epochs else None,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes `state.json`."""
+        state = {"epoch": self._epoch, "best": self.best.state(), "generator": self._generator.bit_generator.state}
+        write_folder(folder, {"state.json": encode_json(state)})
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` wrote.
+
+        Raises:  CheckpointError: when there is nothing to read.
+        """
+        state = read_json(folder, "state.json")
+        self._epoch = state["epoch"]
+        self.best.restore(state["best"])
+        self._generator.bit_generator.state = state["generator"]
+
+    def save_best(self, folder: Path) -> None:
+        """Writes `config.json` and its hash."""
+        document = {"task": "bowl", "config": dict(self._config), "epoch": self.best.epoch, "value": self.best.value}
+        write_folder(folder, {"config.json": encode_json(document)})
+
+
+def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:
+    """There is nothing to read."""
+    return Prepared(fingerprint="", metrics=("valid/height",))
+
+
+def build(request: TrialRequest) -> BowlTrial:
+    """A bowl at epoch 0."""
+    return BowlTrial(request)
+
+
+def load_model(folder: Path) -> dict[str, Any]:
+    """The checkpoint's `config.json`: all that a bowl has learnt."""
+    return read_json(folder, "config.json")
+
+
+def evaluate(folder: Path, source: str, split: str) -> Evaluation:
+    """A bowl has no data.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"evaluate must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
+def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
+    """A bowl sees nothing.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"predict must be given a checkpoint of a task with data; got a bowl ({folder})")

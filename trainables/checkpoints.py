@@ -1,0 +1,68 @@
+"""Checkpoints of torch trials: tensors as safetensors, the rest as JSON (see `trainables.folders`)."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from trainables.folders import encode_json, read_verified, write_folder
+
+Tensors = Mapping[str, Tensor]
+
+
+def write(folder: Path, *, tensors: Mapping[str, Tensors], documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes a checkpoint folder; it appears under its name complete or not at all.
+
+    Args:    folder: must not exist; its parents are made.
+             tensors: file stem → name → tensor, written as `<stem>.safetensors`.
+             documents: file stem → JSON object, written as `<stem>.json`.
+    """
+    contents = {f"{stem}.safetensors": save_tensors(_plain(named)) for stem, named in tensors.items()}
+    contents |= {f"{stem}.json": encode_json(value) for stem, value in documents.items()}
+    write_folder(folder, contents)
+
+
+def _plain(named: Tensors) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+
+
+def read(folder: Path, stem: str) -> dict[str, Tensor]:
+    """Tensors of `<stem>.safetensors`, on the CPU, after their hash was checked.
+
+    Raises:  CheckpointError: when the file is missing or does not match its hash.
+    """
+    return dict(load_tensors(read_verified(folder, f"{stem}.safetensors")))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a trained model: Python, dermtune, torch, numpy."""
+    found = {name: metadata.version(name) for name in ("numpy", "torch")}
+    try:
+        found["dermtune"] = metadata.version("dermtune")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        found["dermtune"] = "not installed"
+    return {"python": platform.python_version(), **found}
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's tensors by `<parameter>.<name>`; its settings follow from the configuration."""
+    return {
+        f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Tensors) -> None:
+    """Puts back what `flatten_optimizer` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in flat.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

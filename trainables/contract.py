@@ -1,0 +1,129 @@
+"""The trial contract: what a search asks of anything that it tries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from spaces.fields import Value
+
+Mode = Literal["max", "min"]
+SCORE_WINDOW = 3
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric and whether more of it is better.
+
+    Args:    metric: as in a report, `valid/auroc_mean`.
+             mode: "max" or "min".
+    """
+
+    metric: str
+    mode: Mode
+
+    @property
+    def sign(self) -> int:
+        """1 when more is better, else -1."""
+        return 1 if self.mode == "max" else -1
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """All that a trial is built from; the same request gives the same trial in any process.
+
+    Args:    task: a key of `TASKS`.
+             config: every hyperparameter of the task's space, None where inactive.
+             source: `FORMAT:PATH`, None for a task without data.
+             seed: of the initial weights, the batches, the augmentation and the dropout.
+             objective: what decides the best epoch.
+             max_epochs: where a trial ends by itself.
+             device: a torch device, "auto" for CUDA where there is one.
+    """
+
+    task: str
+    config: Mapping[str, Value]
+    source: str | None
+    seed: int
+    objective: Objective
+    max_epochs: int
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch gave.
+
+    Args:    epoch: 1 for the first.
+             metrics: name → value, all finite.
+             score: trailing mean of the objective over up to three validations; what trials are ranked by.
+             seconds: wall time of the epoch, validation included.
+             is_best: whether it is the trial's best epoch so far.
+             ended: why the trial is over after it ("max_epochs", "patience"), None when it goes on.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+    score: float
+    seconds: float
+    is_best: bool
+    ended: str | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of the data before the first trial.
+
+    Args:    fingerprint: of labels, splits and image contents; "" where a task has no data.
+             metrics: full names of what a trial will report.
+             num_train, num_valid: cases.
+    """
+
+    fingerprint: str
+    metrics: tuple[str, ...]
+    num_train: int = 0
+    num_valid: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkpoint's metrics on one split.
+
+    Args:    split: "train", "valid" or "test".
+             num_cases: cases in it.
+             metrics: full name → value.
+             intervals: full name → 95 % bootstrap interval over cases.
+             seven_point: confusion matrices of the checklist, empty unless the tasks are its criteria.
+    """
+
+    split: str
+    num_cases: int
+    metrics: dict[str, float]
+    intervals: dict[str, list[float]]
+    seven_point: dict[str, list[list[int]]] = field(default_factory=dict)
+
+
+class Trial(Protocol):
+    """A trial that can be stepped, saved, loaded and continued bit for bit on the CPU."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+
+    def step(self) -> EpochReport:
+        """Runs one epoch and validates.
+
+        Raises:  TrialDiverged: when a loss or metric is not finite.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Writes all that continuing needs, atomically, into a folder that does not exist yet."""
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` wrote; the next `step` is the one that would have followed.
+
+        Raises:  CheckpointError: when the folder is damaged.
+        """
+
+    def save_best(self, folder: Path) -> None:
+        """Writes the model of the best epoch, atomically, into a folder that does not exist yet."""

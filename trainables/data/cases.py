@@ -1,0 +1,118 @@
+"""Labelled cases as every reader gives them and every task takes them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from trainables.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """One classification task: its name and its classes, in the order of their codes."""
+
+    name: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """Images with labels for several tasks, and the splits they belong to.
+
+    Args:    source: `FORMAT:PATH`, as a person would type it.
+             images: one absolute path per case.
+             names: one short name per case, the path inside the data set.
+             rows: where each case stands in its table (line 1 is the header), for messages.
+             tasks: T tasks.
+             labels: cases × T class codes, -1 where a label is missing.
+             splits: split → indices of its cases.
+             primary: name of the task that is the diagnosis.
+    """
+
+    source: str
+    images: tuple[Path, ...]
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+    tasks: tuple[LabelTask, ...]
+    labels: Int[np.ndarray, "cases tasks"]
+    splits: Mapping[str, Int[np.ndarray, " members"]]
+    primary: str
+
+    @property
+    def primary_index(self) -> int:
+        """Position of the primary task."""
+        return [task.name for task in self.tasks].index(self.primary)
+
+    @property
+    def melanoma_class(self) -> int | None:
+        """Code of melanoma in the primary task, None where it has no such class."""
+        return melanoma_class(self.tasks[self.primary_index].classes)
+
+    def with_primary(self, name: str) -> "CaseSet":
+        """The same cases with another primary task; "auto" keeps the reader's choice.
+
+        Raises:  ValueError: when no task has that name.
+        """
+        if name == "auto":
+            return self
+        known = [task.name for task in self.tasks]
+        if name not in known:
+            raise ValueError(f"primary_task must be one of {', '.join(known)}; got {name!r} (--set primary_task=)")
+        return replace(self, primary=name)
+
+    def binary(self) -> "CaseSet":
+        """Groups the primary task into melanoma and the rest (Coppola et al. 2020, experiment `binary`).
+
+        Raises:  DataError: when the primary task has no melanoma class.
+        """
+        melanoma, column = self.melanoma_class, self.primary_index
+        if melanoma is None:
+            raise DataError(f"binary must have a melanoma class in {self.primary}; got none (--set binary=false)")
+        labels = self.labels.copy()
+        present = labels[:, column] != MISSING
+        labels[present, column] = labels[present, column] == melanoma
+        tasks = list(self.tasks)
+        tasks[column] = LabelTask(self.primary, ("rest", self.tasks[column].classes[melanoma]))
+        return replace(self, tasks=tuple(tasks), labels=labels)
+
+    def fingerprint(self, image_digest: str) -> str:
+        """Names what was trained on: labels, splits, classes and the images' contents.
+
+        Args:    image_digest: digest of all image files, from the image cache.
+        Returns: 16 hexadecimal digits.
+        """
+        description = {
+            "names": self.names,
+            "tasks": [(task.name, task.classes) for task in self.tasks],
+            "labels": self.labels.tolist(),
+            "splits": {name: members.tolist() for name, members in self.splits.items()},
+            "images": image_digest,
+        }
+        return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Split → task → class → cases; a missing label counts as "(missing)"."""
+        return {
+            split: {task.name: _count(self.labels[members, column], task.classes) for column, task in enumerate(self.tasks)}
+            for split, members in self.splits.items()
+        }
+
+
+def _count(codes: Int[np.ndarray, " members"], classes: Sequence[str]) -> dict[str, int]:
+    counts = {name: int(np.sum(codes == code)) for code, name in enumerate(classes)}
+    missing = int(np.sum(codes == MISSING))
+    return counts | ({"(missing)": missing} if missing else {})
+
+
+def melanoma_class(classes: Sequence[str]) -> int | None:
+    """Position of the class called MEL or melanoma in any case, None where there is none."""
+    lowered = [name.lower() for name in classes]
+    return next((lowered.index(name) for name in ("mel", "melanoma") if name in lowered), None)

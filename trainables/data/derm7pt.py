@@ -1,0 +1,149 @@
+"""The Derm7pt release: 1011 dermoscopic images, a diagnosis and the seven criteria (Kawahara et al. 2019)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from trainables.data.cases import SPLITS, CaseSet, LabelTask
+from trainables.data.tables import read_table
+from trainables.errors import DataError
+
+#: task → (column of meta.csv, label → raw strings). Melanoma is every string that begins with "melanoma".
+GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
+    "DIAG": (
+        "diagnosis",
+        {
+            "BCC": ("basal cell carcinoma",),
+            "NEV": (
+                "blue nevus",
+                "clark nevus",
+                "combined nevus",
+                "congenital nevus",
+                "dermal nevus",
+                "recurrent nevus",
+                "reed or spitz nevus",
+            ),
+            "MEL": (
+                "melanoma",
+                "melanoma (in situ)",
+                "melanoma (less than 0.76 mm)",
+                "melanoma (0.76 to 1.5 mm)",
+                "melanoma (more than 1.5 mm)",
+                "melanoma metastasis",
+            ),
+            "MISC": ("dermatofibroma", "lentigo", "melanosis", "miscellaneous", "vascular lesion"),
+            "SK": ("seborrheic keratosis",),
+        },
+    ),
+    "PN": ("pigment_network", {"ABS": ("absent",), "TYP": ("typical",), "ATP": ("atypical",)}),
+    "BWV": ("blue_whitish_veil", {"ABS": ("absent",), "PRS": ("present",)}),
+    "VS": (
+        "vascular_structures",
+        {
+            "ABS": ("absent",),
+            "REG": ("arborizing", "comma", "hairpin", "within regression", "wreath"),
+            "IR": ("dotted", "linear irregular"),
+        },
+    ),
+    "PIG": (
+        "pigmentation",
+        {
+            "ABS": ("absent",),
+            "REG": ("diffuse regular", "localized regular"),
+            "IR": ("diffuse irregular", "localized irregular"),
+        },
+    ),
+    "STR": ("streaks", {"ABS": ("absent",), "REG": ("regular",), "IR": ("irregular",)}),
+    "DaG": ("dots_and_globules", {"ABS": ("absent",), "REG": ("regular",), "IR": ("irregular",)}),
+    "RS": (
+        "regression_structures",
+        {"ABS": ("absent",), "PRS": ("blue areas", "white areas", "combinations")},
+    ),
+}
+TASKS = tuple(LabelTask(name, tuple(groups)) for name, (_, groups) in GROUPS.items())
+INDEX_FILES = {split: f"{split}_indexes.csv" for split in SPLITS}
+
+
+def label_of(task: str, raw: str) -> str:
+    """The paper's label for a raw string of `meta.csv` (Table 1; the grouping of Kawahara et al. 2019).
+
+    Raises:  ValueError: when the string belongs to no label of the task.
+    """
+    column, groups = GROUPS[task]
+    cleaned = raw.strip().lower()
+    if task == "DIAG" and cleaned.startswith("melanoma"):
+        return "MEL"
+    for label, strings in groups.items():
+        if cleaned in strings:
+            return label
+    raise ValueError(f"{column} must be a string of the Derm7pt release; got {raw!r}")
+
+
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+    """Reads a Derm7pt folder: `meta/meta.csv`, `meta/{train,valid,test}_indexes.csv` and `images/`.
+
+    Args:    path: the folder that holds `meta/` and `images/`.
+             classes: of a checkpoint that the cases must fit; the release has the same ones always.
+    Raises:  DataError: with every problem found.
+    """
+    if not (path / "meta" / "meta.csv").is_file():
+        raise DataError(f"a Derm7pt folder must hold meta/meta.csv; got {path} (--data derm7pt:PATH)")
+    if classes is not None and any(tuple(classes.get(task.name, task.classes)) != task.classes for task in TASKS):
+        raise DataError(f"the checkpoint's classes must be Derm7pt's 24 labels; got {dict(classes)} (--data)")
+    meta = read_table(path / "meta" / "meta.csv")
+    columns = ["derm", *(column for column, _ in GROUPS.values())]
+    absent = [column for column in columns if column not in meta]
+    if absent:
+        raise DataError(f"meta.csv must have the column {absent[0]!r}; got {', '.join(meta)} ({path / 'meta/meta.csv'})")
+    problems: list[str] = []
+    splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
+    labels = _read_labels(meta, problems)
+    images = [path / "images" / name for name in meta["derm"].astype(str)]
+    used = sorted({int(index) for members in splits.values() for index in members})
+    problems += [f"meta.csv line {i + 2}: image {images[i]} does not exist" for i in used if not images[i].is_file()]
+    if problems:
+        raise DataError(*problems)
+    return CaseSet(
+        source=f"derm7pt:{path}",
+        images=tuple(image.resolve() for image in images),
+        names=tuple(meta["derm"].astype(str)),
+        rows=tuple(range(2, len(meta) + 2)),
+        tasks=TASKS,
+        labels=labels,
+        splits=splits,
+        primary="DIAG",
+    )
+
+
+def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarray, " members"]:
+    empty = np.zeros(0, dtype=np.int64)
+    if not file.is_file():
+        problems.append(f"{file} must exist; got no such file")
+        return empty
+    table = read_table(file)
+    if "indexes" not in table:
+        problems.append(f"{file.name} must have one column, indexes; got {', '.join(table)}")
+        return empty
+    numbers = pd.to_numeric(table["indexes"], errors="coerce")
+    bad = numbers.isna() | (numbers < 0) | (numbers >= num_cases) | (numbers % 1 != 0)
+    problems += [
+        f"{file.name} line {i + 2}: index must be 0 to {num_cases - 1}; got {table['indexes'].iloc[i]}"
+        for i in np.flatnonzero(bad)
+    ]
+    if not len(table):
+        problems.append(f"{file.name} must name at least one case; got an empty split")
+    return numbers[~bad].to_numpy(dtype=np.int64)
+
+
+def _read_labels(meta: pd.DataFrame, problems: list[str]) -> Int[np.ndarray, "cases tasks"]:
+    labels = np.zeros((len(meta), len(GROUPS)), dtype=np.int64)
+    for column, task in enumerate(TASKS):
+        for row, raw in enumerate(meta[GROUPS[task.name][0]].astype(str)):
+            try:
+                labels[row, column] = task.classes.index(label_of(task.name, raw))
+            except ValueError as error:
+                problems.append(f"meta.csv line {row + 2}: {error}")
+    return labels

@@ -1,0 +1,92 @@
+"""Images decoded and resized once per node into one uint8 array that all trials of the node map."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from trainables.data.cache import build_once, cache_root
+from trainables.data.cases import CaseSet
+from trainables.errors import DataError
+
+Progress = Callable[[int, int], None]
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ImageArray:
+    """Decoded images of a data set.
+
+    Args:    pixels: cases × 3 × size × size, RGB, mapped from disk; writing to it changes a private copy.
+             digest: of the image files' contents, 16 hexadecimal digits.
+    """
+
+    pixels: UInt8[np.ndarray, "cases 3 size size"]
+    digest: str
+
+
+def decode(path: Path, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
+    """One image as RGB, upright by its EXIF tag, resized to a square without regard to its aspect.
+
+    Raises:  DataError: when the file is no image that can be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * size_px, 2 * size_px))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            resized = upright.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} must be an image that decodes; got {error}") from error
+    return np.asarray(resized).transpose(2, 0, 1)
+
+
+def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) -> ImageArray:
+    """Maps a data set's images, decoding them first if this node has not done so yet.
+
+    Args:    cases: whose images; the order is kept.
+             size_px: side of the square.
+             progress: called with (done, all) while decoding.
+    Raises:  DataError: with every image that does not decode, by its row.
+    """
+    folder = cache_root() / "images" / _key(cases.images, size_px)
+    build_once(folder, lambda place: _build(place, cases, size_px, progress))
+    digest = json.loads((folder / "digest.json").read_text())["digest"]
+    # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
+    pixels = np.load(folder / "pixels.npy", mmap_mode="c")
+    return ImageArray(pixels=pixels, digest=digest)
+
+
+def _key(images: Sequence[Path], size_px: int) -> str:
+    found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
+    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, found]).encode()).hexdigest()[:24]
+
+
+def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None) -> None:
+    shape = (len(cases.images), 3, size_px, size_px)
+    pixels = np.lib.format.open_memmap(place / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+
+    def fill(index: int) -> tuple[str, str | None]:
+        path = cases.images[index]
+        try:
+            pixels[index] = decode(path, size_px)
+        except DataError as error:
+            return "", f"line {cases.rows[index]}: {error}"
+        return hashlib.sha256(path.read_bytes()).hexdigest(), None
+
+    digests, problems = [], []
+    with ThreadPoolExecutor() as pool:
+        for done, (digest, problem) in enumerate(pool.map(fill, range(len(cases.images))), start=1):
+            digests.append(digest)
+            problems += [problem] if problem else []
+            if progress is not None:
+                progress(done, len(cases.images))
+    if problems:
+        raise DataError(*problems)
+    pixels.flush()
+    (place / "digest.json").write_text(json.dumps({"digest": hashlib.sha256("".join(digests).encode()).hexdigest()[:16]}))

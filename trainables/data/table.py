@@ -1,0 +1,88 @@
+"""A table of one's own: a CSV or Parquet file with `image`, `split` and one column per task."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask
+from trainables.data.tables import read_table
+from trainables.errors import DataError
+
+MAXIMUM_CLASSES = 50
+
+
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+    """Reads a table; image paths are relative to its folder, an empty cell is a missing label.
+
+    Args:    path: the CSV or Parquet file.
+             classes: task → classes of a checkpoint that the cases must fit; None discovers them on the training split.
+    Raises:  DataError: with every problem found.
+    """
+    table = read_table(path)
+    for column in ("image", "split"):
+        if column not in table:
+            raise DataError(f"the table must have a column {column!r}; got {', '.join(map(str, table))} ({path})")
+    columns = list(classes) if classes is not None else [name for name in table if name not in ("image", "split")]
+    absent = [name for name in columns if name not in table]
+    if not columns or absent:
+        raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
+    problems: list[str] = []
+    splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
+    tasks = tuple(
+        LabelTask(name, tuple(classes[name]) if classes is not None else _discover(table, name, problems)) for name in columns
+    )
+    labels = _read_labels(table, tasks, problems)
+    images = [path.parent / str(name) for name in table["image"]]
+    problems += [f"line {i + 2}: image {image} does not exist" for i, image in enumerate(images) if not image.is_file()]
+    if problems:
+        raise DataError(*problems)
+    return CaseSet(
+        source=f"table:{path}",
+        images=tuple(image.resolve() for image in images),
+        names=tuple(table["image"].astype(str)),
+        rows=tuple(range(2, len(table) + 2)),
+        tasks=tasks,
+        labels=labels,
+        splits=splits,
+        primary="diagnosis" if "diagnosis" in columns else columns[0],
+    )
+
+
+def _read_splits(table: pd.DataFrame, problems: list[str], needed: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:
+    names = table["split"].str.strip()
+    for row in np.flatnonzero(~names.isin(SPLITS).fillna(False)):
+        problems.append(f"line {row + 2}: split must be {', '.join(SPLITS)}; got {table['split'].iloc[row]!r}")
+    splits = {split: np.flatnonzero((names == split).fillna(False)).astype(np.int64) for split in SPLITS}
+    problems += [f"the split {split!r} must have at least one case; got none" for split in needed if not len(splits[split])]
+    return {split: members for split, members in splits.items() if len(members)}
+
+
+def _discover(table: pd.DataFrame, name: str, problems: list[str]) -> tuple[str, ...]:
+    found = sorted({str(value).strip() for value in table.loc[table["split"] == "train", name].dropna()})
+    if not 2 <= len(found) <= MAXIMUM_CLASSES:
+        problems.append(
+            f"column {name!r} must have 2 to {MAXIMUM_CLASSES} classes on the training split; got {len(found)}"
+            " (leave a column that is no task out of the table)"
+        )
+    return tuple(found)
+
+
+def _read_labels(table: pd.DataFrame, tasks: Sequence[LabelTask], problems: list[str]) -> Int[np.ndarray, "cases tasks"]:
+    labels = np.full((len(table), len(tasks)), MISSING, dtype=np.int64)
+    for column, task in enumerate(tasks):
+        codes = {name: code for code, name in enumerate(task.classes)}
+        for row, value in enumerate(table[task.name]):
+            if pd.isna(value):
+                continue
+            text = str(value).strip()
+            if text in codes:
+                labels[row, column] = codes[text]
+            elif len(task.classes) <= MAXIMUM_CLASSES:
+                problems.append(
+                    f"line {row + 2}: {task.name} must be one of {', '.join(task.classes)}"
+                    f" (the training split's labels); got {text!r}"
+                )
+    return labels

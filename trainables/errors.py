@@ -1,0 +1,30 @@
+"""Errors that mean something to the one who started a search. All share one root; arguments raise ValueError."""
+
+from collections.abc import Sequence
+
+
+class DermtuneError(Exception):
+    """Root of dermtune's own errors. Its text is one line that says what must change."""
+
+
+class TrialDiverged(DermtuneError):
+    """A loss or a metric became NaN or infinite; the trial is over and must not be tried again."""
+
+
+class CheckpointError(DermtuneError):
+    """A checkpoint folder is missing something, or its contents do not match their hashes."""
+
+
+class DataError(DermtuneError):
+    """A data set cannot be used.
+
+    Args:    problems: every problem found, one line each, at least one.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems: Sequence[str] = problems
+        more = f" (and {len(problems) - 1} more: `dermtune data check` lists all)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+
+    def __reduce__(self) -> tuple[type["DataError"], tuple[str, ...]]:
+        return type(self), tuple(self.problems)

@@ -1,0 +1,87 @@
+"""Folders that appear complete or not at all, with a hash list by which damage is found. No torch, no pickle."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import CheckpointError
+
+SUMS = "sha256sums"
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files and their hash list under a new name, on disk before the name appears.
+
+    Args:    folder: must not exist; its parents are made.
+             contents: file name → bytes.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(contents.items()))
+    for name, data in {**contents, SUMS: sums.encode()}.items():
+        with (unfinished / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    unfinished.rename(folder)
+
+
+def read_verified(folder: Path, name: str) -> bytes:
+    """A file's bytes after its hash was checked.
+
+    Raises:  CheckpointError: when the file is missing or does not match its hash.
+    """
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+        data = (folder / name).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"a checkpoint must be a folder with {name} and {SUMS}; got {folder}") from error
+    if f"{hashlib.sha256(data).hexdigest()}  {name}" not in lines:
+        raise CheckpointError(f"{folder / name} must match its hash in {SUMS}; got other contents (damaged or edited)")
+    return data
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object after its file's hash was checked.
+
+    Raises:  CheckpointError: when the file is missing, does not match its hash or holds no JSON object.
+    """
+    try:
+        document = json.loads(read_verified(folder, name))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / name} must hold JSON; got {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{folder / name} must hold a JSON object; got {type(document).__name__}")
+    return document
+
+
+def encode_json(document: Mapping[str, Any]) -> bytes:
+    """A JSON object as a file's bytes."""
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def task_of(folder: Path, known: Container[str]) -> str:
+    """The task of a checkpoint.
+
+    Raises:  CheckpointError: when the folder is damaged or its task is not among the known.
+    """
+    task = read_json(folder, "config.json").get("task")
+    if not isinstance(task, str) or task not in known:
+        raise CheckpointError(f"a checkpoint's task must be one that this version knows; got {task!r} in {folder}")
+    return task
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the folder's hash list: one number for the whole checkpoint.
+
+    Raises:  CheckpointError: when the folder holds no hash list.
+    """
+    try:
+        return hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"a checkpoint must be a folder with {SUMS}; got {folder}") from error

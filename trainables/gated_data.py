@@ -1,0 +1,72 @@
+"""The gated task's data on a device: labelled cases, their pixels and their splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from spaces.fields import Value
+from trainables.data import read, split_source
+from trainables.data.cases import CaseSet
+from trainables.data.images import Progress, load_images
+
+#: A data set moves to the GPU as a whole when it takes at most this share of the free memory.
+_RESIDENT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class GatedData:
+    """Cases and pixels for one configuration of the data fields.
+
+    Args:    cases: labels, splits, tasks.
+             pixels: all cases, on the CPU (mapped from the node's cache) or wholly on the GPU.
+             codes: class codes on the training device, -1 where missing.
+             fingerprint: of labels, splits and image contents.
+             device: where batches are trained.
+    """
+
+    cases: CaseSet
+    pixels: UInt8[Tensor, "cases 3 size size"]
+    codes: Int[Tensor, "cases tasks"]
+    fingerprint: str
+    device: torch.device
+
+    def batch(self, members: Int[np.ndarray, " batch"]) -> UInt8[Tensor, "batch 3 size size"]:
+        """The pixels of some cases on the training device."""
+        index = torch.from_numpy(members)
+        return self.pixels[index.to(self.pixels.device)].to(self.device, non_blocking=True)
+
+
+def load(config: Mapping[str, Value], source: str, device: torch.device, progress: Progress | None = None) -> GatedData:
+    """Reads what a configuration trains on; a process that asks again for the same gets the same object.
+
+    Raises:  DataError: with every problem found.
+             ValueError: when primary_task names no task.
+    """
+    _, path = split_source(source)
+    modified = (path / "meta" / "meta.csv" if path.is_dir() else path).stat().st_mtime_ns if path.exists() else 0
+    binary, size_px = bool(config["binary"]), int(str(config["size_px"]))
+    if progress is not None:
+        load_images(_cases(source, modified, str(config["primary_task"]), binary), size_px, progress)
+    return _load(source, modified, str(config["primary_task"]), binary, size_px, device)
+
+
+@lru_cache(maxsize=2)
+def _cases(source: str, modified: int, primary: str, binary: bool) -> CaseSet:
+    cases = read(source).with_primary(primary)
+    return cases.binary() if binary else cases
+
+
+@lru_cache(maxsize=2)
+def _load(source: str, modified: int, primary: str, binary: bool, size_px: int, device: torch.device) -> GatedData:
+    cases = _cases(source, modified, primary, binary)
+    images = load_images(cases, size_px)
+    pixels = torch.from_numpy(images.pixels)
+    if device.type == "cuda" and pixels.nbytes <= _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        pixels = pixels.to(device)
+    codes = torch.from_numpy(cases.labels).to(device)
+    return GatedData(cases, pixels, codes, cases.fingerprint(images.digest), device)

@@ -1,0 +1,155 @@
+"""What the training loop needs of the gated network: model, optimiser, batches, loss, validation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from models.gated_network import GatedNetwork
+from spaces.fields import Value
+from trainables import batches, losses
+from trainables.augmentation import augment, to_unit_range
+from trainables.data.cases import LabelTask
+from trainables.gated_data import GatedData
+from trainables.metrics import classification_metrics
+
+_CHUNK = 256
+
+
+class GatedLearner:
+    """Model, loss, batches and validation of one configuration (see `trainables.loop.Learner`).
+
+    Args:    config: every field of `GatedSpace`.
+             data: on the training device.
+             seed: of every random stream.
+    """
+
+    def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int) -> None:
+        self._config, self._data = config, data
+        weights_seed, batch_seed, device_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
+        self.numpy_generators = {"batches": np.random.default_rng(batch_seed)}
+        self.torch_generators = {"device": torch.Generator(data.device).manual_seed(device_seed)}
+        self.batches_per_epoch = int(number(config, "batches_per_epoch"))
+        self.model = build_model(config, data.cases.tasks, torch.Generator().manual_seed(weights_seed)).to(data.device)
+        self.optimizer = build_optimizer(self.model, config)
+        self._train = data.cases.splits["train"]
+        self._valid = data.cases.splits["valid"]
+        self._draw = self._batch_rule()
+        self._num_classes = max(len(task.classes) for task in data.cases.tasks)
+        ones = torch.ones(len(data.cases.tasks), self._num_classes, device=data.device)
+        counts = losses.label_counts(data.codes[torch.from_numpy(self._train).to(data.device)], self._num_classes)
+        self._unweighted = ones
+        self._label_weights = losses.inverse_label_weights(counts) if self._is("label_weights", "inverse_frequency") else ones
+        self._task_weights = losses.task_weights(
+            len(data.cases.tasks), data.cases.primary_index, number(config, "primary_task_weight")
+        ).to(data.device)
+
+    def _is(self, name: str, value: Value) -> bool:
+        return self._config[name] == value
+
+    def _batch_rule(self) -> batches.Draw:
+        if self._is("sampling", "balanced"):
+            return batches.balanced(self._data.cases.labels[self._train], int(number(self._config, "k")))
+        return batches.uniform(len(self._train), int(number(self._config, "batch_size")))
+
+    def draw_batch(self) -> tuple[Tensor, Tensor]:
+        """Augmented images and their class codes."""
+        members = self._train[self._draw(self.numpy_generators["batches"])]
+        images = to_unit_range(self._data.batch(members))
+        images = augment(images, number(self._config, "augmentation"), self.torch_generators["device"])
+        return images, self._data.codes[torch.from_numpy(members).to(self._data.device)]
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Eq. 10 without its L2 term, which the optimiser applies."""
+        images, codes = batch
+        weights = self._label_weights
+        if self._is("label_weights", "batch"):
+            weights = losses.inverse_label_weights(losses.label_counts(codes, self._num_classes))
+        logits = self.model(images, self.torch_generators["device"])
+        per_task = losses.focal_loss(logits, codes, weights, number(self._config, "focal_beta"))
+        return (per_task * self._task_weights).sum()
+
+    def validate(self) -> dict[str, float]:
+        """Metrics of the validation split and its loss, without label weights and L2 (the paper's validation loss)."""
+        logits = predict_logits(self.model, self._data, self._valid)
+        codes = self._data.codes[torch.from_numpy(self._valid).to(self._data.device)]
+        per_task = losses.focal_loss(logits, codes, self._unweighted, number(self._config, "focal_beta"))
+        cases = self._data.cases
+        found = classification_metrics(probabilities_of(logits), cases.labels[self._valid], cases.tasks, cases.primary)
+        metrics = {f"valid/{name}": value for name, value in found.items()}
+        return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics}
+
+    def description(self) -> dict[str, Any]:
+        """Classes, primary task and fingerprint of the data."""
+        return describe(self._data)
+
+
+def build_model(
+    config: Mapping[str, Value], tasks: Sequence[LabelTask], generator: torch.Generator | None = None
+) -> GatedNetwork:
+    """The network that a configuration names, for these tasks."""
+    return GatedNetwork(
+        num_classes=[len(task.classes) for task in tasks],
+        width=number(config, "width"),
+        gates="learned" if config["gates"] == "learned" else "off",
+        gamma_g=number(config, "gamma_g") if config["gates"] == "learned" else 1.0,
+        batch_norm=bool(config["batch_norm"]),
+        batch_norm_momentum=number(config, "batch_norm_momentum") if config["batch_norm"] else 0.1,
+        dropout=number(config, "dropout"),
+        generator=generator,
+    )
+
+
+def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> torch.optim.Optimizer:
+    """Adam with L2 on kernels only and the gates at their own rate.
+
+    Source: Coppola et al. 2020, Section 5 and Eq. 10; Adam's coupled weight decay adds gamma_L2 · θ to the gradient
+    Deviations: epsilon 1e-7, TensorFlow's, with which the authors trained.
+    """
+    rate = number(config, "learning_rate")
+    groups: list[dict[str, Any]] = [
+        {"params": model.kernel_parameters(), "lr": rate, "weight_decay": number(config, "l2")},
+        {"params": model.bias_parameters(), "lr": rate},
+    ]
+    if config["gates"] == "learned":
+        groups.append({"params": model.gate_parameters(), "lr": rate * number(config, "gate_rate_factor")})
+    return torch.optim.Adam([group for group in groups if group["params"]], eps=1e-7)
+
+
+def predict_logits(
+    model: GatedNetwork, data: GatedData, members: np.ndarray[Any, np.dtype[np.int64]]
+) -> Float[Tensor, "cases tasks classes"]:
+    """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies."""
+    chunks = [data.batch(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK)]
+    return infer(model, chunks)
+
+
+def infer(model: GatedNetwork, chunks: Sequence[UInt8[Tensor, "batch 3 size size"]]) -> Float[Tensor, "cases tasks classes"]:
+    """Padded logits of batches of images, in evaluation mode."""
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(to_unit_range(chunk)) for chunk in chunks])
+
+
+def probabilities_of(logits: Float[Tensor, "cases tasks classes"]) -> Float[np.ndarray, "cases tasks classes"]:
+    """Softmax over each task's classes, in double precision so that near ties stay apart."""
+    return logits.double().softmax(-1).cpu().numpy()
+
+
+def describe(data: GatedData) -> dict[str, Any]:
+    """What a checkpoint must know of its data."""
+    return {
+        "classes": {task.name: list(task.classes) for task in data.cases.tasks},
+        "primary_task": data.cases.primary,
+        "data_fingerprint": data.fingerprint,
+    }
+
+
+def number(config: Mapping[str, Value], name: str) -> float:
+    value = config[name]
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number; got {value!r} (--set {name}=)")
+    return float(value)

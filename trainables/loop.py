@@ -1,0 +1,164 @@
+"""The training loop. It knows a learner, not an architecture."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables import checkpoints
+from trainables.contract import EpochReport, TrialRequest
+from trainables.errors import CheckpointError, TrialDiverged
+from trainables.folders import read_json
+from trainables.selection import BestEpoch
+
+Batch = Any
+
+
+class Learner(Protocol):
+    """One configuration joined with one model and one data set: what differs between tasks."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches_per_epoch: int
+    numpy_generators: Mapping[str, np.random.Generator]
+    torch_generators: Mapping[str, torch.Generator]
+
+    def draw_batch(self) -> Batch:
+        """The next training batch, on the learner's device."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Its training loss, a scalar with a gradient."""
+
+    def validate(self) -> dict[str, float]:
+        """Metrics of the validation split by their full names."""
+
+    def description(self) -> dict[str, Any]:
+        """What `config.json` says beyond the request: classes, data set, fingerprint."""
+
+
+class TrainedTrial:
+    """A trial that trains a learner epoch by epoch (see `trainables.contract.Trial`).
+
+    Args:    learner: the task's part.
+             request: what the trial was asked to be.
+             best: follows the validations.
+    """
+
+    def __init__(self, learner: Learner, request: TrialRequest, best: BestEpoch) -> None:
+        self.learner, self.request, self.best = learner, request, best
+        self._epoch = 0
+        self._best_weights: dict[str, Tensor] = {}
+        self._best_metrics: dict[str, float] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._epoch
+
+    def step(self) -> EpochReport:
+        """Trains one epoch and validates.
+
+        Raises:  TrialDiverged: when the loss or a metric is not finite.
+        """
+        start = time.perf_counter()
+        train_loss = self._train_epoch()
+        self._epoch += 1
+        if not np.isfinite(train_loss):
+            raise TrialDiverged(f"train/loss must be finite; got {train_loss} at epoch {self._epoch}")
+        metrics = {"train/loss": train_loss, **self.learner.validate()}
+        score, is_best = self.best.observe(self._epoch, metrics)
+        if is_best:
+            self._best_metrics = metrics
+            self._best_weights = {name: value.clone() for name, value in self.learner.model.state_dict().items()}
+        return EpochReport(
+            epoch=self._epoch,
+            metrics=metrics,
+            score=score,
+            seconds=time.perf_counter() - start,
+            is_best=is_best,
+            ended=self._ended(),
+        )
+
+    def _train_epoch(self) -> float:
+        self.learner.model.train()
+        total = torch.zeros(())
+        for _ in range(self.learner.batches_per_epoch):
+            loss = self.learner.loss(self.learner.draw_batch())
+            self.learner.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.learner.optimizer.step()
+            total = total.to(loss.device) + loss.detach()
+        # One wait for the device an epoch, not one a batch.
+        return float(total) / self.learner.batches_per_epoch
+
+    def _ended(self) -> str | None:
+        if self._epoch >= self.request.max_epochs:
+            return "max_epochs"
+        return "patience" if self.best.out_of_patience(self._epoch) else None
+
+    def save_best(self, folder: Path) -> None:
+        """Writes the model of the best epoch."""
+        document = self._document(self.best.epoch, self._best_metrics)
+        checkpoints.write(folder, tensors={"model": self._best_weights}, documents={"config": document})
+
+    def save(self, folder: Path) -> None:
+        """Writes weights, optimiser, random states, best epoch so far and counters."""
+        state = {
+            **{f"optimizer.{name}": value for name, value in checkpoints.flatten_optimizer(self.learner.optimizer).items()},
+            **{f"best.{name}": value for name, value in self._best_weights.items()},
+            **{f"generator.{name}": g.get_state() for name, g in self.learner.torch_generators.items()},
+        }
+        counters = {
+            "epoch": self._epoch,
+            "best": self.best.state(),
+            "best_metrics": self._best_metrics,
+            "generators": {name: g.bit_generator.state for name, g in self.learner.numpy_generators.items()},
+        }
+        checkpoints.write(
+            folder,
+            tensors={"model": self.learner.model.state_dict(), "state": state},
+            documents={"config": self._document(self._epoch, {}), "state": counters},
+        )
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` wrote.
+
+        Raises:  CheckpointError: when the folder is damaged or belongs to another configuration.
+        """
+        config = read_json(folder, "config.json")["config"]
+        if config != dict(self.request.config):
+            raise CheckpointError(f"a trial must go on with its own configuration; got another one in {folder}")
+        counters, state = read_json(folder, "state.json"), checkpoints.read(folder, "state")
+        self.learner.model.load_state_dict(checkpoints.read(folder, "model"))
+        checkpoints.restore_optimizer(self.learner.optimizer, _below(state, "optimizer."))
+        for name, torch_generator in self.learner.torch_generators.items():
+            torch_generator.set_state(state[f"generator.{name}"])
+        for name, generator in self.learner.numpy_generators.items():
+            generator.bit_generator.state = counters["generators"][name]
+        self._epoch, self._best_metrics = counters["epoch"], counters["best_metrics"]
+        self._best_weights = _below(state, "best.")
+        self.best.restore(counters["best"])
+
+    def _document(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        request = self.request
+        return {
+            "task": request.task,
+            "config": dict(request.config),
+            "source": request.source,
+            "seed": request.seed,
+            "objective": {"metric": request.objective.metric, "mode": request.objective.mode},
+            "epoch": epoch,
+            "split": "valid",
+            "metrics": dict(metrics),
+            "num_threads": torch.get_num_threads(),
+            "versions": checkpoints.versions(),
+            **self.learner.description(),
+        }
+
+
+def _below(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

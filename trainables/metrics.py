@@ -1,0 +1,194 @@
+"""Classification metrics per task and over tasks. Missing labels are left out; a metric that has no meaning is absent."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from trainables import seven_point
+from trainables.data.cases import MISSING, LabelTask, melanoma_class
+
+CALIBRATION_BINS = 10
+SPECIFICITY = 0.95
+
+
+def auroc(score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"]) -> float | None:
+    """Area under the ROC curve by ranks (Mann–Whitney), ties counted half; None without both kinds of case."""
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        return None
+    rank_sum = rankdata(score)[positive].sum()
+    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+
+
+def macro_auroc(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> float | None:
+    """Mean over classes of one-against-rest AUROC; a class that no case or every case has is left out."""
+    areas = [auroc(probabilities[:, code], codes == code) for code in range(probabilities.shape[1])]
+    found = [area for area in areas if area is not None]
+    return float(np.mean(found)) if found else None
+
+
+def sensitivity_at_specificity(
+    score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], specificity: float = SPECIFICITY
+) -> float | None:
+    """Largest share of positives found by a threshold that keeps the specificity; None without both kinds of case."""
+    negatives = np.sort(score[~positive])[::-1]
+    if not len(negatives) or not positive.any():
+        return None
+    allowed = int(np.floor((1 - specificity) * len(negatives) + 1e-9))
+    return float((score[positive] > negatives[allowed]).mean())
+
+
+def calibration_error(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> float:
+    """Expected calibration error of the predicted class over ten equal bins of confidence.
+
+    Source: Guo et al. 2017, Eq. 3
+    Deviations: none.
+    """
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == codes
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, confidence - correct, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(codes))
+
+
+def task_metrics(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> dict[str, float]:
+    """Accuracy, macro recall / precision / F1, macro one-against-rest AUROC and calibration error of one task.
+
+    Source: Coppola et al. 2020, Table 2 (recall and precision are macro averages); F1 from the authors' code
+    Deviations: classes that occur neither among labels nor predictions are left out of the averages, as scikit-learn does;
+        a class without a case is left out of recall.
+
+    Args:    probabilities: rows sum to 1.
+             codes: class codes, none missing, at least one case.
+    """
+    num_classes = probabilities.shape[1]
+    predicted = probabilities.argmax(1)
+    hits = np.bincount(codes[predicted == codes], minlength=num_classes)
+    actual, guessed = np.bincount(codes, minlength=num_classes), np.bincount(predicted, minlength=num_classes)
+    seen = (actual + guessed) > 0
+    metrics = {
+        "accuracy": float(hits.sum() / len(codes)),
+        "recall": float((hits[actual > 0] / actual[actual > 0]).mean()),
+        "precision": float((hits[seen] / np.maximum(guessed[seen], 1)).mean()),
+        "f1": float((2 * hits[seen] / (actual + guessed)[seen]).mean()),
+        "calibration_error": calibration_error(probabilities, codes),
+    }
+    area = macro_auroc(probabilities, codes)
+    return metrics if area is None else {**metrics, "auroc": area}
+
+
+def classification_metrics(
+    probabilities: Float[np.ndarray, "cases tasks classes"],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+) -> dict[str, float]:
+    """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `melanoma/auroc`, `seven_point/...`.
+
+    Args:    probabilities: zero where a task has fewer classes than the largest.
+             codes: class codes, -1 where missing.
+             tasks: names and classes.
+             primary: the task that is the diagnosis.
+    """
+    metrics: dict[str, float] = {}
+    per_task: dict[str, list[float]] = {}
+    for column, task in enumerate(tasks):
+        known = codes[:, column] != MISSING
+        if not known.any():
+            continue
+        values = task_metrics(probabilities[known, column, : len(task.classes)], codes[known, column])
+        for name, value in values.items():
+            metrics[f"{task.name}/{name}"] = value
+            per_task.setdefault(name, []).append(value)
+    metrics |= {f"{name}_mean": float(np.mean(values)) for name, values in per_task.items()}
+    metrics |= _melanoma_metrics(probabilities, codes, tasks, primary)
+    for name, matrix in seven_point_confusions(probabilities, codes, tasks, primary).items():
+        metrics |= {f"seven_point/{key}_{name}": value for key, value in _rates(matrix).items()}
+    return metrics
+
+
+def _melanoma_metrics(
+    probabilities: Float[np.ndarray, "cases tasks classes"],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+) -> dict[str, float]:
+    column = [task.name for task in tasks].index(primary)
+    melanoma = melanoma_class(tasks[column].classes)
+    if melanoma is None:
+        return {}
+    known = codes[:, column] != MISSING
+    score, positive = probabilities[known, column, melanoma], codes[known, column] == melanoma
+    found = {
+        "melanoma/auroc": auroc(score, positive),
+        "melanoma/sensitivity_at_95_specificity": sensitivity_at_specificity(score, positive),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def seven_point_confusions(
+    probabilities: Float[np.ndarray, "cases tasks classes"],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+) -> Mapping[str, list[list[int]]]:
+    """Melanoma by the checklist over the predicted criteria (τ = 1 and 3) and by the primary task ("direct").
+
+    Source: Coppola et al. 2020, Table 3
+    Deviations: none; cases without a diagnosis are left out.
+
+    Returns: "1", "3", "direct" → [[TN, FP], [FN, TP]]; empty unless the tasks are the seven criteria and a diagnosis
+        with a melanoma class.
+    """
+    names = [task.name for task in tasks]
+    column = names.index(primary)
+    melanoma = melanoma_class(tasks[column].classes)
+    if melanoma is None or not set(seven_point.POINTS) <= set(names):
+        return {}
+    known = codes[:, column] != MISSING
+    predicted = {
+        task.name: [task.classes[code] for code in probabilities[known, index, : len(task.classes)].argmax(1)]
+        for index, task in enumerate(tasks)
+    }
+    score, truth = seven_point.scores(predicted), codes[known, column] == melanoma
+    inferred = {str(t): seven_point.inferred_melanoma(score, t) for t in seven_point.THRESHOLDS}
+    direct = probabilities[known, column, : len(tasks[column].classes)].argmax(1) == melanoma
+    return {name: seven_point.confusion(truth, guess) for name, guess in {**inferred, "direct": direct}.items()}
+
+
+def _rates(matrix: list[list[int]]) -> dict[str, float]:
+    (true_negative, false_positive), (false_negative, true_positive) = matrix
+    negatives, positives = true_negative + false_positive, false_negative + true_positive
+    rates = {"accuracy": (true_negative + true_positive) / max(negatives + positives, 1)}
+    if positives:
+        rates["sensitivity"] = true_positive / positives
+    if negatives:
+        rates["specificity"] = true_negative / negatives
+    return rates
+
+
+def bootstrap_intervals(
+    probabilities: Float[np.ndarray, "cases tasks classes"],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """95 % percentile intervals of every metric over resampled cases.
+
+    Args:    probabilities, codes, tasks, primary: see `classification_metrics`.
+             resamples: bootstrap samples.
+             seed: of the resampling.
+    Returns: metric → [2.5 %, 97.5 %].
+    """
+    generator = np.random.default_rng(seed)
+    samples: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        chosen = generator.integers(0, len(codes), len(codes))
+        for name, value in classification_metrics(probabilities[chosen], codes[chosen], tasks, primary).items():
+            samples.setdefault(name, []).append(value)
+    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in samples.items()}

@@ -1,0 +1,75 @@
+"""The table of tasks: a space, its presets, and the module that trains it. Modules are imported when they are used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from spaces import bowl, gated
+from spaces.fields import Preset, Value
+from trainables.contract import Evaluation, Objective, Prepared, Trial, TrialRequest
+from trainables.data.images import Progress
+
+
+class TaskModule(Protocol):
+    """What a task's module in `trainables/` offers."""
+
+    def prepare(self, config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:
+        """Reads and checks the data."""
+
+    def build(self, request: TrialRequest) -> Trial:
+        """A trial at epoch 0."""
+
+    def load_model(self, folder: Path) -> Any:
+        """A checkpoint's model, ready to predict."""
+
+    def evaluate(self, folder: Path, source: str, split: str) -> Evaluation:
+        """A checkpoint's metrics on a split."""
+
+    def predict(self, folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
+        """What a checkpoint says of single images, one JSON object each."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One line of `TASKS`.
+
+    Args:    space: the dataclass of its hyperparameters.
+             presets: "demo" and "paper".
+             formats: data formats that fit, none for a task without data.
+             synthetic: the format in which data are made when none are given, None for a task without data.
+             objective: what a search optimises unless told otherwise.
+             module: where it is trained; imported on use, so that listing a search needs no torch.
+    """
+
+    space: type
+    presets: Mapping[str, Preset]
+    formats: tuple[str, ...]
+    synthetic: str | None
+    objective: Objective
+    module: str
+
+    def load(self) -> TaskModule:
+        """The task's module."""
+        return cast(TaskModule, import_module(self.module))
+
+
+TASKS: dict[str, Task] = {
+    "gated": Task(
+        space=gated.GatedSpace,
+        presets=gated.PRESETS,
+        formats=("derm7pt", "table"),
+        synthetic="derm7pt",
+        objective=Objective("valid/auroc_mean", "max"),
+        module="trainables.gated",
+    ),
+    "bowl": Task(
+        space=bowl.BowlSpace,
+        presets=bowl.PRESETS,
+        formats=(),
+        synthetic=None,
+        objective=Objective("valid/height", "min"),
+        module="trainables.bowl",
+    ),
+}
