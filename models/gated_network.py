@@ -89,16 +89,16 @@ class GatedNetwork(nn.Module):
             features = F.relu(F.max_pool2d(F.conv2d(features, weight, stride=stride, groups=groups), 2))
             features = F.relu(block(features))
             groups = self.num_tasks
-        pooled = features.mean((2, 3)).unflatten(1, (self.num_tasks, -1))
-        return self.head(pooled, dropout=self.dropout if self.training else 0.0, generator=generator)
+        pooled = features.mean((2, 3)).reshape(len(images), self.num_tasks, -1)
+        return self.head.forward(pooled, dropout=self.dropout if self.training else 0.0, generator=generator)
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """The raw gate values; they train at their own rate and carry no L2."""
-        return [block.gates.raw for block in self.blocks if block.gates.raw is not None]
+        return [block.gates.raw for block in self._gated_blocks() if block.gates.raw is not None]
 
     def kernel_parameters(self) -> list[nn.Parameter]:
         """Convolution and dense weights, the set Theta_K of Eq. 10."""
-        reductions = [block.reduction for block in self.blocks]
+        reductions = [block.reduction for block in self._gated_blocks()]
         return [*self.convolutions, *reductions, self.head.hidden_weight, self.head.class_weight]
 
     def bias_parameters(self) -> list[nn.Parameter]:
@@ -107,7 +107,10 @@ class GatedNetwork(nn.Module):
 
     def sharing(self) -> Float[Tensor, "blocks takers givers"]:
         """Eq. 11 for every block, first to last."""
-        return torch.stack([sharing_fractions(block.gates()) for block in self.blocks])
+        return torch.stack([sharing_fractions(block.gates()) for block in self._gated_blocks()])
+
+    def _gated_blocks(self) -> list[GatedBlock]:
+        return [block for block in self.blocks if isinstance(block, GatedBlock)]
 
 
 class TaskHeads(nn.Module):

@@ -5,7 +5,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 Value: TypeAlias = float | int | str | bool | None
 Kind = Literal["real", "integer", "choice", "text"]
@@ -130,7 +130,8 @@ def fields_of(space: type) -> dict[str, Field]:
     Args:    space: a frozen dataclass whose fields were declared with this module.
     """
     return {
-        entry.name: Field(name=entry.name, default=entry.default, **entry.metadata[_KEY]) for entry in dataclasses.fields(space)
+        entry.name: Field(name=entry.name, default=cast(Value, entry.default), **entry.metadata[_KEY])
+        for entry in dataclasses.fields(space)
     }
 
 

@@ -1,9 +1,9 @@
 """The trial contract: what a search asks of anything that it tries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from spaces.fields import Value
 
@@ -39,6 +39,7 @@ class TrialRequest:
              objective: what decides the best epoch.
              max_epochs: where a trial ends by itself.
              device: a torch device, "auto" for CUDA where there is one.
+             num_threads: of the CPU; it decides the order of sums, and with it a result's last bits.
     """
 
     task: str
@@ -48,6 +49,16 @@ class TrialRequest:
     objective: Objective
     max_epochs: int
     device: str = "auto"
+    num_threads: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "TrialRequest":
+        """A request from what `to_json` gave."""
+        return TrialRequest(**{**document, "objective": Objective(**document["objective"])})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from trainables.devices import choose_device, threads
 from trainables.errors import DataError
 from trainables.folders import read_json
 from trainables.gated_data import GatedData
-from trainables.gated_learner import GatedLearner, build_model, infer, number, predict_logits, probabilities_of
+from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, number, predict_logits, probabilities_of
 from trainables.loop import TrainedTrial
 from trainables.selection import BestEpoch
 
@@ -53,6 +53,7 @@ def build(request: TrialRequest) -> TrainedTrial:
              ValueError: when the configuration does not fit them.
     """
     check_size(int(number(request.config, "size_px")))
+    torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = gated_data.load(request.config, _needed(request.source), device)
     best = BestEpoch(
@@ -116,7 +117,7 @@ def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
     tasks, size_px = _tasks(document), int(document["config"]["size_px"])
     pixels = torch.from_numpy(np.stack([decode(image, size_px) for image in images]))
     with threads(document["num_threads"]):
-        probabilities = probabilities_of(infer(load_model(folder), pixels.split(256)))
+        probabilities = probabilities_of(infer(load_model(folder), torch.split(pixels, CHUNK)))
     return [_prediction(str(image), tasks, case) for image, case in zip(images, probabilities, strict=True)]
 
 

@@ -16,7 +16,7 @@ from trainables.data.cases import LabelTask
 from trainables.gated_data import GatedData
 from trainables.metrics import classification_metrics
 
-_CHUNK = 256
+CHUNK = 256
 
 
 class GatedLearner:
@@ -30,8 +30,8 @@ class GatedLearner:
     def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int) -> None:
         self._config, self._data = config, data
         weights_seed, batch_seed, device_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
-        self.numpy_generators = {"batches": np.random.default_rng(batch_seed)}
-        self.torch_generators = {"device": torch.Generator(data.device).manual_seed(device_seed)}
+        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": np.random.default_rng(batch_seed)}
+        self.torch_generators: Mapping[str, torch.Generator] = {"device": torch.Generator(data.device).manual_seed(device_seed)}
         self.batches_per_epoch = int(number(config, "batches_per_epoch"))
         self.model = build_model(config, data.cases.tasks, torch.Generator().manual_seed(weights_seed)).to(data.device)
         self.optimizer = build_optimizer(self.model, config)
@@ -123,7 +123,7 @@ def predict_logits(
     model: GatedNetwork, data: GatedData, members: np.ndarray[Any, np.dtype[np.int64]]
 ) -> Float[Tensor, "cases tasks classes"]:
     """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies."""
-    chunks = [data.batch(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK)]
+    chunks = [data.batch(members[start : start + CHUNK]) for start in range(0, len(members), CHUNK)]
     return infer(model, chunks)
 
 

@@ -21,11 +21,14 @@ Batch = Any
 class Learner(Protocol):
     """One configuration joined with one model and one data set: what differs between tasks."""
 
-    model: nn.Module
     optimizer: torch.optim.Optimizer
     batches_per_epoch: int
     numpy_generators: Mapping[str, np.random.Generator]
     torch_generators: Mapping[str, torch.Generator]
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def draw_batch(self) -> Batch:
         """The next training batch, on the learner's device."""
@@ -154,7 +157,7 @@ class TrainedTrial:
             "epoch": epoch,
             "split": "valid",
             "metrics": dict(metrics),
-            "num_threads": torch.get_num_threads(),
+            "num_threads": request.num_threads,
             "versions": checkpoints.versions(),
             **self.learner.description(),
         }

@@ -1,6 +1,6 @@
 """The seven-point checklist: what a dermatologist adds up, and the diagnosis that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -18,7 +18,7 @@ POINTS = {
 THRESHOLDS = (1, 3)
 
 
-def scores(labels: dict[str, Sequence[str]]) -> Int[np.ndarray, "cases"]:
+def scores(labels: Mapping[str, Sequence[str]]) -> Int[np.ndarray, "cases"]:
     """Seven-point score of each case.
 
     Source: Coppola et al. 2020, Section 3; Argenziano et al. 1998: 2 points for a major criterion, 1 for a minor one
@@ -41,7 +41,7 @@ def inferred_melanoma(score: Int[np.ndarray, "cases"], threshold: int) -> Bool[n
     Args:    score: see `scores`.
              threshold: τ, 1 (sensitive) or 3 (usual).
     """
-    return score >= threshold
+    return np.greater_equal(score, threshold)
 
 
 def confusion(truth: Bool[np.ndarray, "cases"], predicted: Bool[np.ndarray, "cases"]) -> list[list[int]]:

@@ -97,7 +97,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     columns = ["derm", *(column for column, _ in GROUPS.values())]
     absent = [column for column in columns if column not in meta]
     if absent:
-        raise DataError(f"meta.csv must have the column {absent[0]!r}; got {', '.join(meta)} ({path / 'meta/meta.csv'})")
+        raise DataError(f"meta.csv must have the column {absent[0]!r}; got {', '.join(meta.columns)} ({path / 'meta/meta.csv'})")
     problems: list[str] = []
     splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
     labels = _read_labels(meta, problems)
@@ -125,7 +125,7 @@ def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarr
         return empty
     table = read_table(file)
     if "indexes" not in table:
-        problems.append(f"{file.name} must have one column, indexes; got {', '.join(table)}")
+        problems.append(f"{file.name} must have one column, indexes; got {', '.join(table.columns)}")
         return empty
     numbers = pd.to_numeric(table["indexes"], errors="coerce")
     bad = numbers.isna() | (numbers < 0) | (numbers >= num_cases) | (numbers % 1 != 0)

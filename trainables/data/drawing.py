@@ -86,11 +86,11 @@ def _geometry(size_px: int, streaks: str, generator: np.random.Generator) -> Les
 def _smooth_noise(size_px: int, scale: float, generator: np.random.Generator) -> Plane:
     """Noise of deviation 1 with features about 1/scale of the image wide."""
     noise = gaussian_filter(generator.normal(size=(size_px, size_px)), size_px / scale / 2)
-    return noise / noise.std()
+    return np.asarray(noise / noise.std())
 
 
 def _blend(canvas: Canvas, colour: object, mask: Plane) -> Canvas:
-    return canvas + (np.asarray(colour) - canvas) * np.clip(mask, 0, 1)[..., None]
+    return np.asarray(canvas + (np.asarray(colour) - canvas) * np.clip(mask, 0, 1)[..., None])
 
 
 def _spot(lesion: Lesion, x: float, y: float, radius: float) -> Plane:

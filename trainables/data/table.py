@@ -25,7 +25,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     for column in ("image", "split"):
         if column not in table:
             raise DataError(f"the table must have a column {column!r}; got {', '.join(map(str, table))} ({path})")
-    columns = list(classes) if classes is not None else [name for name in table if name not in ("image", "split")]
+    columns = list(classes) if classes is not None else [str(name) for name in table.columns if name not in ("image", "split")]
     absent = [name for name in columns if name not in table]
     if not columns or absent:
         raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")

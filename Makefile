@@ -1,0 +1,39 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else; the first of them makes .venv and installs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test slow check acceptance constraints clean
+
+demo: $(INSTALLED)
+	$(BIN)/dermtune search gated
+
+test: $(INSTALLED)
+	$(PYTEST) -m "not slow and not acceptance"
+
+slow: $(INSTALLED)
+	$(PYTEST) -m slow --timeout 600
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+acceptance: $(INSTALLED)
+	$(BIN)/python tests/acceptance.py
+
+# The stamp depends on what is installed, so that a second `make` installs nothing.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+# Pins what is installed now; run it after changing a dependency.
+constraints: $(INSTALLED)
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info

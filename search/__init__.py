@@ -1,0 +1,43 @@
+"""Runs many trials: plans, samplers, schedulers, Ray, MLflow, results, the command line. `search.run` is the way in."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.execution.session import SearchResult
+
+__all__ = ["run"]
+
+
+def run(
+    task: str,
+    *,
+    data: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    storage: str = "runs",
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    **options: Any,
+) -> "SearchResult":
+    """Runs a search and gives its results as objects and pandas frames; the same as `dermtune search`.
+
+    Args:    task: "gated".
+             data: `FORMAT:PATH`, None for a synthetic set and the demo preset.
+             settings: fields that are fixed, as in `--set`.
+             storage: folder of all searches.
+             tracking_uri: MLflow's store, None for `<storage>/mlflow.db` or MLFLOW_TRACKING_URI.
+             address: of a Ray cluster, None for this machine or RAY_ADDRESS.
+             options: any of `SearchOptions`: num_trials, max_epochs, metric, sampler, scheduler, seed, name, ...
+    Returns: trials, curves, best trial and checkpoint.
+    Raises:  PlanError, DataError, ValueError: when the request must change; nothing has been written then.
+    """
+    # Ray, torch and MLflow take seconds to import: only a search needs them.
+    from search.execution.preparation import SearchOptions, prepare_search, storage_folder
+    from search.execution.session import run_search
+    from search.records.tracking.mlflow_tracker import default_tracking_uri
+    from spaces.fields import format_value
+
+    texts = {name: value if isinstance(value, str) else format_value(value) for name, value in (settings or {}).items()}
+    folder = storage_folder(storage)
+    plan = prepare_search(SearchOptions(task=task, data=data, settings=texts, **options)).plan
+    return run_search(plan, folder, tracking_uri=tracking_uri or default_tracking_uri(folder), address=address)

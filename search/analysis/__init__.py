@@ -1,0 +1,1 @@
+"""Questions about searches: what won, what a search will cost, whether a winner holds."""

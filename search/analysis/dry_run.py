@@ -1,0 +1,80 @@
+"""What a search will cost, from one measured epoch."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from search.records.plan import Plan
+from search.strategy.distributions import paper_config
+from search.strategy.rungs import rungs
+from spaces.fields import fields_of
+from trainables.contract import TrialRequest
+from trainables.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected cost of a search.
+
+    Args:    epoch_s: seconds of one measured epoch of the paper's configuration.
+             hours: wall time with the scheduler's early stops.
+             hours_at_most: wall time if no trial is stopped.
+             disk_mib: checkpoints that are kept and those of running trials.
+             trials_at_once: of this machine.
+    """
+
+    epoch_s: float
+    hours: float
+    hours_at_most: float
+    disk_mib: float
+    trials_at_once: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as JSON values."""
+        return {name: round(value, 4) for name, value in vars(self).items()}
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Trains one epoch of the paper's configuration here, saves it, and multiplies.
+
+    Args:    plan: of the search; nothing is written to its storage.
+    """
+    task = TASKS[plan.task]
+    config = paper_config(fields_of(task.space), plan.fixed)
+    threads = max(1, int(plan.cpus_per_trial))
+    request = TrialRequest(plan.task, config, plan.source, plan.seed, plan.objective, plan.max_epochs, num_threads=threads)
+    trial = task.load().build(request)
+    trial.step()  # the first epoch also pays for what is made once
+    seconds = trial.step().seconds
+    scratch = Path(tempfile.mkdtemp(prefix="dermtune-dry-run-"))
+    try:
+        trial.save_best(scratch / "best")
+        trial.save(scratch / "state")
+        best, state = (_size(scratch / name) for name in ("best", "state"))
+    finally:
+        shutil.rmtree(scratch)
+    epochs = plan.num_trials * plan.max_epochs
+    per_hour = 3600 * plan.max_concurrent
+    return Estimate(
+        epoch_s=seconds,
+        hours=plan.num_trials * expected_epochs(plan) * seconds / per_hour,
+        hours_at_most=epochs * seconds / per_hour,
+        disk_mib=(best * (plan.keep_checkpoints + plan.max_concurrent) + 2 * state * plan.max_concurrent) / 2**20,
+        trials_at_once=plan.max_concurrent,
+    )
+
+
+def expected_epochs(plan: Plan) -> float:
+    """Epochs of an average trial when one in `reduction` passes each rung."""
+    if plan.scheduler == "none":
+        return float(plan.max_epochs)
+    bounds = [0, *rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
+    spans = [(after - before) for before, after in pairwise(bounds)]
+    return float(sum(span / plan.reduction**passed for passed, span in enumerate(spans)))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

@@ -1,0 +1,176 @@
+"""Finished and running searches: what there is, who leads, where the best checkpoints lie."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.errors import PlanError, SearchNotFound
+from search.records.failure import failure_trace
+from search.records.folder import SearchFolder, list_searches
+from search.records.ledger import read_events
+from search.records.plan import Plan
+from search.records.trials import TrialRecord, TrialTable
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search read from its folder.
+
+    Args:    folder, plan, table: see there.
+    """
+
+    folder: SearchFolder
+    plan: Plan
+    table: TrialTable
+
+    @property
+    def state(self) -> str:
+        """ "running", "finished" or "interrupted"."""
+        if self.folder.is_running():
+            return "running"
+        return "interrupted" if self.table.ended in (None, "interrupted") else "finished"
+
+    def trial(self, name: str) -> TrialRecord:
+        """The trial of that id.
+
+        Raises:  SearchNotFound: when there is none.
+        """
+        if name not in self.table.trials:
+            raise SearchNotFound(f"--trial must be a trial of {self.plan.name} (`dermtune show`); got {name!r}")
+        return self.table.trials[name]
+
+
+def open_search(storage: Path, name: str) -> RecordedSearch:
+    """Reads a search.
+
+    Raises:  SearchNotFound: when there is none of that name.
+    """
+    folder = SearchFolder(storage, name)
+    plan = folder.plan()
+    return RecordedSearch(folder, plan, TrialTable.of(read_events(folder.ledger_file), plan.objective))
+
+
+def searches(storage: Path) -> list[dict[str, Any]]:
+    """One JSON object per search, oldest first (`dermtune list`)."""
+    return [_search_row(open_search(storage, folder.name)) for folder in list_searches(storage)]
+
+
+def _search_row(found: RecordedSearch) -> dict[str, Any]:
+    ranked = found.table.ranked()
+    return {
+        "name": found.plan.name,
+        "task": found.plan.task,
+        "state": found.state,
+        "metric": found.plan.objective.metric,
+        "num_trials": len(found.table.trials),
+        "num_failed": found.table.count("failed"),
+        "best_value": ranked[0].value if ranked else None,
+        "best_score": ranked[0].score if ranked else None,
+        "wall_s": found.table.wall_s,
+        "created": found.plan.created,
+        "data": found.plan.source,
+    }
+
+
+def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
+    """One JSON object per trial, best first, those without a score last (`dermtune show`)."""
+    ranked = found.table.ranked()
+    rest = [trial for trial in found.table.trials.values() if trial not in ranked]
+    return [
+        {
+            "trial": trial.trial,
+            "state": trial.state,
+            "reason": trial.reason,
+            "value": trial.value,
+            "score": trial.score,
+            "epoch": trial.best_epoch or None,
+            "epochs": len(trial.epochs),
+            "seconds": round(trial.train_s, 3),
+            "config": dict(trial.config),
+        }
+        for trial in [*ranked, *rest]
+    ]
+
+
+def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
+    """Everything about one trial: its epochs, where it ran, how it failed.
+
+    Raises:  SearchNotFound: when there is no such trial.
+    """
+    trial = found.trial(name)
+    (row,) = [row for row in trial_rows(found) if row["trial"] == name]
+    checkpoint = str(found.folder.path / trial.checkpoint) if trial.checkpoint else None
+    trace = failure_trace(found.folder.trial(name))
+    return {
+        **row,
+        "seed": trial.seed,
+        "where": dict(trial.where),
+        "checkpoint": checkpoint,
+        "traceback": trace,
+        "log": trial.epochs,
+    }
+
+
+def best_rows(found: RecordedSearch, top: int, run_ids: dict[str, str]) -> list[dict[str, Any]]:
+    """The best checkpoints over all trials and all epochs, best first (`dermtune best`).
+
+    Args:    found: the search.
+             top: how many, 1 or more.
+             run_ids: trial → MLflow run.
+    Raises:  PlanError: when a search has kept fewer checkpoints.
+             SearchNotFound: when no trial has reported anything yet.
+    """
+    ranked = found.table.ranked()
+    if not ranked:
+        raise SearchNotFound(f"NAME must be a search with a trial that reported; got {found.plan.name!r} (`dermtune show`)")
+    kept = [trial for trial in ranked if trial.checkpoint is not None]
+    if not 1 <= top <= len(kept):
+        raise PlanError(f"--top must be 1 to {len(kept)}, the checkpoints that {found.plan.name} keeps; got {top}")
+    return [
+        {
+            "trial": trial.trial,
+            "value": trial.value,
+            "score": trial.score,
+            "epoch": trial.best_epoch,
+            "config": dict(trial.config),
+            "checkpoint": str(found.folder.path / str(trial.checkpoint)),
+            "sha256": trial.sha256,
+            "mlflow_run_id": run_ids.get(trial.trial),
+        }
+        for trial in kept[:top]
+    ]
+
+
+def copy_checkpoints(rows: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """Copies checkpoints to `<out>/<trial>`; gives the rows with their new places.
+
+    Raises:  PlanError: when a place is taken.
+    """
+    places = [out.resolve() / row["trial"] for row in rows]
+    taken = [place for place in places if place.exists()]
+    if taken:
+        raise PlanError(f"--out must be a folder without {taken[0].name}; got {out}, which has one")
+    for row, place in zip(rows, places, strict=True):
+        shutil.copytree(row["checkpoint"], place)
+    return [{**row, "checkpoint": str(place)} for row, place in zip(rows, places, strict=True)]
+
+
+def request_stop(found: RecordedSearch) -> None:
+    """Asks a running search to end; it saves and ends within seconds.
+
+    Raises:  PlanError: when it does not run.
+    """
+    if not found.folder.is_running():
+        raise PlanError(f"NAME must be a running search; got {found.plan.name!r}, which is {found.state}")
+    found.folder.stop_file.touch()
+
+
+def delete_search(found: RecordedSearch) -> None:
+    """Removes a search's folder.
+
+    Raises:  PlanError: when it runs.
+    """
+    if found.folder.is_running():
+        raise PlanError(f"NAME must be a search that does not run; got {found.plan.name!r} (`dermtune stop {found.plan.name}`)")
+    shutil.rmtree(found.folder.path)

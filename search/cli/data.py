@@ -1,0 +1,130 @@
+"""`dermtune data` and `dermtune space`: what there is to train on and what may vary."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from search.cli.options import Context, command_options, err, out
+from spaces.fields import fields_of, format_value
+from trainables.data import DATASETS, read, split_source
+from trainables.data.cases import CaseSet
+from trainables.data.images import decode
+from trainables.errors import DataError
+from trainables.tasks import TASKS
+
+_DRAWABLE = [name for name, entry in DATASETS.items() if entry.synthesise is not None]
+
+
+@click.group()
+def data() -> None:
+    """Make or check a data set."""
+
+
+@data.command()
+@click.argument("format_name", metavar="FORMAT", type=click.Choice(_DRAWABLE))
+@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--cases", default=600, show_default=True, help="Cases to draw.")
+@click.option("--size", default=256, show_default=True, help="Side of the images in px.")
+@click.option("--seed", default=0, show_default=True, help="The same seed draws the same set.")
+@command_options
+def synth(context: Context, format_name: str, folder: Path, cases: int, size: int, seed: int) -> None:
+    """Draw a synthetic set in FORMAT's real on-disk layout."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"OUT must be an empty or missing folder; got {folder}")
+    synthesise = DATASETS[format_name].synthesise
+    if synthesise is None:
+        raise DataError(f"FORMAT must be one of {', '.join(_DRAWABLE)}; got {format_name!r}")
+    synthesise(folder, cases, size, seed)
+    source = f"{format_name}:{folder}"
+    context.emit(
+        {"data": source, "num_cases": cases},
+        lambda: out.print(f"{cases} cases in {folder}\nnext: dermtune search gated --data {source}"),
+    )
+
+
+@data.command()
+@click.argument("source", metavar="FORMAT:PATH")
+@command_options
+def check(context: Context, source: str) -> int:
+    """Count cases per split and label; list every problem."""
+    split_source(source)
+    problems: list[str] = []
+    counts: dict[str, Any] = {}
+    try:
+        cases = read(source)
+        counts = cases.counts()
+        problems = undecodable(cases)
+    except DataError as error:
+        problems = list(error.problems)
+    context.emit({"data": source, "counts": counts, "problems": problems}, lambda: _show_counts(source, counts))
+    for problem in problems:
+        err.print(problem, markup=False)
+    if problems and not context.json:
+        err.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+    return 2 if problems else 0
+
+
+def undecodable(cases: CaseSet) -> list[str]:
+    """One line for each image that does not decode."""
+    problems = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        for row, image in zip(cases.rows, bar.track(cases.images, description="decoding"), strict=True):
+            try:
+                decode(image, 32)
+            except DataError as error:
+                problems.append(f"line {row}: {error}")
+    return problems
+
+
+def _show_counts(source: str, counts: dict[str, Any]) -> None:
+    if not counts:
+        return
+    table = Table(title=source)
+    for heading in ("task", "label", *counts):
+        table.add_column(heading, justify="right" if heading in counts else "left")
+    tasks = next(iter(counts.values()))
+    for task in tasks:
+        labels = list(dict.fromkeys(label for split in counts.values() for label in split[task]))
+        for label in labels:
+            table.add_row(task, label, *(str(split[task].get(label, 0)) for split in counts.values()))
+    out.print(table)
+
+
+@click.command()
+@click.argument("task", type=click.Choice(list(TASKS)))
+@command_options
+def space(context: Context, task: str) -> None:
+    """List every field of TASK: default, range, condition, unit, source."""
+    rows = [
+        {
+            "field": field.name,
+            "default": field.default,
+            "range": field.range_text(),
+            "searched": field.searched,
+            "when": {name: list(values) for name, values in field.when.items()},
+            "unit": field.unit,
+            "source": field.source,
+            "doc": field.doc,
+        }
+        for field in fields_of(TASKS[task].space).values()
+    ]
+    context.emit(rows, lambda: _show_space(rows))
+
+
+def _show_space(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="Searched unless fixed by --set; the rest is fixed unless changed by --set")
+    for heading in ("field", "default", "range", "searched", "only when", "unit", "source", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        when = ", ".join(f"{name}={'|'.join(map(format_value, values))}" for name, values in row["when"].items())
+        searched = "yes" if row["searched"] else "-"
+        default = format_value(row["default"])
+        table.add_row(row["field"], default, row["range"], searched, when, row["unit"], row["source"], row["doc"])
+    out.print(table)
+
+
+COMMANDS = (data, space)

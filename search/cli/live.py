@@ -1,0 +1,80 @@
+"""What a search looks like while it runs: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections import deque
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.cli.options import duration_text, number
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.records.trials import ENDED, TrialRecord, TrialTable
+
+_ROWS = 8
+
+
+class SearchView:
+    """Follows a ledger and shows where the search stands.
+
+    Args:    plan: of the search.
+             table: already up to date when this listener is called.
+             console: on stderr.
+    """
+
+    def __init__(self, plan: Plan, table: TrialTable, console: Console) -> None:
+        self._plan, self._table, self._console = plan, table, console
+        self._start = time.monotonic()
+        self._last_ended: deque[str] = deque(maxlen=3)
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
+
+    def on_event(self, event: Event) -> None:
+        """Takes one event."""
+        if event["event"] == "search_started" and self._console.is_terminal:
+            self._live.start()
+        elif event["event"] == "search_ended":
+            self.close()
+        elif event["event"] in ENDED:
+            self._last_ended.append(self._line(self._table.trials[event["trial"]]))
+            if not self._console.is_terminal:
+                self._console.print(f"{self._last_ended[-1]} | {self._status()}", markup=False)
+
+    def close(self) -> None:
+        """Takes the table off the terminal; safe to call twice."""
+        self._live.stop()
+
+    def _line(self, trial: TrialRecord) -> str:
+        score = f"score {number(trial.score)} at epoch {trial.best_epoch}" if trial.score is not None else "no score"
+        return f"{trial.trial} {trial.state} ({trial.reason}): {score}, {duration_text(trial.train_s)}"
+
+    def _status(self) -> str:
+        table, plan = self._table, self._plan
+        ended = table.count(*ENDED)
+        text = (
+            f"{ended} of {plan.num_trials} done, {table.count('stopped')} stopped early, {table.count('failed')} failed,"
+            f" {table.count('running')} running"
+        )
+        ranked = table.ranked()
+        if ranked:
+            text += f" | best {number(ranked[0].score)} ({ranked[0].trial}, epoch {ranked[0].best_epoch})"
+        elapsed = time.monotonic() - self._start
+        if 0 < ended < plan.num_trials:
+            text += f" | about {duration_text(elapsed / ended * (plan.num_trials - ended))} left"
+        return f"{text} | {duration_text(elapsed)}"
+
+    def _render(self) -> Group:
+        grid = Table(
+            title=f"{self._plan.name}: {self._plan.objective.metric} ({self._plan.objective.mode})", title_justify="left"
+        )
+        for heading, justify in (("trial", "left"), ("state", "left"), ("epoch", "right"), ("score", "right"), ("best", "right")):
+            grid.add_column(heading, justify="right" if justify == "right" else "left")
+        running = [trial for trial in self._table.trials.values() if trial.state in ("running", "suggested")]
+        ranked = [trial for trial in self._table.ranked() if trial not in running]
+        for trial in [*running[:_ROWS], *ranked[: max(_ROWS - len(running), 3)]]:
+            last = trial.epochs[-1]["score"] if trial.epochs else None
+            state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
+            epochs = f"{len(trial.epochs)}/{self._plan.max_epochs}"
+            grid.add_row(trial.trial, state, epochs, number(last), number(trial.score))
+        return Group(grid, Text(self._status()))

@@ -1,0 +1,38 @@
+"""`dermtune doctor` and `dermtune ui`."""
+
+from dataclasses import asdict
+
+import click
+
+from search.cli.options import Context, command_options, err
+from search.cli.tables import show_rows
+
+
+@click.command()
+@command_options
+def doctor(context: Context) -> int:
+    """Look whether this machine can run a search."""
+    from search.analysis.machine import check_machine
+
+    checks = check_machine(context.storage, context.uri())
+    cells = [(check.name, "ok" if check.ok else "FAILED", check.detail) for check in checks]
+    context.emit([asdict(check) for check in checks], lambda: show_rows("", ("what", "", "found"), cells))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; others get in only if you change it.")
+@click.option("--port", default=5000, show_default=True)
+@command_options
+def ui(context: Context, host: str, port: int) -> int:
+    """Serve MLflow's page on the store in use, until Ctrl-C."""
+    from search.records.tracking.mlflow_tracker import open_client
+    from search.records.tracking.server import serve
+
+    uri = context.uri()
+    open_client(uri)
+    err.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", markup=False)
+    return serve(uri, host, port)
+
+
+COMMANDS = (doctor, ui)

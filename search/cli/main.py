@@ -1,0 +1,66 @@
+"""`dermtune`: one command group, and the rule by which errors end it."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+from search.cli import data, machine, results, searching
+from search.cli.options import err
+from trainables.errors import DermtuneError
+
+_EPILOG = """\b
+Examples:
+  dermtune search gated                                a synthetic set, a couple of minutes on two CPU cores
+  dermtune search gated --data derm7pt:release_v0      the paper's data
+  dermtune search gated --data table:lesions.csv --trials 40 --max-epochs 60
+  dermtune list                                        searches so far
+  dermtune show NAME                                   leaderboard of one
+  dermtune best NAME --out winner                      its best checkpoint
+  dermtune ui                                          MLflow's page
+"""
+
+
+@click.group(
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(package_name="dermtune", prog_name="dermtune")
+def cli() -> None:
+    """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
+
+
+for group in (searching, results, data, machine):
+    for command in group.COMMANDS:
+        cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives the exit status. A wrong request is one line on stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    try:
+        status = cli.main(args=None if arguments is None else list(arguments), prog_name="dermtune", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message())
+        return 2
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        return _refuse(error.format_message())
+    except (DermtuneError, ValueError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(message: str) -> int:
+    click.echo(f"dermtune: {' '.join(message.split())}", err=True)
+    return 2

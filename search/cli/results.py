@@ -1,0 +1,176 @@
+"""`dermtune list`, `show`, `best`, `evaluate`, `predict`, `delete`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from search.analysis import leaderboard
+from search.cli.options import Context, command_options, duration_text, err, number, out
+from search.cli.tables import show_config, show_leaderboard, show_rows
+from trainables import folders
+from trainables.errors import DataError
+from trainables.tasks import TASKS
+
+
+@click.command("list")
+@command_options
+def list_(context: Context) -> None:
+    """List the searches in the storage."""
+    rows = leaderboard.searches(context.storage)
+    headings = ("name", "task", "state", "trials", "best", "metric", "time")
+
+    def show() -> None:
+        if not rows:
+            out.print(f"no search in {context.storage} yet: dermtune search gated", markup=False)
+            return
+        cells = [
+            (
+                r["name"],
+                r["task"],
+                r["state"],
+                str(r["num_trials"]),
+                number(r["best_value"]),
+                r["metric"],
+                duration_text(r["wall_s"]),
+            )
+            for r in rows
+        ]
+        show_rows(str(context.storage), headings, cells)
+
+    context.emit(rows, show)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trial", help="Show one trial with its log.")
+@command_options
+def show(context: Context, name: str, trial: str | None) -> None:
+    """Show a search's leaderboard, or one trial with its log."""
+    found = leaderboard.open_search(context.storage, name)
+    if trial is not None:
+        log = leaderboard.trial_log(found, trial)
+        context.emit(log, lambda: _show_trial(found, log))
+        return
+    rows = leaderboard.trial_rows(found)
+    title = f"{name} ({found.state}): {found.plan.objective.metric} ({found.plan.objective.mode})"
+    context.emit({"name": name, "state": found.state, "trials": rows}, lambda: show_leaderboard(title, rows))
+
+
+def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
+    metric = found.plan.objective.metric
+    show_config(found.plan.task, log["config"])
+    show_rows(
+        f"{log['trial']} {log['state']} ({log['reason']})",
+        ("epoch", metric, "score", "best so far", "seconds"),
+        [
+            (
+                str(e["epoch"]),
+                number(e["metrics"][metric]),
+                number(e["score"]),
+                "*" if e["is_best"] else "",
+                f"{e['seconds']:.2f}",
+            )
+            for e in log["log"]
+        ],
+    )
+    out.print(f"seed {log['seed']}, ran on {log['where']}\ncheckpoint: {log['checkpoint']}", markup=False)
+    if log["traceback"]:
+        out.print(log["traceback"], markup=False)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--top", default=1, show_default=True, help="How many.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="Copy the checkpoints here.")
+@command_options
+def best(context: Context, name: str, top: int, folder: Path | None) -> None:
+    """Give the best checkpoint over all trials and all epochs."""
+    from search.records.tracking.mlflow_tracker import trial_runs
+
+    found = leaderboard.open_search(context.storage, name)
+    run_ids = {trial: run for trial, (run, _) in trial_runs(context.uri(), name).items()}
+    rows = leaderboard.best_rows(found, top, run_ids)
+    if folder is not None:
+        rows = leaderboard.copy_checkpoints(rows, folder)
+
+    def show() -> None:
+        cells = [(r["trial"], number(r["score"]), number(r["value"]), str(r["epoch"]), r["checkpoint"]) for r in rows]
+        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", "epoch", "checkpoint"), cells)
+        show_config(found.plan.task, rows[0]["config"])
+
+    context.emit(rows, show)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--data", "source", required=True, metavar="FORMAT:PATH", help="Data with the checkpoint's tasks and classes.")
+@click.option("--split", default="valid", show_default=True, help="train, valid or test.")
+@command_options
+def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> None:
+    """Measure a checkpoint on a split, with 95 % bootstrap intervals over cases."""
+    from search.records.readings import record_reading
+
+    task = folders.task_of(checkpoint, TASKS)
+    found = TASKS[task].load().evaluate(checkpoint, source, split)
+    document: dict[str, Any] = {"task": task, **asdict(found)}
+    if split == "test":
+        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), source)
+        err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
+
+    def show() -> None:
+        cells = [
+            (name, number(value), f"{number(low)} to {number(high)}")
+            for name, value in found.metrics.items()
+            for low, high in [found.intervals[name]]
+        ]
+        show_rows(f"{checkpoint}: {found.num_cases} cases of {split}", ("metric", "value", "95 % interval"), cells)
+        for key, matrix in found.seven_point.items():
+            kind = "direct diagnosis" if key == "direct" else f"seven-point checklist, τ = {key}"
+            out.print(f"{kind}: {matrix} (rows not melanoma / melanoma, columns predicted no / yes)", markup=False)
+
+    context.emit(document, show)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@command_options
+def predict(context: Context, checkpoint: Path, images: tuple[Path, ...]) -> None:
+    """Say what a checkpoint sees in images."""
+    missing = [image for image in images if not image.is_file()]
+    if missing:
+        raise DataError(f"IMAGE must be a file; got {missing[0]}")
+    rows = TASKS[folders.task_of(checkpoint, TASKS)].load().predict(checkpoint, images)
+
+    def show() -> None:
+        for row in rows:
+            score = row.get("seven_point_score")
+            cells = [
+                (task, label, f"{row['probabilities'][task][label]:.3f}", _others(row["probabilities"][task], label))
+                for task, label in row["labels"].items()
+            ]
+            title = row["image"] + ("" if score is None else f" (seven-point score {score})")
+            show_rows(title, ("task", "label", "probability", "others"), cells)
+
+    context.emit(rows, show)
+
+
+def _others(probabilities: dict[str, float], label: str) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in probabilities.items() if name != label)
+
+
+@click.command()
+@click.argument("name")
+@command_options
+def delete(context: Context, name: str) -> None:
+    """Delete a search: its folder, its checkpoints, its MLflow experiment."""
+    from search.records.tracking.mlflow_tracker import delete_experiment
+
+    leaderboard.delete_search(leaderboard.open_search(context.storage, name))
+    delete_experiment(context.uri(), name)
+    context.emit({"name": name, "deleted": True}, lambda: out.print(f"{name} is deleted", markup=False))
+
+
+COMMANDS = (list_, show, best, evaluate, predict, delete)

@@ -1,0 +1,104 @@
+"""Results as people read them."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from search.cli.options import duration_text, number, out
+from spaces.fields import fields_of, format_value
+from trainables.tasks import TASKS
+
+
+def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; columns of numbers are flush right."""
+    table = Table(title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        numeric = all(row[index][:1] in "-–0123456789" for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | None = None) -> None:
+    """Trials, best first: why each stopped, best epoch, cost."""
+    shown = rows[:limit]
+    show_rows(
+        title,
+        ("trial", "score", "value", "epoch", "of", "state", "why", "time"),
+        [
+            (
+                row["trial"],
+                number(row["score"]),
+                number(row["value"]),
+                str(row["epoch"] or "–"),
+                str(row["epochs"]),
+                row["state"],
+                row["reason"] or "–",
+                duration_text(row["seconds"]),
+            )
+            for row in shown
+        ],
+    )
+    if len(shown) < len(rows):
+        out.print(f"… and {len(rows) - len(shown)} more")
+
+
+def show_config(task: str, config: dict[str, Any]) -> None:
+    """A configuration beside the paper's."""
+    fields = fields_of(TASKS[task].space)
+    searched = [name for name, field in fields.items() if field.searched]
+    show_rows(
+        "Best configuration",
+        ("field", "value", "paper's"),
+        [(name, format_value(config[name]), format_value(fields[name].default)) for name in searched],
+    )
+
+
+def show_result(result: Any, storage: Path) -> None:
+    """Leaderboard, best configuration, checkpoint, and what to type next."""
+    from search.analysis.leaderboard import RecordedSearch, trial_rows
+
+    plan, table, best = result.plan, result.table, result.best
+    rows = trial_rows(RecordedSearch(result.folder, plan, table))
+    show_leaderboard(f"{plan.name}: {plan.objective.metric} ({plan.objective.mode})", rows, limit=10)
+    if best is None:
+        out.print(f"no trial reported anything; see: dermtune show {plan.name}")
+        return
+    show_config(plan.task, dict(best.config))
+    stopped = table.count("stopped")
+    out.print(
+        f"\nBest: {best.trial} at epoch {best.best_epoch}: {plan.objective.metric} {number(best.value)}"
+        f" (score {number(best.score)}, the mean of three validations)"
+        f"\nTrials: {len(table.trials)}, {stopped} stopped early, {table.count('failed')} failed; {duration_text(table.wall_s)}"
+        f"\nThis is the best of many noisy validations: on fresh seeds it will be a little lower."
+        f"\nCheckpoint: {result.checkpoint(best)}",
+        markup=False,
+    )
+    where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(str(storage))}"
+    out.print("\nNext:")
+    lines = [(f"dermtune show {plan.name}{where}", "all trials"), (f"dermtune ui{where}", "compare in MLflow's page")]
+    lines.insert(1, (f"dermtune best {plan.name} --out winner{where}", "take the checkpoint"))
+    if plan.source is not None:
+        lines.append((f"dermtune evaluate winner/{best.trial} --data {shlex.quote(plan.source)}{where}", "its metrics"))
+        lines.append((f"dermtune predict winner/{best.trial} IMAGE...", "what it says of an image"))
+    width = max(len(command) for command, _ in lines) if max(len(c) for c, _ in lines) < 60 else 42
+    for command, meaning in lines:
+        out.print(f"  {command:<{width}}  {meaning}", markup=False)
+
+
+def show_estimate(plan: Any, found: Any) -> None:
+    """What a search would cost."""
+    show_rows(
+        f"{plan.num_trials} trials of up to {plan.max_epochs} epochs",
+        ("what", "expected"),
+        [
+            ("one epoch", f"{found.epoch_s:.2f} s"),
+            ("trials at once", str(found.trials_at_once)),
+            ("time", f"{found.hours:.2f} h, {found.hours_at_most:.2f} h if nothing is stopped early"),
+            ("disk", f"{found.disk_mib:.0f} MiB of checkpoints"),
+        ],
+    )

@@ -1,0 +1,211 @@
+"""From what was asked to a plan that can run: everything that can be wrong is said before anything is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from search.errors import PlanError
+from search.execution.code_version import code_version
+from search.execution.resources import DEFAULT_GPU_SHARE, local_resources, max_concurrent
+from search.records.plan import Plan
+from search.strategy.rungs import rungs
+from search.strategy.samplers import SAMPLERS
+from search.strategy.schedulers import SCHEDULERS, default_grace_period
+from spaces.fields import Field, Preset, Value, complete, fields_of, known_field, suggest
+from trainables.contract import Mode, Objective, Prepared
+from trainables.data import DATASETS, split_source
+from trainables.data.cache import build_once, cache_root
+from trainables.data.images import Progress
+from trainables.tasks import TASKS, Task
+
+#: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
+_SYNTHETIC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a user asks for; None where the default is to decide.
+
+    Args:    task: a key of `TASKS`.
+             data: `FORMAT:PATH`, None for a synthetic set.
+             preset: "demo" or "paper"; without data demo, with data paper.
+             name: of the search; None makes one from the task and the time.
+             settings: field → text, as in `--set FIELD=VALUE`.
+             metric: `NAME` or `NAME:min` or `NAME:max`.
+             gpus_per_trial: a number or "auto".
+             the rest: see `Plan`.
+    """
+
+    task: str
+    data: str | None = None
+    preset: str | None = None
+    name: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    metric: str | None = None
+    num_trials: int | None = None
+    max_epochs: int | None = None
+    time_budget_s: float | None = None
+    epoch_budget: int | None = None
+    sampler: str = "tpe"
+    scheduler: str = "asha"
+    grace_period: int | None = None
+    reduction: int = 3
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: str = "auto"
+    max_concurrent: int | None = None
+    keep_checkpoints: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A plan, and what was learnt of the data on the way to it."""
+
+    plan: Plan
+    prepared: Prepared
+
+
+def prepare_search(
+    options: SearchOptions, *, progress: Progress | None = None, say: Callable[[str], None] | None = None
+) -> Preparation:
+    """Checks a request, reads its data and decodes its images.
+
+    Args:    options: what was asked.
+             progress: called with (done, all) while images are decoded.
+             say: called with a line when something takes a while.
+    Raises:  PlanError, ValueError: when the request does not make sense.
+             DataError: when the data cannot be used.
+    """
+    task = TASKS[known(options.task, TASKS, "TASK")]
+    preset = task.presets[known(options.preset or ("paper" if options.data else "demo"), task.presets, "--preset")]
+    fields = fields_of(task.space)
+    fixed = _fixed(task.space, fields, preset, options.settings)
+    for table, name, flag in ((SAMPLERS, options.sampler, "--sampler"), (SCHEDULERS, options.scheduler, "--scheduler")):
+        known(name, table, flag)
+    num_trials, max_epochs = options.num_trials or preset.num_trials, options.max_epochs or preset.max_epochs
+    grace_period = options.grace_period or default_grace_period(max_epochs)
+    rungs(grace_period, max_epochs, options.reduction)
+    resources = local_resources()
+    gpus = _gpus_per_trial(options.gpus_per_trial, resources)
+    concurrent = max_concurrent(resources, options.cpus_per_trial, gpus, options.max_concurrent)
+    source = _source(task, preset, options.data, say)
+    prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
+    plan = Plan(
+        name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",
+        task=options.task,
+        source=source,
+        preset=options.preset or ("paper" if options.data else "demo"),
+        fixed=fixed,
+        objective=parse_metric(options.metric, task.objective, prepared.metrics),
+        num_trials=num_trials,
+        max_epochs=max_epochs,
+        sampler=options.sampler,
+        scheduler=options.scheduler,
+        grace_period=grace_period,
+        reduction=options.reduction,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=gpus,
+        max_concurrent=min(concurrent, num_trials),
+        seed=options.seed,
+        keep_checkpoints=options.keep_checkpoints,
+        time_budget_s=options.time_budget_s,
+        epoch_budget=options.epoch_budget,
+        data_fingerprint=prepared.fingerprint,
+        code_version=code_version(),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    return Preparation(plan, prepared)
+
+
+def known(name: str, table: Mapping[str, Any], flag: str) -> str:
+    """The name itself, if the table has it.
+
+    Raises:  PlanError: when it does not; the nearest name is suggested.
+    """
+    if name not in table:
+        raise PlanError(f"{flag} must be one of {', '.join(table)}; got {name!r}{suggest(name, table)}")
+    return name
+
+
+def parse_metric(text: str | None, default: Objective, reported: tuple[str, ...]) -> Objective:
+    """`NAME[:min|max]`; losses and errors are minimised unless told otherwise.
+
+    Raises:  PlanError: when no trial will report the metric.
+    """
+    if text is None:
+        return default
+    name, _, given = text.partition(":")
+    if given not in ("", "min", "max") or name not in reported:
+        raise PlanError(
+            f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{suggest(name, list(reported))}"
+        )
+    falls = name.rpartition("/")[2] in ("loss", "calibration_error", "calibration_error_mean", "height")
+    mode: Mode = "min" if given == "min" or (not given and falls) else "max"
+    return Objective(name, mode)
+
+
+def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, settings: Mapping[str, str]) -> dict[str, Value]:
+    unsearched = {name: f.default for name, f in fields.items() if not f.searched}
+    given = {name: known_field(fields, name).parse(text) for name, text in settings.items()}
+    complete(space, {**preset.fixed, **given})
+    return {**unsearched, **preset.fixed, **given}
+
+
+def _gpus_per_trial(text: str, resources: Mapping[str, float]) -> float:
+    if text == "auto":
+        return DEFAULT_GPU_SHARE if resources.get("GPU") else 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if value < 0 or (value > 1 and value != int(value)):
+        raise PlanError(f"--gpus-per-trial must be auto, a share of a GPU or a whole number; got {text!r}")
+    return value
+
+
+def _source(task: Task, preset: Preset, data: str | None, say: Callable[[str], None] | None) -> str | None:
+    if data is not None:
+        name, path = split_source(data, task.formats)
+        return f"{name}:{path}"
+    if task.synthetic is None:
+        return None
+    return synthetic_source(task.synthetic, preset.synthetic_cases, preset.synthetic_size_px, say=say)
+
+
+def synthetic_source(name: str, num_cases: int, size_px: int, seed: int = 0, say: Callable[[str], None] | None = None) -> str:
+    """`FORMAT:PATH` of a synthetic set, drawn once per node and kept in the cache.
+
+    Args:    name: a key of `DATASETS`.
+             num_cases, size_px, seed: of the set.
+             say: called with a line before it is drawn.
+    """
+    synthesise = DATASETS[name].synthesise
+    if synthesise is None:
+        raise PlanError(f"a synthetic set must be of a format that can be drawn; got {name!r}")
+    folder = cache_root() / "synthetic" / f"{name}-{num_cases}x{size_px}-seed{seed}-v{_SYNTHETIC_VERSION}"
+    if say is not None and not folder.is_dir():
+        say(f"drawing {num_cases} synthetic cases of {size_px} px (once; kept in {folder})")
+    build_once(folder, lambda place: synthesise(place, num_cases, size_px, seed))
+    return f"{name}:{folder}"
+
+
+def with_resources(plan: Plan, resources: Mapping[str, float], limit: int | None) -> Plan:
+    """The plan for the resources that the cluster turned out to have.
+
+    Raises:  PlanError: when not even one trial fits.
+    """
+    fits = max_concurrent(resources, plan.cpus_per_trial, plan.gpus_per_trial, limit)
+    return replace(plan, max_concurrent=min(fits, plan.num_trials))
+
+
+def storage_folder(storage: str) -> Path:
+    """The folder of all searches.
+
+    Raises:  PlanError: when it is a file.
+    """
+    path = Path(storage).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise PlanError(f"--storage must be a folder; got {path}, which is a file")
+    return path

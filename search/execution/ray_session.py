@@ -1,0 +1,60 @@
+"""The one place that starts Ray or joins a cluster."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from search.errors import ClusterUnavailable
+
+#: Set before Ray starts: Tune must not log by itself, nor move into a trial's folder, nor phone home.
+_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_OBJECT_STORE_BYTES = 200 * 1024**2
+
+
+@contextmanager
+def ray_session(address: str | None, folder: Path) -> Iterator[dict[str, float]]:
+    """Ray for the duration of a search; what was running before is left running.
+
+    Workers put the driver's folder first on their import path, so Ray is started from the search's own folder: a user's
+    `models/` or `search/` beside the command would otherwise be imported instead of ours.
+
+    Args:    address: of a cluster, None to start Ray here.
+             folder: of the search.
+    Returns: the cluster's resources.
+    Raises:  ClusterUnavailable: when Ray cannot be started or reached.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    ours = not ray.is_initialized()
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        if ours:
+            _start(address)
+        yield dict(ray.cluster_resources())
+    finally:
+        if ours and ray.is_initialized():
+            ray.shutdown()
+        os.chdir(before)
+
+
+def _start(address: str | None) -> None:
+    # A worker's copies of the driver's warnings and progress bars help nobody.
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterUnavailable(f"Ray must be reachable at {address or 'this machine'}; got {reason} (--address)") from error

@@ -1,0 +1,130 @@
+"""Ray Tune's searcher and scheduler interfaces, both answered by the bridge."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import SearchAlgorithm
+
+from search.records.failure import failure_reason
+from search.strategy.bridge import Bridge, Suggestion
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """Makes a trial actor's config from a suggestion.
+
+    Args:    folder_of: trial id → its folder.
+             make: suggestion → request, as JSON-like values.
+             common: what every actor gets.
+    """
+
+    folder_of: Callable[[str], Path]
+    make: Callable[[Suggestion], Any]
+    common: Mapping[str, Any]
+
+    def of(self, suggestion: Suggestion) -> dict[str, Any]:
+        """The config of one actor."""
+        return {**self.common, "request": self.make(suggestion), "folder": str(self.folder_of(suggestion.trial))}
+
+
+class TrialSource(SearchAlgorithm):  # type: ignore[misc]
+    """Hands the bridge's suggestions to Tune as trials that bear the bridge's ids.
+
+    Args:    bridge: asked for the next trial.
+             assignments: suggestion → actor config.
+             is_over: whether no further trial may start (time budget, stop request).
+    """
+
+    def __init__(self, bridge: Bridge, assignments: Assignments, is_over: Callable[[], bool]) -> None:
+        self._bridge, self._assignments, self._is_over = bridge, assignments, is_over
+        self._experiment: Experiment | None = None
+        self._parser = _make_parser()
+
+    @property
+    def total_samples(self) -> int:
+        """Trials at most."""
+        return self._bridge.plan.num_trials
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Takes the one experiment that Tune runs."""
+        (self._experiment,) = experiments if isinstance(experiments, list) else [experiments]
+
+    def next_trial(self) -> Trial | None:
+        """A new trial while there is room for one."""
+        if self.is_finished() or self._experiment is None or self._bridge.num_running >= self._bridge.plan.max_concurrent:
+            return None
+        suggestion = self._bridge.ask()
+        spec = {**self._experiment.spec, "config": self._assignments.of(suggestion)}
+        return _create_trial_from_spec(spec, self._parser, trial_id=suggestion.trial, experiment_tag=suggestion.trial)
+
+    def is_finished(self) -> bool:
+        """Whether the last trial has been handed out."""
+        return bool(self._finished) or self._bridge.exhausted or self._is_over()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
+        return {}
+
+
+class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes every report on and does what the bridge decides.
+
+    A trial never reports `done`: Tune would not show the scheduler such a report. It says why it ended, and the answer is
+    STOP.
+
+    Args:    bridge: hears and decides.
+             folder_of: trial id → its folder.
+             time_is_up: whether the time budget is spent.
+    """
+
+    def __init__(self, bridge: Bridge, folder_of: Callable[[str], Path], time_is_up: Callable[[], bool]) -> None:
+        super().__init__()
+        self._bridge, self._folder_of, self._time_is_up = bridge, folder_of, time_is_up
+        self._started: set[str] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP."""
+        name = trial.trial_id
+        if name not in self._started:
+            self._started.add(name)
+            self._bridge.start(name, _below(result, "where"))
+        checkpoint = _below(result, "checkpoint")
+        over = self._bridge.report(name, result["epochs"], result["ended"], checkpoint or None)
+        if not over and self._time_is_up():
+            self._bridge.stop(name, "time budget")
+            over = True
+        return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial that broke for good."""
+        self._bridge.fail(trial.trial_id, failure_reason(self._folder_of(trial.trial_id)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
+        return {}
+
+
+def _below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """A nested object that Tune has flattened to `prefix/key`."""
+    start = f"{prefix}/"
+    return {key.removeprefix(start): value for key, value in flat.items() if key.startswith(start)}
+
+
+class Deadline:
+    """Whether a time budget is spent.
+
+    Args:    seconds: None for never.
+             clock: monotonic seconds.
+    """
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._end, self._clock = None if seconds is None else clock() + seconds, clock
+
+    def __call__(self) -> bool:
+        return self._end is not None and self._clock() >= self._end

@@ -1,0 +1,67 @@
+"""Which checkpoints stay on disk: the best K of the search and those of running trials."""
+
+import shutil
+from pathlib import Path
+
+from search.records.folder import SearchFolder
+from search.records.ledger import Event, Ledger
+from search.records.trials import ENDED, TrialTable
+
+BEST, STATE = "best", "state"
+
+
+def best_folder(trial_folder: Path, epoch: int) -> Path:
+    """Where a trial writes the model of its best epoch."""
+    return trial_folder / f"{BEST}-{epoch:05d}"
+
+
+def state_folder(trial_folder: Path, epoch: int) -> Path:
+    """Where a trial writes what it needs to go on."""
+    return trial_folder / f"{STATE}-{epoch:05d}"
+
+
+def newest_state(trial_folder: Path) -> Path | None:
+    """The latest folder to go on from, None when there is none."""
+    return max(trial_folder.glob(f"{STATE}-*"), default=None)
+
+
+def drop_older_states(trial_folder: Path) -> None:
+    """Keeps the newest folder to go on from and the one before it, in case the newest is damaged."""
+    for folder in sorted(trial_folder.glob(f"{STATE}-*"))[:-2]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class CheckpointStore:
+    """Deletes what is no longer needed, as the search goes; listens to the ledger.
+
+    Args:    folder: of the search.
+             ledger: told of every deletion.
+             table: already up to date when this listener is called.
+             keep: best checkpoints kept.
+    """
+
+    def __init__(self, folder: SearchFolder, ledger: Ledger, table: TrialTable, keep: int) -> None:
+        self._folder, self._ledger, self._table, self._keep = folder, ledger, table, keep
+
+    def on_event(self, event: Event) -> None:
+        """Tidies up after a new best checkpoint and after the end of a trial."""
+        if event["event"] == "checkpointed":
+            self._drop_earlier_bests(event)
+        elif event["event"] in ENDED:
+            trial_folder = self._folder.trial(event["trial"])
+            for state in trial_folder.glob(f"{STATE}-*"):
+                shutil.rmtree(state, ignore_errors=True)
+            self._keep_best()
+
+    def _drop_earlier_bests(self, event: Event) -> None:
+        for folder in self._folder.trial(event["trial"]).glob(f"{BEST}-*"):
+            if folder.name < Path(event["path"]).name:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep_best(self) -> None:
+        kept = {trial.trial for trial in self._table.ranked()[: self._keep]}
+        for trial in list(self._table.trials.values()):
+            if trial.state in ENDED and trial.trial not in kept and trial.checkpoint is not None:
+                path = trial.checkpoint
+                shutil.rmtree(self._folder.path / path, ignore_errors=True)
+                self._ledger.append("checkpoint_deleted", trial=trial.trial, path=path)

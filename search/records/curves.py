@@ -1,0 +1,50 @@
+"""Learning curves of a search as a table, for pandas and for replay."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from search.records.trials import TrialTable
+
+
+def curves_frame(table: TrialTable) -> pd.DataFrame:
+    """One row per trial and epoch: trial, epoch, score, seconds, is_best, every metric, `config/<field>`."""
+    rows = [
+        {
+            "trial": trial.trial,
+            **{key: epoch[key] for key in ("epoch", "score", "seconds", "is_best")},
+            **epoch["metrics"],
+            **{f"config/{name}": value for name, value in trial.config.items() if value is not None},
+        }
+        for trial in table.trials.values()
+        for epoch in trial.epochs
+    ]
+    return pd.DataFrame(rows)
+
+
+def trials_frame(table: TrialTable) -> pd.DataFrame:
+    """One row per trial, best first, trials without a score last: the leaderboard."""
+    ranked = table.ranked()
+    rest = [trial for trial in table.trials.values() if trial not in ranked]
+    rows = [
+        {
+            "trial": trial.trial,
+            "state": trial.state,
+            "reason": trial.reason,
+            "value": trial.value,
+            "score": trial.score,
+            "epoch": trial.best_epoch,
+            "epochs": len(trial.epochs),
+            "seconds": trial.train_s,
+            **{name: value for name, value in trial.config.items() if value is not None},
+        }
+        for trial in [*ranked, *rest]
+    ]
+    return pd.DataFrame(rows)
+
+
+def write_curves(table: TrialTable, file: Path) -> None:
+    """Writes `curves.parquet`; a search without an epoch leaves none."""
+    frame = curves_frame(table)
+    if len(frame):
+        frame.to_parquet(file, index=False)

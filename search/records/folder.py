@@ -1,0 +1,95 @@
+"""The folder of a search and the names of what lies in it."""
+
+import json
+import re
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.errors import PlanError, SearchNotFound
+from search.records.plan import Plan
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class SearchFolder:
+    """`<storage>/<name>/`.
+
+    Args:    storage: the folder of all searches.
+             name: of this one.
+    Raises:  PlanError: when the name cannot be a folder's.
+    """
+
+    def __init__(self, storage: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise PlanError(f"--name must be letters, digits, '.', '_' and '-', 80 at most; got {name!r}")
+        self.storage, self.name = storage.resolve(), name
+        self.path = self.storage / name
+        self.plan_file = self.path / "plan.json"
+        self.ledger_file = self.path / "ledger.jsonl"
+        self.study_file = self.path / "study.db"
+        self.curves_file = self.path / "curves.parquet"
+        self.stop_file = self.path / "stop-requested"
+        self.log_file = self.path / "search.log"
+
+    def trial(self, trial: str) -> Path:
+        """Where a trial keeps its checkpoints."""
+        return self.path / "trials" / trial
+
+    def exists(self) -> bool:
+        """Whether the search was ever started."""
+        return self.plan_file.is_file()
+
+    def create(self, plan: Plan) -> FileLock:
+        """Takes the name, locks the folder and writes the plan.
+
+        Returns: the held lock; it goes with the process.
+        Raises:  PlanError: when the name is taken.
+        """
+        self.storage.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            raise PlanError(f"--name must be new in {self.storage}; got {self.name!r}, which is taken") from None
+        lock = self.lock()
+        unfinished = self.plan_file.with_suffix(".unfinished")
+        unfinished.write_text(plan.dumps())
+        unfinished.rename(self.plan_file)
+        return lock
+
+    def lock(self) -> FileLock:
+        """Holds the folder for this process.
+
+        Raises:  PlanError: when another process holds it.
+        """
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise PlanError(f"a search must run once at a time; got {self.name!r}, which is running") from None
+        return lock
+
+    def is_running(self) -> bool:
+        """Whether a process holds the folder."""
+        try:
+            self.lock().release()
+        except PlanError:
+            return True
+        return False
+
+    def plan(self) -> Plan:
+        """The plan of the search.
+
+        Raises:  SearchNotFound: when there is no such search.
+        """
+        if not self.exists():
+            raise SearchNotFound(f"NAME must be a search in {self.storage} (`dermtune list`); got {self.name!r}")
+        return Plan.from_json(json.loads(self.plan_file.read_text()))
+
+
+def list_searches(storage: Path) -> list[SearchFolder]:
+    """Every search in a storage folder, oldest first."""
+    if not storage.is_dir():
+        return []
+    folders = [SearchFolder(storage, path.name) for path in storage.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
+    return sorted((f for f in folders if f.exists()), key=lambda f: f.plan_file.stat().st_mtime)

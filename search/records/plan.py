@@ -1,0 +1,72 @@
+"""The plan of a search: everything that was asked for, resolved, as one JSON document."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from spaces.fields import Value
+from trainables.contract import Mode, Objective
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search as it will run.
+
+    Args:    name: of the search, its folder and its MLflow experiment.
+             task: a key of `TASKS`.
+             source: `FORMAT:PATH` with an absolute path, None for a task without data.
+             preset: "demo" or "paper".
+             fixed: fields that are not searched and their values; the fields of no search and of `--set`.
+             objective: metric and mode.
+             num_trials, max_epochs: how much.
+             time_budget_s, epoch_budget: no trial starts or goes on past them; None for no limit.
+             sampler, scheduler: keys of `SAMPLERS` and `SCHEDULERS`.
+             grace_period: epochs before a trial may be stopped.
+             reduction: one in so many trials passes a rung.
+             cpus_per_trial, gpus_per_trial: Ray resources of one trial.
+             max_concurrent: trials at once.
+             seed: of the sampler; trial i trains with seed + i.
+             keep_checkpoints: best checkpoints kept.
+             data_fingerprint: of labels, splits and image contents.
+             code_version: digest of dermtune's own sources.
+    """
+
+    name: str
+    task: str
+    source: str | None
+    preset: str
+    fixed: Mapping[str, Value]
+    objective: Objective
+    num_trials: int
+    max_epochs: int
+    sampler: str = "tpe"
+    scheduler: str = "asha"
+    grace_period: int = 1
+    reduction: int = 3
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    max_concurrent: int = 1
+    seed: int = 0
+    keep_checkpoints: int = 5
+    time_budget_s: float | None = None
+    epoch_budget: int | None = None
+    data_fingerprint: str = ""
+    code_version: str = ""
+    created: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Plan":
+        """A plan from what `to_json` gave."""
+        mode: Mode = document["objective"]["mode"]
+        objective = Objective(document["objective"]["metric"], mode)
+        return Plan(**{**document, "objective": objective})
+
+    def dumps(self) -> str:
+        """The plan as text."""
+        return json.dumps(self.to_json(), indent=1) + "\n"

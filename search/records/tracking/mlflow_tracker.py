@@ -1,0 +1,236 @@
+"""A search in MLflow: one experiment, a summary run and a flat run per trial, written behind the search's back."""
+
+import json
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from search.errors import PlanError
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.records.trials import TrialRecord, TrialTable
+
+SUMMARY, TRIAL = "search", "trial"
+KIND_TAG, TRIAL_TAG = "kind", "dermtune.trial"
+_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_BATCH = 1000
+_RETRIES = 5
+_log = logging.getLogger("dermtune.tracking")
+
+
+def default_tracking_uri(storage: Path) -> str:
+    """`runs/mlflow.db` of a storage folder, unless MLFLOW_TRACKING_URI says otherwise."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+
+
+def open_client(uri: str) -> mlflow.MlflowClient:
+    """A client of a tracking store; a new sqlite store is made.
+
+    Raises:  PlanError: when the store cannot be opened.
+    """
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {uri}: {error}") from error
+    return client
+
+
+class MlflowTracker:
+    """Writes a ledger's events to MLflow from a thread of its own, in order, in batches, with retries.
+
+    Args:    uri: of the tracking store.
+             plan: of the search.
+             storage: folder of all searches; artifacts go below it when the store is on this machine.
+             environment: versions and machine, for the summary run.
+    """
+
+    def __init__(self, uri: str, plan: Plan, storage: Path, environment: Mapping[str, str]) -> None:
+        self.uri, self.experiment_id = uri, ""
+        self._plan, self._storage, self._environment = plan, storage, environment
+        self._table = TrialTable(plan.objective)
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._runs: dict[str, str] = {}
+        self._summary_run = ""
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write. Opening the store happens in the background, too."""
+        self._thread.start()
+
+    def on_event(self, event: Event) -> None:
+        """Takes one event; never waits for the store."""
+        self._events.put(event)
+
+    def close(self) -> Exception | None:
+        """Waits until everything is written; gives the error that kept it from being so, if any."""
+        self._events.put(None)
+        self._thread.join()
+        return self._failure
+
+    def _work(self) -> None:
+        try:
+            self._client = open_client(self.uri)
+            self._retry(self._open_experiment)
+            while (event := self._events.get()) is not None:
+                self._handle([event, *self._drain()])
+        except (MlflowException, PlanError, OSError) as error:
+            self._failure = error
+            _log.warning("MLflow did not take the search's metrics: %s", error)
+
+    def _drain(self) -> list[Event]:
+        """Everything that has piled up meanwhile, so that one call carries many epochs."""
+        events: list[Event] = []
+        while not self._events.empty():
+            event = self._events.get()
+            if event is None:
+                self._events.put(None)
+                break
+            events.append(event)
+        return events
+
+    def _handle(self, events: list[Event]) -> None:
+        metrics: dict[str, list[Metric]] = {}
+        for event in events:
+            self._table.apply(event)
+            kind, trial = event["event"], event.get("trial", "")
+            if kind == "suggested":
+                self._retry(lambda trial=trial: self._open_trial(self._table.trials[trial]))
+            elif kind == "reported":
+                metrics.setdefault(trial, []).extend(_metrics_of(event))
+            elif kind in _STATUS:
+                self._write(trial, metrics.pop(trial, []))
+                self._retry(lambda trial=trial: self._close_trial(self._table.trials[trial]))
+            elif kind == "checkpoint_deleted":
+                self._retry(
+                    lambda trial=trial: self._client.set_tag(self._runs[trial], "checkpoint", "deleted: not among the best")
+                )
+            elif kind == "search_ended":
+                self._retry(lambda event=event: self._close_summary(event))
+        for trial, values in metrics.items():
+            self._write(trial, values)
+
+    def _write(self, trial: str, metrics: list[Metric]) -> None:
+        for start in range(0, len(metrics), _BATCH):
+            part = metrics[start : start + _BATCH]
+            self._retry(lambda part=part: self._client.log_batch(self._runs[trial], metrics=part))
+
+    def _retry(self, call: Any) -> Any:
+        for attempt in range(_RETRIES):
+            try:
+                return call()
+            except (MlflowException, OSError):
+                if attempt == _RETRIES - 1:
+                    raise
+                time.sleep(0.2 * 2**attempt)
+        return None
+
+    def _open_experiment(self) -> None:
+        plan = self._plan
+        found = self._client.get_experiment_by_name(plan.name)
+        if found is not None:
+            self.experiment_id = found.experiment_id
+        else:
+            local = self.uri.startswith("sqlite:")
+            place = (self._storage / "mlartifacts" / plan.name).as_uri() if local else None
+            self.experiment_id = self._client.create_experiment(plan.name, artifact_location=place)
+        run = self._client.create_run(self.experiment_id, run_name=f"search {plan.name}", tags={KIND_TAG: SUMMARY})
+        self._summary_run = run.info.run_id
+        settings = {key: value for key, value in plan.to_json().items() if key not in ("fixed", "objective", "extra")}
+        params = {**settings, "metric": plan.objective.metric, "mode": plan.objective.mode}
+        self._client.log_batch(
+            self._summary_run,
+            params=[Param(key, str(value)) for key, value in params.items()],
+            tags=[RunTag(f"env.{key}", value) for key, value in self._environment.items()],
+        )
+        self._client.log_dict(self._summary_run, plan.to_json(), "plan.json")
+
+    def _open_trial(self, trial: TrialRecord) -> None:
+        run = self._client.create_run(self.experiment_id, run_name=trial.trial, tags={KIND_TAG: TRIAL, TRIAL_TAG: trial.trial})
+        self._runs[trial.trial] = run.info.run_id
+        params = [Param(name, str(value)) for name, value in trial.config.items() if value is not None]
+        self._client.log_batch(run.info.run_id, params=[*params, Param("seed", str(trial.seed))])
+
+    def _close_trial(self, trial: TrialRecord) -> None:
+        run, tags = self._runs[trial.trial], {"state": trial.state, "reason": trial.reason or ""}
+        metrics = [Metric("train_s", trial.train_s, _now_ms(), 0)]
+        best = next((epoch for epoch in trial.epochs if epoch["epoch"] == trial.best_epoch), None)
+        if best is not None:
+            found = {**best["metrics"], "score": best["score"], "epoch": best["epoch"]}
+            metrics += [Metric(f"best/{name}", float(value), _now_ms(), 0) for name, value in found.items()]
+        if trial.checkpoint is not None:
+            tags |= {"checkpoint": str(self._storage / self._plan.name / trial.checkpoint), "sha256": trial.sha256 or ""}
+        tags |= {key: str(value) for key, value in trial.where.items()}
+        self._client.log_batch(run, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._client.set_terminated(run, status=_STATUS[trial.state])
+
+    def _close_summary(self, event: Event) -> None:
+        table, ranked = self._table, self._table.ranked()
+        numbers = {f"num_{state}": table.count(state) for state in ("finished", "stopped", "failed", "interrupted")}
+        values: dict[str, float] = {**numbers, "num_trials": len(table.trials), "wall_s": event["elapsed_s"]}
+        tags = {"ended": event["reason"]}
+        if ranked:
+            best = ranked[0]
+            values |= {"best/value": best.value or 0.0, "best/score": best.score or 0.0, "best/epoch": best.best_epoch}
+            tags |= {"best_trial": best.trial, "best_config": json.dumps(dict(best.config))[:5000]}
+        metrics = [Metric(name, float(value), _now_ms(), 0) for name, value in values.items() if math.isfinite(value)]
+        self._client.log_batch(self._summary_run, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
+        self._client.set_terminated(self._summary_run, status="KILLED" if event["reason"] == "interrupted" else "FINISHED")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _metrics_of(event: Event) -> list[Metric]:
+    stamp = _now_ms()
+    return [
+        Metric(name, float(value), stamp, epoch["epoch"])
+        for epoch in event["epochs"]
+        for name, value in {**epoch["metrics"], "score": epoch["score"], "epoch_s": epoch["seconds"]}.items()
+    ]
+
+
+def trial_runs(uri: str, name: str) -> dict[str, tuple[str, str]]:
+    """Trial → (run id, status) of a search's experiment; empty when MLflow knows no such experiment."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment.experiment_id], f"tags.{KIND_TAG} = '{TRIAL}'", max_results=1000, page_token=token)
+        found |= {run.data.tags[TRIAL_TAG]: (run.info.run_id, run.info.status) for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def delete_experiment(uri: str, name: str) -> None:
+    """Removes a search's experiment, and frees its name."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
+        client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
+        client.delete_experiment(experiment.experiment_id)
+
+
+def has_experiment(uri: str, name: str) -> bool:
+    """Whether MLflow already has an experiment of that name, deleted or not."""
+    return open_client(uri).get_experiment_by_name(name) is not None
