@@ -32,7 +32,7 @@ def scores(labels: Mapping[str, Sequence[str]]) -> Int[np.ndarray, "cases"]:
     if missing:
         raise ValueError(f"labels must hold all seven criteria; got none for {', '.join(missing)}")
     columns = [points * (np.asarray(labels[name]) == label) for name, (label, points) in POINTS.items()]
-    return np.sum(columns, axis=0).astype(np.int64)
+    return np.asarray(np.sum(columns, axis=0), dtype=np.int64)
 
 
 def inferred_melanoma(score: Int[np.ndarray, "cases"], threshold: int) -> Bool[np.ndarray, "cases"]:
@@ -41,7 +41,7 @@ def inferred_melanoma(score: Int[np.ndarray, "cases"], threshold: int) -> Bool[n
     Args:    score: see `scores`.
              threshold: τ, 1 (sensitive) or 3 (usual).
     """
-    return np.greater_equal(score, threshold)
+    return np.asarray(score >= threshold, dtype=bool)
 
 
 def confusion(truth: Bool[np.ndarray, "cases"], predicted: Bool[np.ndarray, "cases"]) -> list[list[int]]:
