@@ -17,9 +17,9 @@ class BowlSpace:
     noise: float = real(0.0, 0.0, 1.0, searched=False, doc="deviation of one validation")
     fault: str = choice(
         "none",
-        ("none", "raise", "nan"),
+        ("none", "raise", "raise_tilted", "nan"),
         searched=False,
-        doc="what goes wrong at the third epoch, to see that it is told",
+        doc="what goes wrong at the third epoch: an error in all trials or in the tilted ones, or a value that is no number",
     )
     seconds_per_epoch: float = real(0.0, 0.0, 60.0, searched=False, unit="s", doc="real time an epoch takes")
 

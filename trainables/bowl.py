@@ -48,14 +48,14 @@ class BowlTrial:
         """One epoch: the height above the floor shrinks by the rate.
 
         Raises:  TrialDiverged: with fault="nan", at the third epoch.
-                 RuntimeError: with fault="raise", at the third epoch.
+                 RuntimeError: with fault="raise" or "raise_tilted", at the third epoch.
         """
         start = time.perf_counter()
         time.sleep(float(self._config["seconds_per_epoch"] or 0))
         self._epoch += 1
         fault = self._config["fault"] if self._epoch == 3 else "none"
-        if fault == "raise":
-            raise RuntimeError("the bowl broke, as fault=raise asked")
+        if fault == "raise" or (fault == "raise_tilted" and self._config["shape"] == "tilted"):
+            raise RuntimeError(f"the bowl broke, as fault={fault} asked")
         height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
         noise = float(self._config["noise"] or 0) * self._generator.normal()
         value = math.nan if fault == "nan" else floor_of(self._config) + height + noise

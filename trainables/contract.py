@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from spaces.fields import Value
 
@@ -114,6 +114,7 @@ class Evaluation:
     seven_point: dict[str, list[list[int]]] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Trial(Protocol):
     """A trial that can be stepped, saved, loaded and continued bit for bit on the CPU."""
 

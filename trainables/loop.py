@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from trainables.selection import BestEpoch
 Batch = Any
 
 
+@runtime_checkable
 class Learner(Protocol):
     """One configuration joined with one model and one data set: what differs between tasks."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import bowl, gated
 from spaces.fields import Preset, Value
@@ -12,6 +12,7 @@ from trainables.contract import Evaluation, Objective, Prepared, Trial, TrialReq
 from trainables.data.images import Progress
 
 
+@runtime_checkable
 class TaskModule(Protocol):
     """What a task's module in `trainables/` offers."""
 

@@ -52,7 +52,7 @@ def draw_lesion(labels: Mapping[str, str], size_px: int, generator: np.random.Ge
     """
     lesion = _geometry(size_px, labels["STR"], generator)
     skin = np.array([0.86, 0.68, 0.58]) + generator.normal(0, 0.02, 3)
-    canvas: Canvas = np.broadcast_to(skin, (size_px, size_px, 3)) + 0.03 * _smooth_noise(size_px, 6, generator)[..., None]
+    canvas: Canvas = np.broadcast_to(skin, (size_px, size_px, 3)) + 0.03 * _smooth_noise(size_px, 6.0, generator)[..., None]
     colour = np.array(LESION_COLOURS[labels["DIAG"]]) + generator.normal(0, 0.025, 3)
     canvas = _blend(canvas, colour, lesion.inside)
     for task, paint in (("PIG", _pigmentation), ("PN", _network), ("RS", _regression), ("BWV", _veil)):
@@ -106,7 +106,7 @@ def _place(generator: np.random.Generator, reach: float) -> tuple[float, float]:
 def _pigmentation(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Generator) -> Canvas:
     """Regular: an even, darker core; irregular: dark blotches off the centre."""
     if label == "REG":
-        return _blend(canvas, DARK_BROWN, 0.55 * _spot(lesion, 0, 0, 0.5))
+        return _blend(canvas, DARK_BROWN, 0.55 * _spot(lesion, 0.0, 0.0, 0.5))
     if label == "IR":
         for _ in range(3):
             x, y = _place(generator, 0.75)
@@ -123,11 +123,11 @@ def _network(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Ge
         period, strength, bend = 0.26, 0.55, 0.0
     else:
         period, strength, bend = 0.42, 0.95, 0.12
-    x = lesion.x + bend * _smooth_noise(size_px, 5, generator)
-    y = lesion.y + bend * _smooth_noise(size_px, 5, generator)
+    x = lesion.x + bend * _smooth_noise(size_px, 5.0, generator)
+    y = lesion.y + bend * _smooth_noise(size_px, 5.0, generator)
     lines = np.maximum(np.cos(2 * np.pi * x / period), np.cos(2 * np.pi * y / period)) ** 4
     if label == "ATP":
-        lines = lines * (_smooth_noise(size_px, 4, generator) > -0.4)
+        lines = lines * (_smooth_noise(size_px, 4.0, generator) > -0.4)
     return _blend(canvas, DARK_BROWN, strength * lines * lesion.inside)
 
 

@@ -1,0 +1,159 @@
+"""A wrong request ends with exit 2 and one clear line, and leaves nothing half-written."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from search.cli.main import run
+from trainables.data.derm7pt_synthetic import write
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory whose path has a space."""
+    place = tmp_path / "a folder"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def table(folder: Path, **changes: object) -> str:
+    """A good table of 12 images, changed: column → values; None drops the column."""
+    for index in range(12):
+        Image.new("RGB", (96, 96), (20 * index, 100, 100)).save(folder / f"{index}.png")
+    frame = pd.DataFrame(
+        {
+            "image": [f"{index}.png" for index in range(12)],
+            "split": ["train"] * 8 + ["valid"] * 4,
+            "diagnosis": ["melanoma", "nevus"] * 6,
+        }
+    )
+    for column, values in changes.items():
+        frame = frame.drop(columns=column) if values is None else frame.assign(**{column: values})
+    frame.to_csv(folder / "cases.csv", index=False)
+    return "table:cases.csv"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Runs a command that must be refused; gives its one line."""
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert not Path("runs").exists()
+    return lines[0]
+
+
+def search(*arguments: str) -> tuple[str, ...]:
+    """A search of the gated task."""
+    return ("search", "gated", "--set", "size_px=96", *arguments)
+
+
+def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(r"a folder/none, which does not exist", refused(capsys, *search("--data", "derm7pt:none")))
+
+
+def test_a_table_without_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, split=None)))
+    assert "must have a column 'split'; got image, diagnosis" in line
+
+
+def test_an_unknown_label_string(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "set", 40, 96, 0)
+    file = folder / "set" / "meta" / "meta.csv"
+    meta = pd.read_csv(file)
+    meta.loc[6, "streaks"] = "stripy"
+    meta.to_csv(file, index=False)
+    line = refused(capsys, *search("--data", "derm7pt:set"))
+    assert "meta.csv line 8: streaks must be a string of the Derm7pt release; got 'stripy'" in line
+
+
+def test_a_label_that_training_has_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, diagnosis=["melanoma", "nevus"] * 5 + ["nevus", "wart"])))
+    assert "line 13: diagnosis must be one of melanoma, nevus" in line
+
+
+def test_an_image_that_does_not_decode_is_named_with_its_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder)
+    (folder / "3.png").write_bytes(b"no image")
+    line = refused(capsys, *search("--data", data))
+    assert re.search(r"line 5: .*3\.png must be an image that decodes", line)
+
+
+def test_an_empty_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, split="train")))
+    assert "the split 'valid' must have at least one case" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("gama_g=3", "did you mean 'gamma_g'?"),
+        ("gamma_g=3000", "gamma_g must be a number in 0.3..30; got 3000.0"),
+        ("gamma_g=three", "gamma_g must be a number in 0.3..30; got 'three'"),
+        ("gates=open", "gates must be one of learned|off; got 'open'"),
+        ("gamma_g", "--set must be FIELD=VALUE; got 'gamma_g'"),
+        ("size_px=90", "size_px must be a whole number in 91..2048; got 90"),
+        ("batch_size=32", "batch_size must be left out unless sampling=uniform"),
+    ],
+)
+def test_a_setting_that_does_not_fit(folder: Path, capsys: pytest.CaptureFixture[str], setting: str, expected: str) -> None:
+    assert expected in refused(capsys, *search("--data", table(folder), "--set", setting))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("search", "gated", "--data", "derm8pt:x"), "--data must be FORMAT:PATH with a format of derm7pt, table"),
+        (("search", "gated", "--data", "cases.csv"), "--data must be FORMAT:PATH"),
+        (("search", "bowl", "--data", "table:cases.csv"), "--data must have a format that fits the task (none: it needs no data)"),
+        (("search", "gatd"), "did you mean 'gated'?"),
+        (("search", "bowl", "--preset", "dmo"), "did you mean 'demo'?"),
+        (("search", "bowl", "--sampler", "tp"), "did you mean 'tpe'?"),
+        (("search", "bowl", "--scheduler", "ahsa"), "did you mean 'asha'?"),
+        (("search", "bowl", "--metric", "valid/hight"), "did you mean 'valid/height'?"),
+        (("search", "bowl", "--name", "../x"), "--name must be letters, digits"),
+        (("search", "bowl", "--trials", "0"), "Invalid value for '--trials'"),
+        (("search", "bowl", "--time-budget", "2 hours"), "for example 2h"),
+        (("search", "bowl", "--gpus-per-trial", "1.5"), "--gpus-per-trial must be auto, a share of a GPU"),
+        (("search", "bowl", "--bogus"), "No such option"),
+        (("serch",), "No such command"),
+        (("show", "none"), "NAME must be a search"),
+        (("best", "none"), "NAME must be a search"),
+        (("stop", "none"), "NAME must be a search"),
+        (("delete", "none"), "NAME must be a search"),
+        (("evaluate", "nowhere", "--data", "table:x.csv"), "a checkpoint must be a folder"),
+        (("predict", "nowhere", "x.jpg"), "IMAGE must be a file"),
+        (("data", "synth", "table", "out"), "is not 'derm7pt'"),
+        (("data", "synth", "derm7pt", "out", "--cases", "3"), "must have 30 cases"),
+        (("data", "check", "derm7pt:none"), "which does not exist"),
+    ],
+)
+def test_a_request_that_makes_no_sense(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
+) -> None:
+    assert expected in refused(capsys, *arguments)
+
+
+def test_a_primary_task_that_is_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder), "--set", "primary_task=diagnose"))
+    assert "primary_task must be one of diagnosis; got 'diagnose'" in line
+
+
+def test_a_name_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "store" / "mine").mkdir(parents=True)
+    line = refused(capsys, "search", "bowl", "--storage", "store", "--name", "mine")
+    assert "which is taken" in line
+    assert list((folder / "store" / "mine").iterdir()) == []
+
+
+def test_check_lists_every_problem_with_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, split=["train"] * 7 + ["tran"] + ["valid"] * 4, diagnosis=["melanoma", "nevus"] * 5 + ["nevus", "wart"])
+    (folder / "2.png").unlink()
+    assert run(("data", "check", data)) == 2
+    problems = capsys.readouterr().err
+    for expected in ("line 9: split must be train, valid, test; got 'tran'", "line 13: diagnosis", "line 4: image", "3 problems"):
+        assert expected in problems

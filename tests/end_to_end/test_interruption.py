@@ -1,0 +1,58 @@
+"""Ctrl-C, SIGTERM and `dermtune stop`: what was found stays, and nothing is left running."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search.records.tracking.mlflow_tracker import trial_runs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SLOW_BOWL = ("search", "bowl", "--name", "long", "--trials", "200", "--set", "seconds_per_epoch=0.3")
+
+
+def started(folder: Path) -> Callable[[], bool]:
+    """Whether two reports are in the ledger."""
+    ledger = folder / "runs" / "long" / "ledger.jsonl"
+    return lambda: ledger.exists() and ledger.read_text().count('"reported"') >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_ends_with_130_and_leaves_nothing_running(
+    shell: Any, eventually: Any, number: signal.Signals
+) -> None:
+    process = shell.start(*SLOW_BOWL)
+    eventually(started(shell.folder), 90, "a report")
+    os.kill(process.pid, number)
+    finished = shell.finish(process, 60)
+    assert finished.status == 130, finished.err
+    assert "everything so far is saved" in finished.err
+    assert "Traceback" not in finished.err
+    rows = shell.run("show", "long", "--json").json
+    assert rows["state"] == "interrupted"
+    assert "running" not in {row["state"] for row in rows["trials"]}
+    runs = trial_runs(f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}", "long")
+    assert set(runs) == {row["trial"] for row in rows["trials"]}
+    assert "RUNNING" not in {status for _, status in runs.values()}
+
+
+def test_stop_ends_a_search_of_another_process(shell: Any, eventually: Any) -> None:
+    process = shell.start(*SLOW_BOWL, "--json")
+    eventually(started(shell.folder), 90, "a report")
+    assert shell.run("list", "--json").json[0]["state"] == "running"
+    refused = shell.run("delete", "long")
+    assert (refused.status, "does not run" in refused.err) == (2, True)
+    assert shell.run("stop", "long").status == 0
+    finished = shell.finish(process, 60)
+    assert finished.status == 0, finished.err
+    assert finished.json["ended"] == "stop requested"
+    assert shell.run("list", "--json").json[0]["state"] == "finished"
+    again = shell.run("stop", "long")
+    assert (again.status, "must be a running search" in again.err) == (2, True)
+    assert shell.run("delete", "long").status == 0
+    assert shell.run("list", "--json").json == []
