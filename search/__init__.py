@@ -1,5 +1,6 @@
 """Runs many trials: plans, samplers, schedulers, Ray, MLflow, results, the command line. `search.run` is the way in."""
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,5 +40,6 @@ def run(
 
     texts = {name: value if isinstance(value, str) else format_value(value) for name, value in (settings or {}).items()}
     folder = storage_folder(storage)
-    plan = prepare_search(SearchOptions(task=task, data=data, settings=texts, **options)).plan
+    address = address or os.environ.get("RAY_ADDRESS")
+    plan = prepare_search(SearchOptions(task=task, data=data, settings=texts, **options), address=address).plan
     return run_search(plan, folder, tracking_uri=tracking_uri or default_tracking_uri(folder), address=address)

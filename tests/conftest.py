@@ -1,6 +1,5 @@
 """What every test needs: a cache and a home of its own, and the shared data if they are there."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def synthetic_derm7pt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def synthetic_derm7pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Derm7pt folder of 60 synthetic cases, 96 px."""
     from trainables.data.derm7pt_synthetic import write
 
     folder = tmp_path_factory.mktemp("synthetic") / "derm7pt set"
     write(folder, 60, 96, 0)
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="session")

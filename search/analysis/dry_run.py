@@ -56,14 +56,14 @@ def estimate(plan: Plan) -> Estimate:
         best, state = (_size(scratch / name) for name in ("best", "state"))
     finally:
         shutil.rmtree(scratch)
-    epochs = plan.num_trials * plan.max_epochs
-    per_hour = 3600 * plan.max_concurrent
+    epochs, at_once = plan.num_trials * plan.max_epochs, plan.max_concurrent or 1
+    per_hour = 3600 * at_once
     return Estimate(
         epoch_s=seconds,
         hours=plan.num_trials * expected_epochs(plan) * seconds / per_hour,
         hours_at_most=epochs * seconds / per_hour,
-        disk_mib=(best * (plan.keep_checkpoints + plan.max_concurrent) + 2 * state * plan.max_concurrent) / 2**20,
-        trials_at_once=plan.max_concurrent,
+        disk_mib=(best * (plan.keep_checkpoints + at_once) + 2 * state * at_once) / 2**20,
+        trials_at_once=at_once,
     )
 
 

@@ -1,7 +1,6 @@
 """What a search looks like while it runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections import deque
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,7 +26,6 @@ class SearchView:
     def __init__(self, plan: Plan, table: TrialTable, console: Console) -> None:
         self._plan, self._table, self._console = plan, table, console
         self._start = time.monotonic()
-        self._last_ended: deque[str] = deque(maxlen=3)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
 
     def on_event(self, event: Event) -> None:
@@ -36,10 +34,10 @@ class SearchView:
             self._live.start()
         elif event["event"] == "search_ended":
             self.close()
-        elif event["event"] in ENDED:
-            self._last_ended.append(self._line(self._table.trials[event["trial"]]))
-            if not self._console.is_terminal:
-                self._console.print(f"{self._last_ended[-1]} | {self._status()}", markup=False)
+        elif event["event"] == "noted":
+            self._console.print(event["text"], markup=False)
+        elif event["event"] in ENDED and not self._console.is_terminal:
+            self._console.print(f"{self._line(self._table.trials[event['trial']])} | {self._status()}", markup=False)
 
     def close(self) -> None:
         """Takes the table off the terminal; safe to call twice."""

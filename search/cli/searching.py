@@ -5,7 +5,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from search.cli.options import Context, Duration, command_options, err, out, parse_settings
+from search.cli.options import Context, Duration, command_options, duration_text, err, out, parse_settings
 from search.cli.tables import show_estimate, show_result
 from search.errors import PlanError
 from trainables.tasks import TASKS
@@ -46,6 +46,7 @@ def search(context: Context, task: str, settings: tuple[str, ...], dry_run: bool
         decoding = bar.add_task("decoding images", total=None, visible=False)
         preparation = prepare_search(
             request,
+            address=context.address,
             progress=lambda done, total: bar.update(decoding, completed=done, total=total, visible=True),
             say=lambda line: err.print(line, markup=False),
         )
@@ -68,8 +69,9 @@ def _run(context: Context, preparation: Any) -> int:
 
         cost = estimate(plan)
         err.print(
-            f"no GPU here: about {cost.hours:.1f} h ({cost.hours_at_most:.1f} h at most) at {cost.epoch_s:.1f} s an epoch,"
-            f" {cost.trials_at_once} trials at once (--trials, --max-epochs and --set size_px= make it less)"
+            f"no GPU here: about {duration_text(3600 * cost.hours)} ({duration_text(3600 * cost.hours_at_most)} at most)"
+            f" at {cost.epoch_s:.1f} s an epoch, {cost.trials_at_once} trials at once"
+            " (--trials, --max-epochs and --set size_px= make it less)"
         )
     views: list[SearchView] = []
 
@@ -77,7 +79,8 @@ def _run(context: Context, preparation: Any) -> int:
         views.append(SearchView(plan, table, err))
         return [views[-1].on_event]
 
-    err.print(f"search {plan.name}: {plan.num_trials} trials, {plan.max_concurrent} at once; starting Ray", markup=False)
+    at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
+    err.print(f"search {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
     try:
         result = run_search(plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners)
     finally:

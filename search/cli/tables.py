@@ -98,7 +98,7 @@ def show_estimate(plan: Any, found: Any) -> None:
         [
             ("one epoch", f"{found.epoch_s:.2f} s"),
             ("trials at once", str(found.trials_at_once)),
-            ("time", f"{found.hours:.2f} h, {found.hours_at_most:.2f} h if nothing is stopped early"),
+            ("time", f"{duration_text(3600 * found.hours)}, at most {duration_text(3600 * found.hours_at_most)}"),
             ("disk", f"{found.disk_mib:.0f} MiB of checkpoints"),
         ],
     )

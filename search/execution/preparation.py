@@ -68,11 +68,16 @@ class Preparation:
 
 
 def prepare_search(
-    options: SearchOptions, *, progress: Progress | None = None, say: Callable[[str], None] | None = None
+    options: SearchOptions,
+    *,
+    address: str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Preparation:
     """Checks a request, reads its data and decodes its images.
 
     Args:    options: what was asked.
+             address: of the cluster that will run it; its resources are looked at when it is joined.
              progress: called with (done, all) while images are decoded.
              say: called with a line when something takes a while.
     Raises:  PlanError, ValueError: when the request does not make sense.
@@ -87,9 +92,6 @@ def prepare_search(
     num_trials, max_epochs = options.num_trials or preset.num_trials, options.max_epochs or preset.max_epochs
     grace_period = options.grace_period or default_grace_period(max_epochs)
     rungs(grace_period, max_epochs, options.reduction)
-    resources = local_resources()
-    gpus = _gpus_per_trial(options.gpus_per_trial, resources)
-    concurrent = max_concurrent(resources, options.cpus_per_trial, gpus, options.max_concurrent)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
     plan = Plan(
@@ -106,8 +108,8 @@ def prepare_search(
         grace_period=grace_period,
         reduction=options.reduction,
         cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=gpus,
-        max_concurrent=min(concurrent, num_trials),
+        gpus_per_trial=parse_gpus(options.gpus_per_trial),
+        max_concurrent=options.max_concurrent,
         seed=options.seed,
         keep_checkpoints=options.keep_checkpoints,
         time_budget_s=options.time_budget_s,
@@ -116,7 +118,7 @@ def prepare_search(
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
-    return Preparation(plan, prepared)
+    return Preparation(plan if address else with_resources(plan, local_resources()), prepared)
 
 
 def known(name: str, table: Mapping[str, Any], flag: str) -> str:
@@ -153,14 +155,18 @@ def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, settings: M
     return {**unsearched, **preset.fixed, **given}
 
 
-def _gpus_per_trial(text: str, resources: Mapping[str, float]) -> float:
+def parse_gpus(text: str) -> float | None:
+    """GPUs of one trial; None for "auto".
+
+    Raises:  PlanError: when it is neither "auto", nor a share, nor a whole number.
+    """
     if text == "auto":
-        return DEFAULT_GPU_SHARE if resources.get("GPU") else 0.0
+        return None
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if value < 0 or (value > 1 and value != int(value)):
+    if not value >= 0 or (value > 1 and value != int(value)):
         raise PlanError(f"--gpus-per-trial must be auto, a share of a GPU or a whole number; got {text!r}")
     return value
 
@@ -191,13 +197,15 @@ def synthetic_source(name: str, num_cases: int, size_px: int, seed: int = 0, say
     return f"{name}:{folder}"
 
 
-def with_resources(plan: Plan, resources: Mapping[str, float], limit: int | None) -> Plan:
-    """The plan for the resources that the cluster turned out to have.
+def with_resources(plan: Plan, resources: Mapping[str, float]) -> Plan:
+    """The plan for the resources that a machine or cluster has: GPU share and trials at once decided.
 
     Raises:  PlanError: when not even one trial fits.
     """
-    fits = max_concurrent(resources, plan.cpus_per_trial, plan.gpus_per_trial, limit)
-    return replace(plan, max_concurrent=min(fits, plan.num_trials))
+    share = DEFAULT_GPU_SHARE if resources.get("GPU") else 0.0
+    gpus = share if plan.gpus_per_trial is None else plan.gpus_per_trial
+    fits = max_concurrent(resources, plan.cpus_per_trial, gpus, plan.max_concurrent)
+    return replace(plan, gpus_per_trial=gpus, max_concurrent=min(fits, plan.num_trials))
 
 
 def storage_folder(storage: str) -> Path:

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ from spaces.fields import fields_of
 from trainables.contract import TrialRequest
 from trainables.tasks import TASKS
 
-_log = logging.getLogger("dermtune.search")
 _POLL_S = 0.5
 
 
@@ -64,7 +63,6 @@ class SearchResult:
     ended: str
     experiment_id: str
     tracking_error: str | None = None
-    listeners: Sequence[Listener] = field(default=(), repr=False)
 
     @property
     def best(self) -> TrialRecord | None:
@@ -145,7 +143,7 @@ def run_search(
             ledger.append("search_started", name=plan.name, code_version=plan.code_version)
             try:
                 with ray_session(address, folder.path) as resources:
-                    fitted = with_resources(plan, resources, plan.max_concurrent)
+                    fitted = with_resources(plan, resources)
                     bridge = _bridge(fitted, ledger)
                     ray_trials, ended = _run_tune(fitted, bridge, folder)
             except BaseException:
@@ -169,8 +167,8 @@ def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
     searched = [field for name, field in fields.items() if name not in plan.fixed]
     random = drawn_at_random(plan.sampler, searched)
     if random and plan.sampler != "random":
-        _log.info("sampler %s draws at random: %s", plan.sampler, ", ".join(random))
-    sampler = make_sampler(plan.sampler, plan.seed, plan.max_concurrent)
+        ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
+    sampler = make_sampler(plan.sampler, plan.seed, plan.max_concurrent or 1)
     scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
     return Bridge(plan, fields, new_study(plan.name, plan.objective, sampler), scheduler, ledger)
 
@@ -186,7 +184,7 @@ def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder) -> tuple[dict[st
             "code_version": plan.code_version,
         },
     )
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
     resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
     # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
     with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch, _stop_watch(folder.stop_file) as requested:

@@ -57,7 +57,8 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
 
     def next_trial(self) -> Trial | None:
         """A new trial while there is room for one."""
-        if self.is_finished() or self._experiment is None or self._bridge.num_running >= self._bridge.plan.max_concurrent:
+        room = self._bridge.num_running < (self._bridge.plan.max_concurrent or 1)
+        if self._experiment is None or not room or self.is_finished():
             return None
         suggestion = self._bridge.ask()
         spec = {**self._experiment.spec, "config": self._assignments.of(suggestion)}

@@ -30,7 +30,6 @@ class SearchFolder:
         self.study_file = self.path / "study.db"
         self.curves_file = self.path / "curves.parquet"
         self.stop_file = self.path / "stop-requested"
-        self.log_file = self.path / "search.log"
 
     def trial(self, trial: str) -> Path:
         """Where a trial keeps its checkpoints."""

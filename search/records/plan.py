@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from spaces.fields import Value
@@ -24,12 +24,13 @@ class Plan:
              sampler, scheduler: keys of `SAMPLERS` and `SCHEDULERS`.
              grace_period: epochs before a trial may be stopped.
              reduction: one in so many trials passes a rung.
-             cpus_per_trial, gpus_per_trial: Ray resources of one trial.
-             max_concurrent: trials at once.
+             cpus_per_trial, gpus_per_trial: Ray resources of one trial; None until the cluster's GPUs are known.
+             max_concurrent: trials at once; None for what fits.
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.
              data_fingerprint: of labels, splits and image contents.
              code_version: digest of dermtune's own sources.
+             created: local time with zone, ISO 8601.
     """
 
     name: str
@@ -45,8 +46,8 @@ class Plan:
     grace_period: int = 1
     reduction: int = 3
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
-    max_concurrent: int = 1
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
     seed: int = 0
     keep_checkpoints: int = 5
     time_budget_s: float | None = None
@@ -54,7 +55,6 @@ class Plan:
     data_fingerprint: str = ""
     code_version: str = ""
     created: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+
 import search
 from search.execution.session import SearchResult
 from search.records.ledger import read_events

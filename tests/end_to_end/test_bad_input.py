@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+
 from search.cli.main import run
 from trainables.data.derm7pt_synthetic import write
 
@@ -109,7 +110,7 @@ def test_a_setting_that_does_not_fit(folder: Path, capsys: pytest.CaptureFixture
     [
         (("search", "gated", "--data", "derm8pt:x"), "--data must be FORMAT:PATH with a format of derm7pt, table"),
         (("search", "gated", "--data", "cases.csv"), "--data must be FORMAT:PATH"),
-        (("search", "bowl", "--data", "table:cases.csv"), "--data must have a format that fits the task (none: it needs no data)"),
+        (("search", "bowl", "--data", "table:cases.csv"), "a format that fits the task (none: it needs no data)"),
         (("search", "gatd"), "did you mean 'gated'?"),
         (("search", "bowl", "--preset", "dmo"), "did you mean 'demo'?"),
         (("search", "bowl", "--sampler", "tp"), "did you mean 'tpe'?"),

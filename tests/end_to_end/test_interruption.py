@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from search.records.tracking.mlflow_tracker import trial_runs
 
 pytestmark = [
