@@ -31,6 +31,8 @@ class GatedNetwork(nn.Module):
              gates, gamma_g: see `Gates`.
              batch_norm, batch_norm_momentum: see `GatedBlock`.
              dropout: rate before both dense layers, in [0, 1).
+             input_mean, input_deviation: per channel; the images are shifted and scaled by them. The defaults leave
+                 them as they are, which is the paper's.
              generator: on the CPU; draws the initial weights.
     Raises:  ValueError: when a width leaves no filter, or there is no task.
     """
@@ -45,6 +47,8 @@ class GatedNetwork(nn.Module):
         batch_norm: bool = True,
         batch_norm_momentum: float = 0.1,
         dropout: float = 0.3,
+        input_mean: Sequence[float] = (0.0, 0.0, 0.0),
+        input_deviation: Sequence[float] = (1.0, 1.0, 1.0),
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -52,6 +56,10 @@ class GatedNetwork(nn.Module):
         if not num_classes or min(filters) < 1:
             raise ValueError(f"width must be 0.5 or more and there must be a task; got {width} and {num_classes}")
         self.num_tasks, self.dropout = len(num_classes), dropout
+        self.register_buffer("input_mean", torch.tensor(input_mean).view(3, 1, 1))
+        self.register_buffer("input_deviation", torch.tensor(input_deviation).view(3, 1, 1))
+        self.input_mean: Tensor
+        self.input_deviation: Tensor
         self.convolutions, self.blocks = nn.ParameterList(), nn.ModuleList()
         channels_in = 3
         for (kernel, _), channels in zip(KERNELS_AND_STRIDES, filters, strict=True):
@@ -84,7 +92,7 @@ class GatedNetwork(nn.Module):
         Raises:  ValueError: when the images are smaller than 91 px.
         """
         check_size(min(images.shape[-2:]))
-        features, groups = images, 1
+        features, groups = (images - self.input_mean) / self.input_deviation, 1
         for weight, block, (_, stride) in zip(self.convolutions, self.blocks, KERNELS_AND_STRIDES, strict=True):
             features = F.relu(F.max_pool2d(F.conv2d(features, weight, stride=stride, groups=groups), 2))
             features = F.relu(block(features))

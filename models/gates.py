@@ -89,10 +89,8 @@ class GatedBlock(nn.Module):
         self.reduction = nn.Parameter(torch.empty(num_tasks, reduced_channels, num_tasks, channels))
         glorot_uniform_(self.reduction, fan_in=total, fan_out=reduced_channels, generator=generator)
 
-    def forward(
-        self, features: Float[Tensor, "batch tasks*channels height width"]
-    ) -> Float[Tensor, "batch tasks*reduced height width"]:
-        """All tasks' gated, reduced maps, task-major, before any non-linearity."""
+    def forward(self, features: Float[Tensor, "batch concatenated height width"]) -> Float[Tensor, "batch reduced height width"]:
+        """All tasks' gated, reduced maps, task-major, before any non-linearity: T·C maps in, T·R out."""
         kernel = (self.reduction * self.gates().unsqueeze(1)).flatten(2).flatten(0, 1)
         return F.conv2d(self.norm(features), kernel[:, :, None, None])
 

@@ -48,6 +48,12 @@ class GatedSpace:
         doc="weight of the newest batch in the running statistics (TensorFlow's 0.90 is 0.10)",
     )
     dropout: float = real(0.3, 0.0, 0.6, source="Section 5", doc="rate before both dense layers")
+    input_normalisation: str = choice(
+        "none",
+        ("none", "training_set"),
+        source="Section 5: [0, 1]",
+        doc="leave the images in [0, 1], or standardise them by the training set's mean and deviation",
+    )
     augmentation: float = real(1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, flips, shift and shear; 0 is none")
     gate_rate_factor: float = real(
         100.0,

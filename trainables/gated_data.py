@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -34,6 +34,19 @@ class GatedData:
     codes: Int[Tensor, "cases tasks"]
     fingerprint: str
     device: torch.device
+
+    @cached_property
+    def channel_statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel over the training images, in [0, 1]."""
+        count, total, squares = 0, torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        members = self.cases.splits["train"]
+        for start in range(0, len(members), 64):
+            part = self.pixels[torch.from_numpy(members[start : start + 64]).to(self.pixels.device)].double() / 255
+            count += part[:, 0].numel()
+            total += part.sum((0, 2, 3)).cpu()
+            squares += part.square().sum((0, 2, 3)).cpu()
+        mean = total / count
+        return mean.tolist(), (squares / count - mean.square()).clamp(min=1e-12).sqrt().tolist()
 
     def batch(self, members: Int[np.ndarray, " batch"]) -> UInt8[Tensor, "batch 3 size size"]:
         """The pixels of some cases on the training device."""

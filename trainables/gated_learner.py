@@ -33,7 +33,9 @@ class GatedLearner:
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": np.random.default_rng(batch_seed)}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": torch.Generator(data.device).manual_seed(device_seed)}
         self.batches_per_epoch = int(number(config, "batches_per_epoch"))
-        self.model = build_model(config, data.cases.tasks, torch.Generator().manual_seed(weights_seed)).to(data.device)
+        statistics = data.channel_statistics if self._is("input_normalisation", "training_set") else None
+        generator = torch.Generator().manual_seed(weights_seed)
+        self.model = build_model(config, data.cases.tasks, generator, statistics).to(data.device)
         self.optimizer = build_optimizer(self.model, config)
         self._train = data.cases.splits["train"]
         self._valid = data.cases.splits["valid"]
@@ -88,9 +90,19 @@ class GatedLearner:
 
 
 def build_model(
-    config: Mapping[str, Value], tasks: Sequence[LabelTask], generator: torch.Generator | None = None
+    config: Mapping[str, Value],
+    tasks: Sequence[LabelTask],
+    generator: torch.Generator | None = None,
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> GatedNetwork:
-    """The network that a configuration names, for these tasks."""
+    """The network that a configuration names, for these tasks.
+
+    Args:    config: every field of `GatedSpace`.
+             tasks: names and classes.
+             generator: draws the initial weights.
+             statistics: mean and deviation by which images are standardised; a checkpoint holds its own.
+    """
+    mean, deviation = statistics or ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     return GatedNetwork(
         num_classes=[len(task.classes) for task in tasks],
         width=number(config, "width"),
@@ -99,6 +111,8 @@ def build_model(
         batch_norm=bool(config["batch_norm"]),
         batch_norm_momentum=number(config, "batch_norm_momentum") if config["batch_norm"] else 0.1,
         dropout=number(config, "dropout"),
+        input_mean=mean,
+        input_deviation=deviation,
         generator=generator,
     )
 

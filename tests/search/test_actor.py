@@ -1,0 +1,101 @@
+"""The Tune trainable, driven without Ray: a reused actor equals a fresh one, and it goes on from what was saved."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search.execution.actor import TrialActor
+from search.execution.code_version import code_version
+from search.records.failure import failure_reason
+from spaces.fields import complete
+from trainables.contract import Objective, TrialRequest
+from trainables.tasks import TASKS
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(autouse=True)
+def stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tune's trainable would make folders in the home directory and move there."""
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def assignment(folder: Path, source: Path, seed: int, max_epochs: int = 4, **settings: Any) -> dict[str, Any]:
+    """An actor's config for a small gated trial."""
+    small = {"size_px": 96, "batches_per_epoch": 1, "sampling": "uniform", "batch_size": 8}
+    request = TrialRequest(
+        "gated",
+        complete(TASKS["gated"].space, {**small, **settings}),
+        f"derm7pt:{source}",
+        seed,
+        Objective("valid/auroc_mean", "max"),
+        max_epochs,
+        device="cpu",
+    )
+    return {
+        "request": request.to_json(),
+        "folder": str(folder / "trials" / f"t{seed}"),
+        "rungs": [2],
+        "code_version": code_version(),
+    }
+
+
+def epochs_of(actor: TrialActor) -> list[tuple[int, dict[str, float]]]:
+    """Every epoch until the trial is over, without its duration."""
+    found: list[tuple[int, dict[str, float]]] = []
+    while True:
+        report = actor.step()
+        found += [(epoch["epoch"], dict(epoch["metrics"])) for epoch in report["epochs"]]
+        if report["ended"]:
+            return found
+
+
+def make(config: dict[str, Any]) -> TrialActor:
+    """An actor in this process."""
+    actor = TrialActor.__new__(TrialActor)
+    actor.setup(config)
+    return actor
+
+
+def test_a_reused_actor_equals_a_fresh_one(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    reused = make(assignment(tmp_path / "a", synthetic_derm7pt, seed=1, width=2.0))
+    epochs_of(reused)
+    assert reused.reset_config(assignment(tmp_path / "a", synthetic_derm7pt, seed=2))
+    fresh = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=2))
+    assert epochs_of(reused) == epochs_of(fresh)
+    weights = [(tmp_path / run / "trials" / "t2").glob("best-*/model.safetensors") for run in "ab"]
+    assert [file.read_bytes() for file in weights[0]] == [file.read_bytes() for file in weights[1]]
+
+
+def test_a_trial_that_died_goes_on_from_its_last_rung(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    whole = epochs_of(make(assignment(tmp_path / "a", synthetic_derm7pt, seed=3)))
+    died = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=3))
+    while died.step()["state"] is None:
+        pass
+    again = epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=3)))
+    assert again == whole[2:]
+
+
+def test_a_report_ends_at_a_rung(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    actor = make(assignment(tmp_path, synthetic_derm7pt, seed=4, max_epochs=3))
+    assert [epoch["epoch"] for epoch in actor.step()["epochs"]][-1] <= 2
+
+
+def test_other_sources_than_the_drivers_are_refused_with_a_reason(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    config = assignment(tmp_path, synthetic_derm7pt, seed=5)
+    actor = make({**config, "code_version": "other"})
+    with pytest.raises(Exception, match=r"a worker must run the driver's dermtune \(other\)"):
+        actor.step()
+    assert failure_reason(Path(config["folder"])).startswith("ClusterUnavailable: a worker must run")
+
+
+def test_what_tune_pauses_goes_on_unchanged(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    whole = epochs_of(make(assignment(tmp_path / "a", synthetic_derm7pt, seed=6)))
+    paused = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=6))
+    done = len(paused.step()["epochs"])
+    (tmp_path / "checkpoint").mkdir()
+    paused.save_checkpoint(str(tmp_path / "checkpoint"))
+    resumed = make(assignment(tmp_path / "c", synthetic_derm7pt, seed=6))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint"))
+    assert epochs_of(resumed) == whole[done:]
