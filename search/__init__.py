@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.execution.session import SearchResult
+    from search.execution.result import SearchResult
 
 __all__ = ["run"]
 

@@ -64,6 +64,9 @@ class Field:
             by_text = {format_value(choice): choice for choice in self.choices}
             if text in by_text:
                 return by_text[text]
+            for choice in self.choices:
+                if isinstance(choice, float) and _as_float(text) == choice:
+                    return choice
             raise ValueError(f"{self.name} must be one of {self.range_text()}; got {text!r} (--set {self.name}=)")
         try:
             value = int(text) if self.kind == "integer" else float(text)
@@ -118,6 +121,13 @@ def flag(default: bool, **more: Any) -> Any:
 def text(default: str, **more: Any) -> Any:
     """Declares a field that holds a name; it is never searched."""
     return _declare(default, kind="text", searched=False, **more)
+
+
+def _as_float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _declare(default: Value, **attributes: Any) -> Any:
@@ -179,7 +189,10 @@ def format_value(value: Value) -> str:
         return "true" if value else "false"
     if value is None:
         return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def random_transforms(
     """Affine matrices from output to input coordinates, in [-1, 1]: flip · shear · rotation, then the shift."""
     draws = torch.rand(6, count, generator=generator, device=device) * 2 - 1
     angle, shear = draws[0] * strength * ROTATION_RAD, draws[1] * strength * SHEAR_RAD
-    flip_x, flip_y = draws[2].sign(), draws[3].sign()
+    flip_x, flip_y = torch.where(draws[2:4] < 0, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     skew = shear.tan()
     rows = [

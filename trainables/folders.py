@@ -37,7 +37,7 @@ def read_verified(folder: Path, name: str) -> bytes:
     Raises:  CheckpointError: when the file is missing or does not match its hash.
     """
     try:
-        lines = (folder / SUMS).read_text().splitlines()
+        lines = (folder / SUMS).read_text().split("\n")
         data = (folder / name).read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"a checkpoint must be a folder with {name} and {SUMS}; got {folder}") from error

@@ -15,7 +15,7 @@ from trainables.data import read
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.images import Progress, decode, load_images
 from trainables.devices import choose_device, threads
-from trainables.errors import DataError
+from trainables.errors import CheckpointError, DataError
 from trainables.folders import read_json
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, number, predict_logits, probabilities_of
@@ -69,10 +69,22 @@ def load_model(folder: Path) -> GatedNetwork:
 
     Raises:  CheckpointError: when the folder is damaged.
     """
-    document = read_json(folder, "config.json")
-    model = build_model(document["config"], _tasks(document))
-    model.load_state_dict(checkpoints.read(folder, "model"))
+    document = _document(folder)
+    try:
+        model = build_model(document["config"], _tasks(document))
+        model.load_state_dict(checkpoints.read(folder, "model"))
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"a checkpoint's weights must fit its config.json; got {reason} in {folder}") from error
     return model.eval()
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    document = read_json(folder, "config.json")
+    absent = [name for name in ("config", "classes", "primary_task", "num_threads", "device") if name not in document]
+    if absent:
+        raise CheckpointError(f"a checkpoint's config.json must have {absent[0]!r}; got none in {folder}")
+    return document
 
 
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:
@@ -84,14 +96,14 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
-    document = read_json(folder, "config.json")
+    document = _document(folder)
     config, classes = document["config"], document["classes"]
     cases = _fitting(read(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
     if {task.name: list(task.classes) for task in cases.tasks} != classes:
         raise DataError(f"--data must have the checkpoint's tasks and classes ({classes}); got others from {source}")
     if split not in cases.splits:
         raise DataError(f"--split must be one of {', '.join(cases.splits)}; got {split!r}")
-    device = choose_device("auto")
+    device = choose_device("auto" if document["device"] == "cuda" else document["device"])
     pixels = torch.from_numpy(load_images(cases, int(config["size_px"])).pixels)
     data = GatedData(cases, pixels, torch.from_numpy(cases.labels).to(device), "", device)
     members = cases.splits[split]
@@ -113,7 +125,7 @@ def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when an image does not decode.
     """
-    document = read_json(folder, "config.json")
+    document = _document(folder)
     tasks, size_px = _tasks(document), int(document["config"]["size_px"])
     pixels = torch.from_numpy(np.stack([decode(image, size_px) for image in images]))
     with threads(document["num_threads"]):

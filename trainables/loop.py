@@ -105,7 +105,12 @@ class TrainedTrial:
         return "patience" if self.best.out_of_patience(self._epoch) else None
 
     def save_best(self, folder: Path) -> None:
-        """Writes the model of the best epoch."""
+        """Writes the model of the best epoch.
+
+        Raises:  ValueError: when there is none yet.
+        """
+        if not self._best_weights:
+            raise ValueError("a trial must have validated once before its best model can be saved; got epoch 0")
         document = self._document(self.best.epoch, self._best_metrics)
         checkpoints.write(folder, tensors={"model": self._best_weights}, documents={"config": document})
 
@@ -133,9 +138,10 @@ class TrainedTrial:
 
         Raises:  CheckpointError: when the folder is damaged or belongs to another configuration.
         """
-        config = read_json(folder, "config.json")["config"]
-        if config != dict(self.request.config):
-            raise CheckpointError(f"a trial must go on with its own configuration; got another one in {folder}")
+        found, own = read_json(folder, "config.json"), self._document(0, {})
+        for name in ("config", "seed", "objective", *self.learner.description()):
+            if found.get(name) != own[name]:
+                raise CheckpointError(f"a trial must go on with its own {name}; got another one in {folder}")
         counters, state = read_json(folder, "state.json"), checkpoints.read(folder, "state")
         self.learner.model.load_state_dict(checkpoints.read(folder, "model"))
         checkpoints.restore_optimizer(self.learner.optimizer, _below(state, "optimizer."))
@@ -159,6 +165,7 @@ class TrainedTrial:
             "split": "valid",
             "metrics": dict(metrics),
             "num_threads": request.num_threads,
+            "device": next(self.learner.model.parameters()).device.type,
             "versions": checkpoints.versions(),
             **self.learner.description(),
         }

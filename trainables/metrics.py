@@ -45,7 +45,7 @@ def calibration_error(probabilities: Float[np.ndarray, "cases classes"], codes: 
     """Expected calibration error of the predicted class over ten equal bins of confidence.
 
     Source: Guo et al. 2017, Eq. 3
-    Deviations: none.
+    Deviations: a bin holds its lower bound instead of its upper one.
     """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == codes
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)

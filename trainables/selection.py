@@ -50,6 +50,8 @@ class BestEpoch:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise TrialDiverged(f"{bad[0]} must be finite; got {metrics[bad[0]]} at epoch {epoch}")
+        if self.selection == "loss" and LOSS not in metrics:
+            raise ValueError(f"selection must be metric for trials that report no {LOSS}; got loss (--set selection=)")
         if self.objective.metric not in metrics:
             raise ValueError(
                 f"--metric must be one that the trials report ({', '.join(sorted(metrics))}); got {self.objective.metric!r}"

@@ -44,8 +44,14 @@ def check_machine(storage: Path, tracking_uri: str) -> list[Check]:
         _disk(storage),
         _tried("storage", str(storage), lambda: _write(storage)),
         _tried("cache", str(cache_root()), lambda: _write(cache_root())),
-        _tried("tracking", "the store answers", lambda: open_client(tracking_uri) and None),
+        _tracking(tracking_uri),
     ]
+
+
+def _tracking(uri: str) -> Check:
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return Check("tracking", True, "the first search makes its store")
+    return _tried("tracking", "the store answers", lambda: open_client(uri))
 
 
 def _package(name: str) -> Check:

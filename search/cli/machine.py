@@ -30,6 +30,7 @@ def ui(context: Context, host: str, port: int) -> int:
     from search.records.tracking.server import serve
 
     uri = context.uri()
+    context.storage.mkdir(parents=True, exist_ok=True)
     open_client(uri)
     err.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", markup=False)
     return serve(uri, host, port)

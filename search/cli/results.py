@@ -114,7 +114,7 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
 
     task = folders.task_of(checkpoint, TASKS)
     found = TASKS[task].load().evaluate(checkpoint, source, split)
-    document: dict[str, Any] = {"task": task, **asdict(found)}
+    document = {"task": task, **{name: value for name, value in asdict(found).items() if value or name != "seven_point"}}
     if split == "test":
         document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), source)
         err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)

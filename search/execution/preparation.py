@@ -1,5 +1,6 @@
 """From what was asked to a plan that can run: everything that can be wrong is said before anything is written."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from trainables.data.images import Progress
 from trainables.tasks import TASKS, Task
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 1
+_SYNTHETIC_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def prepare_search(
     num_trials, max_epochs = options.num_trials or preset.num_trials, options.max_epochs or preset.max_epochs
     grace_period = options.grace_period or default_grace_period(max_epochs)
     rungs(grace_period, max_epochs, options.reduction)
+    _check_counts(options)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
     plan = Plan(
@@ -119,6 +121,19 @@ def prepare_search(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     return Preparation(plan if address else with_resources(plan, local_resources()), prepared)
+
+
+def _check_counts(options: SearchOptions) -> None:
+    """Refuses numbers that the command line would not let through either.
+
+    Raises:  PlanError: when one is too small.
+    """
+    for name in ("num_trials", "max_epochs", "epoch_budget", "grace_period", "max_concurrent", "keep_checkpoints"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise PlanError(f"{name} must be 1 or more; got {value}")
+    if not options.cpus_per_trial > 0:
+        raise PlanError(f"cpus_per_trial must be above 0; got {options.cpus_per_trial}")
 
 
 def known(name: str, table: Mapping[str, Any], flag: str) -> str:
@@ -166,7 +181,7 @@ def parse_gpus(text: str) -> float | None:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not value >= 0 or (value > 1 and value != int(value)):
+    if not (0 <= value < math.inf) or (value > 1 and value != int(value)):
         raise PlanError(f"--gpus-per-trial must be auto, a share of a GPU or a whole number; got {text!r}")
     return value
 

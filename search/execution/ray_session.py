@@ -2,9 +2,10 @@
 
 import logging
 import os
+import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import chdir, contextmanager
 
 import ray
 
@@ -19,37 +20,38 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _OBJECT_STORE_BYTES = 200 * 1024**2
+_CONNECT_TIMEOUT_S = 5
 
 
 @contextmanager
-def ray_session(address: str | None, folder: Path) -> Iterator[dict[str, float]]:
+def ray_session(address: str | None) -> Iterator[dict[str, float]]:
     """Ray for the duration of a search; what was running before is left running.
 
-    Workers put the driver's folder first on their import path, so Ray is started from the search's own folder: a user's
-    `models/` or `search/` beside the command would otherwise be imported instead of ours.
+    Workers put the driver's folder first on their import path, so Ray is started from an empty one: a user's `models/` or
+    `search/` beside the command would otherwise be imported instead of ours.
 
     Args:    address: of a cluster, None to start Ray here.
-             folder: of the search.
     Returns: the cluster's resources.
     Raises:  ClusterUnavailable: when Ray cannot be started or reached.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     ours = not ray.is_initialized()
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        if ours:
-            _start(address)
-        yield dict(ray.cluster_resources())
-    finally:
-        if ours and ray.is_initialized():
-            ray.shutdown()
-        os.chdir(before)
+    with tempfile.TemporaryDirectory(prefix="dermtune-") as empty:
+        try:
+            if ours:
+                with chdir(empty):
+                    _start(address)
+            yield dict(ray.cluster_resources())
+        finally:
+            if ours and ray.is_initialized():
+                ray.shutdown()
 
 
 def _start(address: str | None) -> None:
     # A worker's copies of the driver's warnings and progress bars help nobody.
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        _check_reachable(address)
     try:
         if address is None:
             ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
@@ -58,3 +60,14 @@ def _start(address: str | None) -> None:
     except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterUnavailable(f"Ray must be reachable at {address or 'this machine'}; got {reason} (--address)") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes before it gives an address up."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterUnavailable(f"Ray must be reachable at {address}; got {error} (--address)") from error

@@ -3,111 +3,38 @@
 import logging
 import os
 import platform
-import signal
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import optuna
-import pandas as pd
 from ray import tune
 
+from search.errors import PlanError
 from search.execution.actor import TrialActor
 from search.execution.preparation import with_resources
 from search.execution.ray_session import ray_session
+from search.execution.result import SearchResult
+from search.execution.stopping import stop_watch
 from search.execution.tune_adapter import Assignments, BridgeScheduler, Deadline, TrialSource
 from search.records.checkpoint_store import CheckpointStore
-from search.records.curves import curves_frame, trials_frame, write_curves
+from search.records.curves import write_curves
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, Listener
 from search.records.plan import Plan
 from search.records.study import export_study, new_study
-from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.trials import TrialRecord, TrialTable
+from search.records.tracking.mlflow_tracker import MlflowTracker, has_experiment
+from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge, Suggestion
 from search.strategy.samplers import drawn_at_random, make_sampler
 from search.strategy.schedulers import SCHEDULERS
 from spaces.fields import fields_of
 from trainables.contract import TrialRequest
 from trainables.tasks import TASKS
-
-_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Args:    plan: of the search.
-             folder: where it lies.
-             table: its trials.
-             study: the Optuna study, complete.
-             ray_trials: trial → Ray's final status, for comparison.
-             ended: "all trials", "time budget", "epoch budget", "stop requested" or "interrupted".
-             experiment_id: MLflow's.
-             tracking_error: why MLflow does not have everything, None when it has.
-    """
-
-    plan: Plan
-    folder: SearchFolder
-    table: TrialTable
-    study: optuna.Study
-    ray_trials: Mapping[str, str]
-    ended: str
-    experiment_id: str
-    tracking_error: str | None = None
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best trial over all trials and all epochs, None when none reported anything."""
-        ranked = self.table.ranked()
-        return ranked[0] if ranked else None
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """The leaderboard: one row per trial, best first."""
-        return trials_frame(self.table)
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        """One row per trial and epoch with every metric."""
-        return curves_frame(self.table)
-
-    def checkpoint(self, trial: TrialRecord) -> Path | None:
-        """The folder of a trial's best checkpoint, None when it was not kept."""
-        return None if trial.checkpoint is None else self.folder.path / trial.checkpoint
-
-    def summary(self) -> dict[str, Any]:
-        """The JSON document that `dermtune search --json` prints."""
-        best, objective = self.best, self.plan.objective
-        checkpoint = self.checkpoint(best) if best else None
-        return {
-            "name": self.plan.name,
-            "task": self.plan.task,
-            "metrics": [objective.metric],
-            "modes": [objective.mode],
-            "num_trials": len(self.table.trials),
-            "num_failed": self.table.count("failed"),
-            "num_stopped_early": self.table.count("stopped"),
-            "best_trial": best.trial if best else None,
-            "best_value": best.value if best else None,
-            "best_score": best.score if best else None,
-            "best_epoch": best.best_epoch if best else None,
-            "best_config": dict(best.config) if best else None,
-            "checkpoint": str(checkpoint) if checkpoint else None,
-            "pareto": [best.trial] if best else [],
-            "mlflow_experiment_id": self.experiment_id,
-            "wall_s": self.table.wall_s,
-            "train_s": round(sum(trial.train_s for trial in self.table.trials.values()), 3),
-            "ended": self.ended,
-        }
 
 
 def run_search(
@@ -128,38 +55,42 @@ def run_search(
     Raises:  PlanError: when the name is taken or no trial fits the cluster.
              ClusterUnavailable: when Ray cannot be started.
     """
-    folder = SearchFolder(storage, plan.name)
-    lock = folder.create(plan)
-    tracker = MlflowTracker(tracking_uri, plan, storage, environment())
-    try:
-        with Ledger(folder.ledger_file) as ledger:
-            table = TrialTable(plan.objective)
-            ledger.subscribe(table.apply)
-            ledger.subscribe(CheckpointStore(folder, ledger, table, plan.keep_checkpoints).on_event)
-            ledger.subscribe(tracker.on_event)
-            for listener in listeners(plan, table):
-                ledger.subscribe(listener)
-            tracker.start()
-            ledger.append("search_started", name=plan.name, code_version=plan.code_version)
-            try:
-                with ray_session(address, folder.path) as resources:
-                    fitted = with_resources(plan, resources)
-                    bridge = _bridge(fitted, ledger)
-                    ray_trials, ended = _run_tune(fitted, bridge, folder)
-            except BaseException:
-                ledger.append("search_ended", reason="interrupted")
-                tracker.close()
-                raise
-            bridge.interrupt(ended)
-            ledger.append("search_ended", reason=ended)
-            export_study(bridge.study, folder.study_file)
-            write_curves(table, folder.curves_file)
+    if has_experiment(tracking_uri, plan.name):
+        raise PlanError(f"--name must be new in MLflow ({tracking_uri}); got {plan.name!r}, which is an experiment there")
+    with ray_session(address) as resources:
+        fitted = with_resources(plan, resources)
+        folder = SearchFolder(storage, plan.name)
+        lock = folder.create(fitted)
+        tracker = MlflowTracker(tracking_uri, fitted, storage, environment())
+        try:
+            with Ledger(folder.ledger_file) as ledger:
+                table = TrialTable(fitted.objective)
+                store = CheckpointStore(folder, ledger, table, fitted.keep_checkpoints)
+                for listener in (table.apply, store.on_event, tracker.on_event, *listeners(fitted, table)):
+                    ledger.subscribe(listener)
+                tracker.start()
+                ledger.append("search_started", name=fitted.name, code_version=fitted.code_version)
+                bridge = _bridge(fitted, ledger)
+                ray_trials, ended = _run(fitted, bridge, folder, ledger)
+                export_study(bridge.study, folder.study_file)
+                write_curves(table, folder.curves_file)
+        finally:
             failure = tracker.close()
-            return SearchResult(
-                plan, folder, table, bridge.study, ray_trials, ended, tracker.experiment_id, str(failure) if failure else None
-            )
+            lock.release()
+    return SearchResult(
+        fitted, folder, table, bridge.study, ray_trials, ended, tracker.experiment_id, str(failure) if failure else None
+    )
+
+
+def _run(plan: Plan, bridge: Bridge, folder: SearchFolder, ledger: Ledger) -> tuple[dict[str, str], str]:
+    """Runs the trials and writes how the search ended, whatever ends it."""
+    ended = "interrupted"
+    try:
+        statuses, ended = _run_tune(plan, bridge, folder)
+        return statuses, ended
     finally:
-        lock.release()
+        bridge.interrupt(ended)
+        ledger.append("search_ended", reason=ended)
 
 
 def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
@@ -187,7 +118,7 @@ def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder) -> tuple[dict[st
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
     resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
     # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
-    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch, _stop_watch(folder.stop_file) as requested:
+    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch, stop_watch(folder.stop_file) as requested:
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, resources),
             tune_config=tune.TuneConfig(
@@ -238,33 +169,6 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
-
-
-@contextmanager
-def _stop_watch(file: Path) -> Iterator[threading.Event]:
-    """Turns a stop request into what Ctrl-C does: Tune ends after the step at hand.
-
-    SIGTERM does the same. Outside the main thread nothing can be signalled; a stop then waits for the running trials.
-    """
-    requested, over = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_POLL_S):
-            if file.exists():
-                requested.set()
-                signal.raise_signal(signal.SIGINT)
-                return
-
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
-    if main:
-        threading.Thread(target=watch, name="stop-watch", daemon=True).start()
-    try:
-        yield requested
-    finally:
-        over.set()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def environment() -> dict[str, str]:

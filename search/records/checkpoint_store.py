@@ -59,7 +59,9 @@ class CheckpointStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _keep_best(self) -> None:
-        kept = {trial.trial for trial in self._table.ranked()[: self._keep]}
+        # Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place.
+        ended = [trial for trial in self._table.ranked() if trial.state in ENDED]
+        kept = {trial.trial for trial in ended[: self._keep]}
         for trial in list(self._table.trials.values()):
             if trial.state in ENDED and trial.trial not in kept and trial.checkpoint is not None:
                 path = trial.checkpoint

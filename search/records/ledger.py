@@ -24,10 +24,12 @@ class Ledger:
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        _drop_unfinished_line(file)
         self._file = file.open("ab")
         self._clock, self._start = clock, clock()
         self._listeners: list[Listener] = []
         self._undelivered: deque[Event] = deque()
+        self._delivering = False
 
     def subscribe(self, listener: Listener) -> None:
         """Calls the listener with every event from now on, after it is on disk."""
@@ -49,16 +51,20 @@ class Ledger:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._undelivered.append(line)
-        if len(self._undelivered) == 1:
+        if not self._delivering:
             self._deliver()
         return line
 
     def _deliver(self) -> None:
         """Every listener hears every event in the file's order, even when a listener itself appends."""
-        while self._undelivered:
-            for listener in self._listeners:
-                listener(self._undelivered[0])
-            self._undelivered.popleft()
+        self._delivering = True
+        try:
+            while self._undelivered:
+                event = self._undelivered.popleft()
+                for listener in self._listeners:
+                    listener(event)
+        finally:
+            self._delivering = False
 
     def close(self) -> None:
         """Closes the file; nothing more can be appended."""
@@ -69,6 +75,15 @@ class Ledger:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _drop_unfinished_line(file: Path) -> None:
+    """Cuts off what a crash left half-written, so that the next event starts a line of its own."""
+    if file.is_file():
+        data = file.read_bytes()
+        complete = data.rfind(b"\n") + 1
+        if complete < len(data):
+            os.truncate(file, complete)
 
 
 def read_events(file: Path) -> Iterator[Event]:

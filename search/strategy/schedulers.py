@@ -60,7 +60,6 @@ SCHEDULERS: dict[str, Callable[[int, int, int], Scheduler]] = {
 def default_grace_period(max_epochs: int) -> int:
     """A third of the epochs, 20 at most, three at least.
 
-    On a few hundred images the first validations say little of the last ones (`docs/performance.md`), and a score is the
-    mean of three.
+    On a few hundred images the first validations say little of the last ones, and a score is the mean of three.
     """
     return max(3, min(max_epochs // 3, 20))

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 import search
-from search.execution.session import SearchResult
+from search.execution.result import SearchResult
 from search.records.ledger import read_events
 from search.records.tracking.mlflow_tracker import trial_runs
 from search.records.trials import TrialTable

@@ -27,6 +27,7 @@ class ReferenceGatedNetwork(nn.Module):
         super().__init__()
         tasks = range(len(num_classes))
         self.num_classes, self.num_tasks = list(num_classes), len(num_classes)
+        self.input_mean, self.input_deviation = network.input_mean.flatten().tolist(), network.input_deviation.flatten().tolist()
         self.convolutions, self.reductions, self.raw_gates = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.gamma_g, self.momentum, self.statistics = [], [], []
         for weight, block in zip(network.convolutions, network.blocks, strict=True):
@@ -61,7 +62,8 @@ class ReferenceGatedNetwork(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Each task's logits."""
         tasks = range(self.num_tasks)
-        features = [images for _ in tasks]
+        channels_in = [(images[:, c] - self.input_mean[c]) / self.input_deviation[c] for c in range(3)]
+        features = [torch.stack(channels_in, dim=1) for _ in tasks]
         for block, stride in enumerate(STRIDES):
             maps = []
             for t in tasks:

@@ -9,11 +9,11 @@ from torch import Tensor
 from models.gates import GatedBlock, Gates, sharing_fractions
 
 
-def filled(num_tasks: int, channels: int, gamma_g: float, *, spread: float = 1.0, seed: int = 0) -> Gates:
+def filled(num_tasks: int, channels: int, gamma_g: float, *, seed: int = 0) -> Gates:
     gates = Gates(num_tasks=num_tasks, channels=channels, gamma_g=gamma_g, mode="learned")
     assert gates.raw is not None
     with torch.no_grad():
-        gates.raw.copy_(spread * torch.randn(gates.raw.shape, generator=torch.Generator().manual_seed(seed)))
+        gates.raw.copy_(torch.randn(gates.raw.shape, generator=torch.Generator().manual_seed(seed)))
     return gates
 
 

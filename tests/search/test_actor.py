@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from search.execution.actor import TrialActor
 from search.execution.code_version import code_version
 from search.records.failure import failure_reason

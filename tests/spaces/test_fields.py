@@ -116,7 +116,8 @@ def test_a_formatted_value_parses_back_to_itself(data: st.DataObject, field: Fie
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(True, "true"), (False, "false"), (None, "-"), (0.5, "0.5"), (1.0, "1"), (1e-4, "0.0001"), (7, "7"), ("a", "a")]
+    ("value", "shown"),
+    [(True, "true"), (False, "false"), (None, "-"), (0.5, "0.5"), (1.0, "1"), (1e-4, "0.0001"), (7, "7"), ("a", "a")],
 )
 def test_values_are_written_as_the_command_line_writes_them(value: float | str | None, shown: str) -> None:
     assert format_value(value) == shown

@@ -101,21 +101,36 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     problems: list[str] = []
     splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
     labels = _read_labels(meta, problems)
-    images = [path / "images" / name for name in meta["derm"].astype(str)]
+    names = meta["derm"].fillna("").astype(str)
+    images = [path / "images" / name for name in names]
+    # A case that no split names is left out, so that its image may be missing.
     used = sorted({int(index) for members in splits.values() for index in members})
     problems += [f"meta.csv line {i + 2}: image {images[i]} does not exist" for i in used if not images[i].is_file()]
+    problems += _shared_cases(splits)
     if problems:
         raise DataError(*problems)
     return CaseSet(
         source=f"derm7pt:{path}",
-        images=tuple(image.resolve() for image in images),
-        names=tuple(meta["derm"].astype(str)),
-        rows=tuple(range(2, len(meta) + 2)),
+        images=tuple(images[i].resolve() for i in used),
+        names=tuple(names[i] for i in used),
+        rows=tuple(i + 2 for i in used),
         tasks=TASKS,
-        labels=labels,
-        splits=splits,
+        labels=labels[used],
+        splits={split: np.searchsorted(used, members) for split, members in splits.items()},
         primary="DIAG",
     )
+
+
+def _shared_cases(splits: Mapping[str, Int[np.ndarray, " members"]]) -> list[str]:
+    """One line for each case that stands twice in the index files: a leak between splits, or a weight by accident."""
+    seen: dict[int, str] = {}
+    problems = []
+    for split, members in splits.items():
+        for index in map(int, members):
+            if index in seen:
+                problems.append(f"meta.csv line {index + 2} must be in one split, once; got {seen[index]} and {split}")
+            seen[index] = split
+    return problems
 
 
 def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarray, " members"]:
@@ -141,7 +156,7 @@ def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarr
 def _read_labels(meta: pd.DataFrame, problems: list[str]) -> Int[np.ndarray, "cases tasks"]:
     labels = np.zeros((len(meta), len(GROUPS)), dtype=np.int64)
     for column, task in enumerate(TASKS):
-        for row, raw in enumerate(meta[GROUPS[task.name][0]].astype(str)):
+        for row, raw in enumerate(meta[GROUPS[task.name][0]].fillna("").astype(str)):
             try:
                 labels[row, column] = task.classes.index(label_of(task.name, raw))
             except ValueError as error:

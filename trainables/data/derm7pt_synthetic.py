@@ -79,9 +79,10 @@ def draw_labels(num_cases: int, generator: np.random.Generator) -> dict[str, lis
     score = seven_point.scores(labels)
     above, below = MELANOMA_RATES
     melanoma = generator.random(num_cases) < np.where(score >= 3, above, below)
+    melanoma[np.argmax(score)] = True
     others = [(name, count) for name, count in zip(TASKS[0].classes, FREQUENCIES["DIAG"], strict=True) if name != "MEL"]
-    rest = _draw([name for name, _ in others], [count for _, count in others], num_cases, generator)
-    return {"DIAG": ["MEL" if is_mel else other for is_mel, other in zip(melanoma, rest, strict=True)], **labels}
+    rest = iter(_draw([name for name, _ in others], [count for _, count in others], int((~melanoma).sum()), generator))
+    return {"DIAG": ["MEL" if is_melanoma else next(rest) for is_melanoma in melanoma], **labels}
 
 
 def _draw(classes: Sequence[str], frequencies: Sequence[int], num_cases: int, generator: np.random.Generator) -> list[str]:

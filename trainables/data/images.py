@@ -39,11 +39,20 @@ def decode(path: Path, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * size_px, 2 * size_px))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = _as_rgb(ImageOps.exif_transpose(image))
             resized = upright.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} must be an image that decodes; got {error}") from error
     return np.asarray(resized).transpose(2, 0, 1)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """RGB without surprises: 16 bits are scaled, not clipped; a palette's transparency goes the quiet way."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
 
 
 def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) -> ImageArray:

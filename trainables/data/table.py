@@ -29,6 +29,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     absent = [name for name in columns if name not in table]
     if not columns or absent:
         raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
+    table["split"] = table["split"].str.strip()
     problems: list[str] = []
     splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
     tasks = tuple(
@@ -52,7 +53,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
 
 
 def _read_splits(table: pd.DataFrame, problems: list[str], needed: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:
-    names = table["split"].str.strip()
+    names = table["split"]
     for row in np.flatnonzero(~names.isin(SPLITS).fillna(False)):
         problems.append(f"line {row + 2}: split must be {', '.join(SPLITS)}; got {table['split'].iloc[row]!r}")
     splits = {split: np.flatnonzero((names == split).fillna(False)).astype(np.int64) for split in SPLITS}

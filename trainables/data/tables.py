@@ -18,7 +18,10 @@ def read_table(file: Path) -> pd.DataFrame:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file).convert_dtypes().astype("string")
         if file.suffix.lower() == ".csv":
-            return pd.read_csv(file, dtype="string", encoding="utf-8-sig", skipinitialspace=True, keep_default_na=True)
+            # "None" and "NA" may be somebody's labels: only an empty cell is a missing one.
+            return pd.read_csv(
+                file, dtype="string", encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, na_values=[""]
+            )
     except (ValueError, OSError) as error:  # pandas's parser errors and pyarrow's are ValueErrors
         reason = str(error).splitlines()[0]
         raise DataError(f"the table must be a readable {file.suffix[1:]} file; got {file}: {reason}") from error

@@ -232,5 +232,11 @@ def delete_experiment(uri: str, name: str) -> None:
 
 
 def has_experiment(uri: str, name: str) -> bool:
-    """Whether MLflow already has an experiment of that name, deleted or not."""
+    """Whether MLflow already has an experiment of that name, deleted or not.
+
+    Raises:  PlanError: when the store cannot be opened.
+    """
+    # A sqlite store that is not there yet is made by the tracker, in the background: it takes seconds.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return False
     return open_client(uri).get_experiment_by_name(name) is not None

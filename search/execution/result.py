@@ -1,0 +1,83 @@
+"""What a search found, as objects and pandas frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from search.records.curves import curves_frame, trials_frame
+from search.records.folder import SearchFolder
+from search.records.plan import Plan
+from search.records.trials import TrialRecord, TrialTable
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Args:    plan: of the search.
+             folder: where it lies.
+             table: its trials.
+             study: the Optuna study, complete.
+             ray_trials: trial → Ray's final status, for comparison.
+             ended: "all trials", "time budget", "epoch budget", "stop requested" or "interrupted".
+             experiment_id: MLflow's.
+             tracking_error: why MLflow does not have everything, None when it has.
+    """
+
+    plan: Plan
+    folder: SearchFolder
+    table: TrialTable
+    study: optuna.Study
+    ray_trials: Mapping[str, str]
+    ended: str
+    experiment_id: str
+    tracking_error: str | None = None
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial over all trials and all epochs, None when none reported anything."""
+        ranked = self.table.ranked()
+        return ranked[0] if ranked else None
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The leaderboard: one row per trial, best first."""
+        return trials_frame(self.table)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per trial and epoch with every metric."""
+        return curves_frame(self.table)
+
+    def checkpoint(self, trial: TrialRecord) -> Path | None:
+        """The folder of a trial's best checkpoint, None when it was not kept."""
+        return None if trial.checkpoint is None else self.folder.path / trial.checkpoint
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON document that `dermtune search --json` prints."""
+        best, objective = self.best, self.plan.objective
+        checkpoint = self.checkpoint(best) if best else None
+        return {
+            "name": self.plan.name,
+            "task": self.plan.task,
+            "metrics": [objective.metric],
+            "modes": [objective.mode],
+            "num_trials": len(self.table.trials),
+            "num_failed": self.table.count("failed"),
+            "num_stopped_early": self.table.count("stopped"),
+            "best_trial": best.trial if best else None,
+            "best_value": best.value if best else None,
+            "best_score": best.score if best else None,
+            "best_epoch": best.best_epoch if best else None,
+            "best_config": dict(best.config) if best else None,
+            "checkpoint": str(checkpoint) if checkpoint else None,
+            "pareto": [best.trial] if best else [],
+            "mlflow_experiment_id": self.experiment_id,
+            "wall_s": self.table.wall_s,
+            "train_s": round(sum(trial.train_s for trial in self.table.trials.values()), 3),
+            "ended": self.ended,
+        }

@@ -1,0 +1,237 @@
+"""Every line of every table keeps its promises: tasks, data formats, samplers, schedulers."""
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.records.study import new_study
+from search.strategy.distributions import distribution_of, searched_fields, suggest
+from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, drawn_at_random, make_sampler
+from search.strategy.schedulers import SCHEDULERS
+from spaces.fields import Field, Value, complete, fields_of, format_value
+from trainables.contract import Objective
+from trainables.data import DATASETS, read
+from trainables.tasks import TASKS, TaskModule
+
+NUM_TRIALS = 25
+#: Samplers whose model takes seconds a trial: they take over for the last two, after random ones; all 25 are `slow`.
+EXPENSIVE = ("gp",)
+#: Loaded while tests are collected: torch takes seconds to import.
+MODULES = {task: line.load() for task, line in TASKS.items()}
+FIELDS = [(task, field) for task, line in TASKS.items() for field in fields_of(line.space).values()]
+PRESETS = [(task, preset) for task, line in TASKS.items() for preset in line.presets]
+
+
+def _default_fixed(task: str) -> dict[str, Value]:
+    """What a search fixes of itself: the fields that are not searched."""
+    return {name: field.default for name, field in fields_of(TASKS[task].space).items() if not field.searched}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_tasks_space_is_a_frozen_dataclass_of_its_defaults(task: str) -> None:
+    space = TASKS[task].space()
+    field = dataclasses.fields(space)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to field '{field}'"):
+        setattr(space, field, None)
+    assert dataclasses.asdict(space) == {name: field.default for name, field in fields_of(type(space)).items()}
+
+
+@pytest.mark.parametrize(("task", "field"), FIELDS, ids=[f"{task}-{field.name}" for task, field in FIELDS])
+def test_a_field_is_documented_and_its_default_fits(task: str, field: Field) -> None:
+    assert field.doc.strip()
+    assert field.check(field.default) == field.default
+    assert field.parse(format_value(field.default)) == field.default
+    if field.log:
+        assert field.low > 0
+    if field.kind in ("real", "integer"):
+        assert field.low < field.high
+    assert len(set(field.choices)) == len(field.choices)
+    if field.searched:
+        assert not distribution_of(field).single()
+
+
+@pytest.mark.parametrize(("task", "field"), FIELDS, ids=[f"{task}-{field.name}" for task, field in FIELDS])
+def test_a_condition_refers_to_earlier_fields_and_values_that_they_can_take(task: str, field: Field) -> None:
+    fields = fields_of(TASKS[task].space)
+    earlier = list(fields)[: list(fields).index(field.name)]
+    for name, allowed in field.when.items():
+        assert name in earlier
+        assert allowed
+        assert all(fields[name].check(value) == value for value in allowed)
+
+
+@pytest.mark.parametrize(("task", "preset"), PRESETS)
+def test_a_preset_is_valid(task: str, preset: str) -> None:
+    line = TASKS[task]
+    found = line.presets[preset]
+    values = complete(line.space, found.fixed)
+    assert {name: values[name] for name in found.fixed} == dict(found.fixed)
+    assert found.num_trials >= 1
+    assert found.max_epochs >= 1
+    assert (found.synthetic_cases > 0) is (found.synthetic_size_px > 0) is (line.synthetic is not None)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_has_both_presets_and_formats_that_exist(task: str) -> None:
+    line = TASKS[task]
+    assert {"demo", "paper"} <= set(line.presets)
+    assert set(line.formats) <= set(DATASETS)
+    assert line.synthetic is None or (line.synthetic in line.formats and DATASETS[line.synthetic].synthesise is not None)
+    assert line.objective.mode in ("min", "max")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_tasks_module_offers_what_the_protocol_asks(task: str) -> None:
+    module = MODULES[task]
+    assert isinstance(module, TaskModule)
+    assert all(callable(getattr(module, name)) for name in ("prepare", "build", "load_model", "evaluate", "predict"))
+    assert module.__name__ == TASKS[task].module  # type: ignore[attr-defined]
+
+
+def _value_of(config: Mapping[str, Value]) -> float:
+    """A simple function of a configuration: the sum of its numbers, each choice weighed by its text."""
+    return sum(float(value) if isinstance(value, float | int) else float(len(str(value))) for value in config.values())
+
+
+def _run(
+    task: str, sampler: str, seed: int, max_concurrent: int = 1, *, num_random: int = 0
+) -> tuple[optuna.Study, list[dict[str, Value]]]:
+    fields, fixed = fields_of(TASKS[task].space), _default_fixed(task)
+    study = new_study("conformance", Objective("value", "max"), make_sampler("random", seed, max_concurrent))
+    configs = []
+    for number in range(NUM_TRIALS):
+        if number == num_random:
+            study.sampler = make_sampler(sampler, seed, max_concurrent)
+        trial = study.ask()
+        configs.append(suggest(trial, fields, fixed))
+        study.tell(trial, _value_of(configs[-1]))
+    return study, configs
+
+
+_RUNS: dict[tuple[str, str], tuple[optuna.Study, list[dict[str, Value]]]] = {}
+
+
+@pytest.fixture
+def trials(task: str, sampler: str) -> tuple[optuna.Study, list[dict[str, Value]]]:
+    """A study of `NUM_TRIALS` trials of the task with the sampler, run once, and their configurations."""
+    if (task, sampler) not in _RUNS:
+        num_random = NUM_TRIALS - 2 if sampler in EXPENSIVE else 0
+        _RUNS[task, sampler] = _run(task, sampler, 0, num_random=num_random)
+    return _RUNS[task, sampler]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_sampler_suggests_valid_configurations(task: str, trials: tuple[optuna.Study, list[dict[str, Value]]]) -> None:
+    _check(task, *trials)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sampler", EXPENSIVE)
+@pytest.mark.parametrize("task", TASKS)
+def test_an_expensive_sampler_suggests_valid_configurations_from_the_first_trial(task: str, sampler: str) -> None:
+    _check(task, *_run(task, sampler, 0))
+
+
+def _check(task: str, study: optuna.Study, configs: list[dict[str, Value]]) -> None:
+    fixed = _default_fixed(task)
+    assert NUM_TRIALS > STARTUP_TRIALS
+    for config in configs:
+        assert complete(TASKS[task].space, config) == config
+        assert all(config[name] in (fixed[name], None) for name in fixed)
+    assert len({tuple(config.values()) for config in configs}) >= STARTUP_TRIALS
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * NUM_TRIALS
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_sampler_draws_at_random_what_the_log_says(
+    task: str, sampler: str, trials: tuple[optuna.Study, list[dict[str, Value]]]
+) -> None:
+    study, configs = trials
+    fields = searched_fields(fields_of(TASKS[task].space), _default_fixed(task))
+    seen = {name for config in configs for name, value in config.items() if value is not None}
+    assert {field.name for field in fields} <= seen
+    modelled = study.sampler.infer_relative_search_space(study, study.trials[-1])
+    assert drawn_at_random(sampler, fields) == [field.name for field in fields if field.name not in modelled]
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
+@pytest.mark.parametrize("max_concurrent", [1, 4])
+def test_a_samplers_seed_decides_its_suggestions(sampler: str, max_concurrent: int) -> None:
+    one, same, other = (_run("bowl", sampler, seed, max_concurrent)[1] for seed in (7, 7, 8))
+    assert one == same
+    assert one != other
+
+
+def _reports(seed: int, num_trials: int, num_epochs: int) -> list[tuple[int, float]]:
+    """Epoch and score of trials that run side by side, in the order in which they report."""
+    generator = random.Random(seed)
+    waiting, reports = dict.fromkeys(range(num_trials), 0), []
+    while waiting:
+        trial = generator.choice(sorted(waiting))
+        waiting[trial] += 1
+        reports.append((waiting[trial], generator.random()))
+        if waiting[trial] == num_epochs:
+            del waiting[trial]
+    return reports
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_never_stops_a_lone_trial(scheduler: str) -> None:
+    for scores in ([0.0] * 81, [1 / epoch for epoch in range(1, 82)], [-float(epoch) for epoch in range(1, 82)]):
+        made = SCHEDULERS[scheduler](1, 81, 3)
+        assert not any(made.should_stop(epoch, score) for epoch, score in enumerate(scores, start=1))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_never_stops_the_best_trial(scheduler: str) -> None:
+    made = SCHEDULERS[scheduler](1, 81, 3)
+    for epoch, score in _reports(0, 20, 81):
+        made.should_stop(epoch, score)
+    assert not any(made.should_stop(epoch, 2.0) for epoch in range(1, 82))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_schedulers_decisions_are_reproducible(scheduler: str) -> None:
+    reports = _reports(1, 20, 27)
+    decisions = []
+    for _ in range(2):
+        made = SCHEDULERS[scheduler](3, 27, 3)
+        decisions.append([made.should_stop(epoch, score) for epoch, score in reports])
+    assert decisions[0] == decisions[1]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_decides_at_its_rungs_only(scheduler: str) -> None:
+    made = SCHEDULERS[scheduler](3, 27, 3)
+    stopped = {epoch for epoch, score in _reports(2, 20, 27) if made.should_stop(epoch, score)}
+    assert stopped <= set(made.rungs)
+    assert all(3 <= rung < 27 for rung in made.rungs)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_format_says_what_its_path_must_hold(name: str) -> None:
+    assert DATASETS[name].layout
+    assert any(name in line.formats for line in TASKS.values())
+
+
+@pytest.mark.parametrize("name", [name for name, line in DATASETS.items() if line.synthesise is not None])
+def test_a_format_reads_what_it_draws(name: str, tmp_path: Path) -> None:
+    synthesise = DATASETS[name].synthesise
+    assert synthesise is not None
+    for folder in (tmp_path / "the set", tmp_path / "again"):
+        synthesise(folder, 60, 96, 5)
+    cases, again = (read(f"{name}:{folder}") for folder in (tmp_path / "the set", tmp_path / "again"))
+    assert sum(len(members) for members in cases.splits.values()) == 60
+    assert {"train", "valid", "test"} == set(cases.splits)
+    assert all(image.is_file() for image in cases.images)
+    assert cases.melanoma_class is not None
+    assert cases.fingerprint("") == again.fingerprint("")
+    assert read(f"{name}:{tmp_path / 'the set'}", {task.name: task.classes for task in cases.tasks}).tasks == cases.tasks

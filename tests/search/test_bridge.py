@@ -1,0 +1,280 @@
+"""The bridge: what it asks, what it hears and what stands in the ledger and the study afterwards."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from search.records.ledger import Ledger, read_events
+from search.records.plan import Plan
+from search.records.study import TRIAL_ATTRIBUTE, new_study
+from search.records.trials import TrialTable
+from search.strategy.bridge import Bridge
+from search.strategy.samplers import make_sampler
+from search.strategy.schedulers import SCHEDULERS
+from spaces.bowl import BowlSpace
+from spaces.fields import Value, fields_of
+from trainables.contract import Objective
+
+FIELDS = fields_of(BowlSpace)
+FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "seconds_per_epoch": 0.0}
+PLAN = Plan(
+    name="bowls",
+    task="bowl",
+    source=None,
+    preset="demo",
+    fixed=FIXED,
+    objective=Objective("valid/height", "min"),
+    num_trials=20,
+    max_epochs=9,
+    scheduler="none",
+    gpus_per_trial=0.0,
+    max_concurrent=1,
+    seed=100,
+)
+Make = Callable[..., Bridge]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes a bridge whose ledger is `tmp_path/ledger.jsonl` (or another name), with changes to `PLAN`."""
+    opened: list[Ledger] = []
+
+    def _make(ledger: str = "ledger.jsonl", **changes: Any) -> Bridge:
+        plan = replace(PLAN, **changes)
+        opened.append(Ledger(tmp_path / ledger))
+        study = new_study(plan.name, plan.objective, make_sampler(plan.sampler, plan.seed, plan.max_concurrent))
+        scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
+        return Bridge(plan, FIELDS, study, scheduler, opened[-1])
+
+    yield _make
+    for ledger in opened:
+        ledger.close()
+
+
+def _epochs(*scores: float, first: int = 1) -> list[dict[str, Any]]:
+    """Epoch reports with these scores; the lowest so far is the best."""
+    return [
+        {
+            "epoch": first + index,
+            "metrics": {"valid/height": score},
+            "score": score,
+            "seconds": 0.5,
+            "is_best": score == min(scores[: index + 1]),
+        }
+        for index, score in enumerate(scores)
+    ]
+
+
+def _events(tmp_path: Path, *leave_out: str) -> list[dict[str, Any]]:
+    """The ledger's events without their times."""
+    events = [dict(event) for event in read_events(tmp_path / "ledger.jsonl")]
+    return [{key: value for key, value in event.items() if key not in ("time", "elapsed_s", *leave_out)} for event in events]
+
+
+def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
+    suggestion = make().ask()
+    assert suggestion.trial == "t0000"
+    assert suggestion.seed == 100
+    assert suggestion.config == {
+        "x": 0.0,
+        "y": 0.0,
+        "shape": "round",
+        "tilt": None,
+        "rate": 0.3,
+        "noise": 0.0,
+        "fault": "none",
+        "seconds_per_epoch": 0.0,
+    }
+
+
+def test_the_papers_configuration_gives_way_to_fixed_fields(make: Make) -> None:
+    config = make(fixed={**FIXED, "shape": "tilted", "x": 0.25}).ask().config
+    assert (config["shape"], config["x"], config["tilt"], config["y"]) == ("tilted", 0.25, 0.9, 0.0)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_fixed_fields_stay_and_inactive_fields_are_none(make: Make, sampler: str) -> None:
+    bridge = make(fixed={**FIXED, "x": 0.25}, sampler=sampler)
+    shapes = set()
+    for number in range(20):
+        suggestion = bridge.ask()
+        config = suggestion.config
+        assert list(config) == list(FIELDS)
+        assert {name: config[name] for name in (*FIXED, "x")} == {**FIXED, "x": 0.25}
+        assert (config["tilt"] is None) is (config["shape"] == "round")
+        for name in ("y", "rate"):
+            FIELDS[name].check(config[name])
+        shapes.add(config["shape"])
+        bridge.report(suggestion.trial, _epochs(float(number)), "max_epochs")
+        in_study = bridge.study.trials[-1].params
+        searched = {name: value for name, value in config.items() if name not in {**FIXED, "x": 0} and value is not None}
+        assert in_study == searched
+    assert shapes == {"round", "tilted"}
+
+
+def test_a_report_with_several_epochs_drops_none(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    trial = bridge.ask().trial
+    bridge.start(trial, {"host": "here"})
+    assert bridge.report(trial, _epochs(3.0, 2.0, 2.5), None) is False
+    assert bridge.report(trial, _epochs(1.0, first=4), None) is False
+    assert bridge.study.trials[0].intermediate_values == {1: 3.0, 2: 2.0, 3: 2.5, 4: 1.0}
+    epochs = [epoch["epoch"] for event in _events(tmp_path) if event["event"] == "reported" for epoch in event["epochs"]]
+    assert epochs == [1, 2, 3, 4]
+
+
+def test_a_trial_that_ends_by_itself_is_complete_with_its_best_score(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    trial = bridge.ask().trial
+    bridge.report(trial, _epochs(3.0, 1.5, 2.0), None)
+    assert bridge.num_running == 1
+    assert bridge.report(trial, [{**_epochs(2.5, first=4)[0], "is_best": False}], "patience") is True
+    assert bridge.num_running == 0
+    (told,) = bridge.study.trials
+    assert (told.state, told.value) == (TrialState.COMPLETE, 1.5)
+    assert _events(tmp_path)[-1] == {"event": "finished", "trial": trial, "reason": "patience"}
+
+
+def test_the_best_score_is_that_of_the_best_epoch_whatever_the_scores_say(make: Make) -> None:
+    """A trailing mean over fewer than three validations never counts as best against one over three."""
+    bridge = make()
+    trial = bridge.ask().trial
+    epochs = _epochs(1.0, 2.0, 3.0)
+    epochs[1]["is_best"] = epochs[2]["is_best"] = True
+    bridge.report(trial, epochs, "max_epochs")
+    assert bridge.study.trials[0].value == 3.0
+
+
+def test_a_trial_outside_the_best_share_is_stopped_and_pruned(make: Make, tmp_path: Path) -> None:
+    bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
+    good, bad = bridge.ask().trial, bridge.ask().trial
+    assert bridge.report(good, _epochs(3.0, 1.0), None) is False
+    assert bridge.report(bad, _epochs(0.5), None) is False
+    assert bridge.report(bad, _epochs(1.1, first=2), None) is True
+    told = bridge.study.trials[1]
+    assert (told.state, told.value, told.intermediate_values) == (TrialState.PRUNED, 1.1, {1: 0.5, 2: 1.1})
+    assert _events(tmp_path)[-1] == {"event": "stopped", "trial": bad, "reason": "rung 2"}
+    assert bridge.num_running == 1
+
+
+def test_more_is_better_when_the_objective_says_so(make: Make) -> None:
+    bridge = make(objective=Objective("valid/height", "max"), scheduler="asha", grace_period=1)
+    good, bad = bridge.ask().trial, bridge.ask().trial
+    assert bridge.report(good, _epochs(3.0), None) is False
+    assert bridge.report(bad, _epochs(1.0), None) is True
+
+
+def test_a_rung_inside_a_batch_of_epochs_decides(make: Make, tmp_path: Path) -> None:
+    bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
+    first, second = bridge.ask().trial, bridge.ask().trial
+    bridge.report(first, _epochs(1.0, 1.0), None)
+    assert bridge.report(second, _epochs(2.0, 2.0, 0.1), None) is True
+    assert bridge.study.trials[1].intermediate_values == {1: 2.0, 2: 2.0, 3: 0.1}
+    assert _events(tmp_path)[-1]["reason"] == "rung 2"
+
+
+def test_a_trial_that_ends_at_a_rung_is_finished_and_still_counts_there(make: Make) -> None:
+    bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
+    first, second, third = (bridge.ask().trial for _ in range(3))
+    bridge.report(first, _epochs(1.0, 1.0), None)
+    assert bridge.report(second, _epochs(2.0, 0.5), "patience") is True
+    assert bridge.study.trials[1].state is TrialState.COMPLETE
+    assert bridge.report(third, _epochs(2.0, 0.7), None) is True
+
+
+def test_a_failed_trial_is_told_with_its_reason(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    trial = bridge.ask().trial
+    bridge.report(trial, _epochs(1.0), None)
+    bridge.fail(trial, "TrialDiverged: valid/height must be finite")
+    (told,) = bridge.study.trials
+    assert (told.state, told.value) == (TrialState.FAIL, None)
+    assert told.user_attrs["reason"] == "TrialDiverged: valid/height must be finite"
+    assert _events(tmp_path)[-1] == {"event": "failed", "trial": trial, "reason": told.user_attrs["reason"]}
+    assert bridge.num_running == 0
+
+
+def test_an_interruption_ends_all_that_run_and_nothing_else(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    done, one, two = (bridge.ask().trial for _ in range(3))
+    bridge.report(done, _epochs(1.0), "max_epochs")
+    bridge.interrupt("Ctrl-C")
+    assert [told.state for told in bridge.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert [told.user_attrs.get("reason") for told in bridge.study.trials] == [None, "Ctrl-C", "Ctrl-C"]
+    assert _events(tmp_path)[-2:] == [{"event": "interrupted", "trial": trial, "reason": "Ctrl-C"} for trial in (one, two)]
+    assert bridge.num_running == 0
+
+
+def test_ledger_and_study_agree_on_ids(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    for number in range(5):
+        bridge.report(bridge.ask().trial, _epochs(float(number)), "max_epochs")
+    suggested = [event for event in _events(tmp_path) if event["event"] == "suggested"]
+    assert [event["trial"] for event in suggested] == [f"t{number:04d}" for number in range(5)]
+    assert [told.user_attrs[TRIAL_ATTRIBUTE] for told in bridge.study.trials] == [event["trial"] for event in suggested]
+    for told, event in zip(bridge.study.trials, suggested, strict=True):
+        assert told.params == {name: event["config"][name] for name in told.params}
+    assert [event["seed"] for event in suggested] == [100, 101, 102, 103, 104]
+
+
+def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_path: Path) -> None:
+    bridge = make()
+    one = bridge.ask()
+    bridge.start(one.trial, {"host": "here", "pid": 7})
+    two = bridge.ask()
+    epochs = _epochs(3.0, 2.0)
+    bridge.report(one.trial, epochs, "max_epochs", {"epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"})
+    bridge.fail(two.trial, "broke")
+    assert _events(tmp_path) == [
+        {"event": "suggested", "trial": "t0000", "config": one.config, "seed": 100},
+        {"event": "started", "trial": "t0000", "where": {"host": "here", "pid": 7}},
+        {"event": "suggested", "trial": "t0001", "config": two.config, "seed": 101},
+        {"event": "reported", "trial": "t0000", "epochs": epochs},
+        {"event": "checkpointed", "trial": "t0000", "epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"},
+        {"event": "finished", "trial": "t0000", "reason": "max_epochs"},
+        {"event": "failed", "trial": "t0001", "reason": "broke"},
+    ]
+    table = TrialTable.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective)
+    assert [(t.trial, t.state, t.score) for t in table.trials.values()] == [("t0000", "finished", 2.0), ("t0001", "failed", None)]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_the_same_seed_and_reports_give_the_same_suggestions(make: Make, sampler: str) -> None:
+    def suggestions(ledger: str, seed: int) -> list[dict[str, Value]]:
+        bridge, found = make(ledger, sampler=sampler, seed=seed), []
+        for _ in range(15):
+            suggestion = bridge.ask()
+            found.append(dict(suggestion.config))
+            bridge.report(suggestion.trial, _epochs(float(suggestion.config["x"] or 0) ** 2), "max_epochs")
+        return found
+
+    one, same, other = suggestions("one", 5), suggestions("same", 5), suggestions("other", 6)
+    assert one == same
+    assert one[0] == other[0]
+    assert one[1:] != other[1:]
+
+
+def test_the_number_of_trials_exhausts_the_search(make: Make) -> None:
+    bridge = make(num_trials=2)
+    assert not bridge.exhausted
+    bridge.ask()
+    assert not bridge.exhausted
+    bridge.ask()
+    assert bridge.exhausted
+
+
+def test_the_epoch_budget_stops_trials_and_exhausts_the_search(make: Make, tmp_path: Path) -> None:
+    bridge = make(epoch_budget=5)
+    one, two, three = (bridge.ask().trial for _ in range(3))
+    assert bridge.report(one, _epochs(3.0, 2.0), None) is False
+    assert bridge.report(two, _epochs(3.0, 2.0), "patience") is True
+    assert not bridge.exhausted
+    assert bridge.report(one, _epochs(1.0, first=3), None) is True
+    assert bridge.exhausted
+    assert _events(tmp_path)[-1] == {"event": "stopped", "trial": one, "reason": "epoch budget"}
+    assert bridge.report(three, _epochs(1.0), None) is True
+    assert [told.state for told in bridge.study.trials] == [TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED]

@@ -1,0 +1,144 @@
+"""The checkpoint store: the best K stay, what ended or was beaten goes, what runs is left alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.records.checkpoint_store import CheckpointStore, best_folder, drop_older_states, newest_state, state_folder
+from search.records.folder import SearchFolder
+from search.records.ledger import Ledger, read_events
+from search.records.trials import TrialTable
+from trainables.contract import Objective
+
+
+class Search:
+    """A search folder with a ledger, a table and a store that keeps two, driven by hand."""
+
+    def __init__(self, storage: Path, keep: int) -> None:
+        self.folder = SearchFolder(storage, "some-search")
+        self.folder.path.mkdir(parents=True)
+        self.ledger = Ledger(self.folder.ledger_file)
+        self.table = TrialTable(Objective("valid/auroc", "max"))
+        self.ledger.subscribe(self.table.apply)
+        self.ledger.subscribe(CheckpointStore(self.folder, self.ledger, self.table, keep).on_event)
+
+    def start(self, trial: str) -> None:
+        self.ledger.append("suggested", trial=trial, config={}, seed=0)
+        self.ledger.append("started", trial=trial, where={})
+
+    def report(self, trial: str, epoch: int, score: float) -> None:
+        """The trial's best epoch so far: writes its model and a state, then tells the ledger."""
+        place = self.folder.trial(trial)
+        for folder in (best_folder(place, epoch), state_folder(place, epoch)):
+            folder.mkdir(parents=True)
+            (folder / "weights").write_text(trial)
+        row: dict[str, Any] = {"epoch": epoch, "metrics": {"valid/auroc": score}, "score": score, "seconds": 1.0, "is_best": True}
+        self.ledger.append("reported", trial=trial, epochs=[row])
+        path = best_folder(place, epoch).relative_to(self.folder.path)
+        self.ledger.append("checkpointed", trial=trial, epoch=epoch, path=str(path), sha256="aa")
+
+    def end(self, trial: str, kind: str = "finished") -> None:
+        self.ledger.append(kind, trial=trial, reason="because")
+
+    def run(self, trial: str, score: float, kind: str = "finished") -> None:
+        self.start(trial)
+        self.report(trial, 3, score)
+        self.end(trial, kind)
+
+    def on_disk(self) -> dict[str, list[str]]:
+        """Trial → its checkpoint folders."""
+        places = sorted((self.folder.path / "trials").iterdir())
+        return {place.name: names for place in places if (names := sorted(path.name for path in place.iterdir()))}
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[Search]:
+    """A search that keeps the best two."""
+    made = Search(tmp_path / "run folder", 2)
+    yield made
+    made.ledger.close()
+
+
+def test_the_best_two_stay_and_the_others_go(search: Search) -> None:
+    for trial, score in (("t0", 0.5), ("t1", 0.7), ("t2", 0.6), ("t3", 0.4), ("t4", 0.9)):
+        search.run(trial, score)
+    assert search.on_disk() == {"t1": ["best-00003"], "t4": ["best-00003"]}
+    deleted = [event for event in read_events(search.folder.ledger_file) if event["event"] == "checkpoint_deleted"]
+    assert [(event["trial"], event["path"]) for event in deleted] == [
+        ("t0", "trials/t0/best-00003"),
+        ("t3", "trials/t3/best-00003"),
+        ("t2", "trials/t2/best-00003"),
+    ]
+
+
+def test_the_table_knows_exactly_the_checkpoints_on_disk(search: Search) -> None:
+    for number, score in enumerate((0.5, 0.7, 0.6, 0.4, 0.9, 0.65)):
+        search.run(f"t{number}", score, "stopped" if number % 2 else "finished")
+        known = {t.checkpoint for t in search.table.trials.values() if t.checkpoint is not None}
+        assert known == {f"trials/{trial}/{name}" for trial, names in search.on_disk().items() for name in names}
+    replayed = TrialTable.of(read_events(search.folder.ledger_file), search.table.objective)
+    assert replayed.trials == search.table.trials
+
+
+def test_a_new_best_replaces_the_earlier_one_of_the_same_trial(search: Search) -> None:
+    search.start("t0")
+    for epoch in (3, 9, 10, 100):
+        search.report("t0", epoch, epoch / 1000)
+        assert [name for name in search.on_disk()["t0"] if name.startswith("best")] == [f"best-{epoch:05d}"]
+    assert search.table.trials["t0"].checkpoint == "trials/t0/best-00100"
+
+
+@pytest.mark.parametrize("kind", ["finished", "stopped", "failed"])
+def test_states_of_ended_trials_go(search: Search, kind: str) -> None:
+    search.run("t0", 0.5, kind)
+    assert not any(name.startswith("state") for names in search.on_disk().values() for name in names)
+
+
+def test_a_failed_trial_keeps_no_checkpoint(search: Search) -> None:
+    search.run("t0", 0.9, "failed")
+    assert search.on_disk() == {}
+    assert search.table.trials["t0"].checkpoint is None
+
+
+def test_running_trials_keep_all_they_need(search: Search) -> None:
+    search.start("t9")
+    search.report("t9", 3, 0.01)
+    for trial, score in (("t0", 0.5), ("t1", 0.7), ("t2", 0.6)):
+        search.run(trial, score)
+    assert search.on_disk()["t9"] == ["best-00003", "state-00003"]
+    search.end("t9")
+    assert "t9" not in search.on_disk()
+
+
+def test_interrupted_trials_can_be_gone_on_with(search: Search) -> None:
+    search.run("t0", 0.9)
+    search.run("t1", 0.8)
+    search.start("t2")
+    search.report("t2", 3, 0.1)
+    search.end("t2", "interrupted")
+    search.run("t3", 0.7)
+    assert search.on_disk()["t2"] == ["best-00003", "state-00003"]
+
+
+def test_a_running_leader_that_fails_costs_no_ended_trial_its_checkpoint(search: Search) -> None:
+    """The best two of those that can win stay; a trial that runs can still fail and be out."""
+    search.run("t0", 0.8)
+    search.run("t1", 0.7)
+    search.start("t2")
+    search.report("t2", 3, 0.9)
+    search.run("t3", 0.1)
+    search.end("t2", "failed")
+    assert search.on_disk() == {"t0": ["best-00003"], "t1": ["best-00003"]}
+
+
+def test_the_newest_two_states_stay_while_a_trial_runs(tmp_path: Path) -> None:
+    assert newest_state(tmp_path) is None
+    for epoch in (1, 9, 10, 100):
+        state_folder(tmp_path, epoch).mkdir()
+    drop_older_states(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state-00010", "state-00100"]
+    assert newest_state(tmp_path) == tmp_path / "state-00100"
+    drop_older_states(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2

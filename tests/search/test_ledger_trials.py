@@ -1,0 +1,271 @@
+"""The ledger and the trials that follow from it: cut files, hand-written events, ranking, listeners."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.records.ledger import Event, Ledger, read_events
+from search.records.trials import TrialRecord, TrialTable
+from trainables.contract import Mode, Objective
+
+MIN = Objective("valid/height", "min")
+
+
+def test_events_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    ticks = iter([10.0, 10.5, 12.3456])
+    with Ledger(tmp_path / "l.jsonl", clock=lambda: next(ticks)) as ledger:
+        first = ledger.append("suggested", trial="t0", config={"x": 0.1, "tilt": None, "name": "größe"})
+        second = ledger.append("finished", trial="t0", reason="line\nbreak")
+    assert list(read_events(tmp_path / "l.jsonl")) == [first, second]
+    assert [event["elapsed_s"] for event in (first, second)] == [0.5, 2.346]
+    assert (tmp_path / "l.jsonl").read_bytes().count(b"\n") == 2
+    assert list(first)[:3] == ["event", "time", "elapsed_s"]
+    assert first["time"].endswith("+00:00")
+
+
+def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 1e-300, 1 / 3, -0.0]
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append("reported", values=values)
+    (event,) = read_events(tmp_path / "l.jsonl")
+    assert [value.hex() for value in event["values"]] == [value.hex() for value in values]
+
+
+def test_an_event_is_on_disk_before_the_next_line_of_code(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        for number in range(3):
+            ledger.append("n", number=number)
+            assert [event["number"] for event in read_events(tmp_path / "l.jsonl")] == list(range(number + 1))
+
+
+def test_a_missing_ledger_has_no_events(tmp_path: Path) -> None:
+    assert list(read_events(tmp_path / "none.jsonl")) == []
+
+
+def test_an_existing_ledger_is_appended_to(tmp_path: Path) -> None:
+    for number in range(2):
+        with Ledger(tmp_path / "l.jsonl") as ledger:
+            ledger.append("n", number=number)
+    assert [event["number"] for event in read_events(tmp_path / "l.jsonl")] == [0, 1]
+
+
+PAYLOADS = st.dictionaries(st.sampled_from("abc"), st.text(max_size=5) | st.integers() | st.none() | st.lists(st.floats(-1, 1)))
+
+
+@given(st.lists(PAYLOADS, min_size=1, max_size=5), st.data())
+def test_a_file_cut_at_any_byte_keeps_every_whole_line(payloads: list[dict[str, Any]], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "l.jsonl"
+        with Ledger(file, clock=lambda: 0.0) as ledger:
+            written = [ledger.append("e", **payload) for payload in payloads]
+        whole = file.read_bytes()
+        length = data.draw(st.integers(0, len(whole)))
+        file.write_bytes(whole[:length])
+        assert list(read_events(file)) == written[: whole[:length].count(b"\n")]
+
+
+def test_a_short_file_cut_at_every_byte_keeps_every_whole_line(tmp_path: Path) -> None:
+    lines = [json.dumps({"event": "e", "number": number}).encode() + b"\n" for number in range(3)]
+    whole = b"".join(lines)
+    for length in range(len(whole) + 1):
+        (tmp_path / "l.jsonl").write_bytes(whole[:length])
+        assert [event["number"] for event in read_events(tmp_path / "l.jsonl")] == list(range(whole[:length].count(b"\n")))
+
+
+def test_a_ledger_that_was_cut_short_can_be_gone_on_with(tmp_path: Path) -> None:
+    """The half line of a crash was never acknowledged; it must not spoil the first line written after it."""
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append("n", number=0)
+        ledger.append("n", number=1)
+    whole = (tmp_path / "l.jsonl").read_bytes()
+    (tmp_path / "l.jsonl").write_bytes(whole[:-5])
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append("n", number=2)
+    assert [event["number"] for event in read_events(tmp_path / "l.jsonl")] == [0, 2]
+
+
+def test_listeners_hear_events_in_the_files_order_even_when_one_appends(tmp_path: Path) -> None:
+    heard: list[tuple[str, int]] = []
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+
+        def appends(event: Event) -> None:
+            heard.append(("first", event["number"]))
+            if event["number"] in (0, 1):
+                ledger.append("n", number=event["number"] + 1)
+                ledger.append("n", number=10 + event["number"])
+
+        ledger.subscribe(appends)
+        ledger.subscribe(lambda event: heard.append(("second", event["number"])))
+        ledger.append("n", number=0)
+        ledger.append("n", number=99)
+    in_file = [event["number"] for event in read_events(tmp_path / "l.jsonl")]
+    assert sorted(in_file) == [0, 1, 2, 10, 11, 99]
+    assert heard == [(listener, number) for number in in_file for listener in ("first", "second")]
+
+
+def test_a_listener_hears_nothing_from_before_it_subscribed(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append("n", number=0)
+        ledger.subscribe(lambda event: heard.append(event["number"]))
+        ledger.append("n", number=1)
+    assert heard == [1]
+
+
+def test_a_listener_that_raises_does_not_silence_the_later_events(tmp_path: Path) -> None:
+    heard: list[int] = []
+
+    def breaks_once(event: Event) -> None:
+        heard.append(event["number"])
+        if event["number"] == 0:
+            raise RuntimeError("the listener broke")
+
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.subscribe(breaks_once)
+        with pytest.raises(RuntimeError, match="the listener broke"):
+            ledger.append("n", number=0)
+        ledger.append("n", number=1)
+        ledger.append("n", number=2)
+    assert [number for number in heard if number] == [1, 2]
+
+
+def _event(kind: str, elapsed_s: float, **payload: Any) -> Event:
+    return {"event": kind, "time": "2026-01-01T00:00:00.000+00:00", "elapsed_s": elapsed_s, **payload}
+
+
+def _epoch(epoch: int, value: float, score: float, is_best: bool, seconds: float = 2.0) -> dict[str, Any]:
+    return {"epoch": epoch, "metrics": {"valid/height": value}, "score": score, "seconds": seconds, "is_best": is_best}
+
+
+def _checkpoint(elapsed_s: float, trial: str, epoch: int, sha256: str) -> Event:
+    return _event("checkpointed", elapsed_s, trial=trial, epoch=epoch, path=f"trials/{trial}/best-{epoch:05d}", sha256=sha256)
+
+
+ONE = [_epoch(1, 3.0, 3.0, True), _epoch(2, 2.0, 2.5, True, 3.0)]
+TWO = [_epoch(1, 5.0, 5.0, True), _epoch(2, 6.0, 5.5, False)]
+EVENTS = [
+    _event("search_started", 0.0),
+    _event("suggested", 0.5, trial="t0", config={"x": 0.0}, seed=7),
+    _event("started", 1.0, trial="t0", where={"host": "here"}),
+    _event("suggested", 1.1, trial="t1", config={"x": 1.0}, seed=8),
+    _event("suggested", 1.2, trial="t2", config={"x": 2.0}, seed=9),
+    _event("suggested", 1.3, trial="t3", config={"x": 3.0}, seed=10),
+    _event("suggested", 1.4, trial="t4", config={"x": 4.0}, seed=11),
+    _event("started", 1.5, trial="t1", where={"host": "there"}),
+    _event("reported", 2.0, trial="t0", epochs=ONE[:1]),
+    _checkpoint(2.1, "t0", 1, "aa"),
+    _event("reported", 3.0, trial="t1", epochs=TWO),
+    _checkpoint(3.1, "t1", 1, "cc"),
+    _event("stopped", 3.2, trial="t1", reason="rung 2"),
+    _event("reported", 4.0, trial="t0", epochs=ONE[1:]),
+    _checkpoint(4.1, "t0", 2, "bb"),
+    _event("finished", 4.2, trial="t0", reason="max_epochs"),
+    _event("checkpoint_deleted", 4.3, trial="t1", path="trials/t1/best-00001"),
+    _event("checkpoint_deleted", 4.4, trial="t0", path="trials/t0/best-00001"),
+    _event("started", 4.5, trial="t2", where={}),
+    _event("failed", 5.0, trial="t2", reason="RuntimeError: broke"),
+    _event("started", 5.1, trial="t3", where={}),
+    _event("interrupted", 6.0, trial="t3", reason="Ctrl-C"),
+    _event("search_ended", 7.25, reason="interrupted"),
+]
+
+
+def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
+    table = TrialTable.of(EVENTS, MIN)
+    assert table.trials == {
+        "t0": TrialRecord(
+            "t0",
+            {"x": 0.0},
+            7,
+            state="finished",
+            reason="max_epochs",
+            epochs=ONE,
+            best_epoch=2,
+            value=2.0,
+            score=2.5,
+            checkpoint="trials/t0/best-00002",
+            sha256="bb",
+            where={"host": "here"},
+            started_s=1.0,
+            ended_s=4.2,
+        ),
+        "t1": TrialRecord(
+            "t1",
+            {"x": 1.0},
+            8,
+            state="stopped",
+            reason="rung 2",
+            epochs=TWO,
+            best_epoch=1,
+            value=5.0,
+            score=5.0,
+            where={"host": "there"},
+            started_s=1.5,
+            ended_s=3.2,
+        ),
+        "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke", started_s=4.5, ended_s=5.0),
+        "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C", started_s=5.1, ended_s=6.0),
+        "t4": TrialRecord("t4", {"x": 4.0}, 11),
+    }
+    assert table.trials["t0"].train_s == 5.0
+    assert (table.ended, table.wall_s) == ("interrupted", 7.25)
+    assert [table.count(state) for state in ("suggested", "finished", "stopped", "failed", "interrupted")] == [1] * 5
+    assert table.count("finished", "stopped") == 2
+
+
+def test_every_prefix_of_a_ledger_folds_into_trials() -> None:
+    for length in range(len(EVENTS) + 1):
+        table = TrialTable.of(EVENTS[:length], MIN)
+        assert len(table.trials) == sum(event["event"] == "suggested" for event in EVENTS[:length])
+        assert (table.ended is None) is (length < len(EVENTS))
+
+
+def _ranked(scores: Mapping[str, tuple[int, float]], mode: Mode, failed: tuple[str, ...] = ()) -> list[str]:
+    """Trials with (best epoch, score), each running; those named fail."""
+    table = TrialTable(Objective("valid/height", mode))
+    for trial, (epoch, score) in scores.items():
+        table.apply(_event("suggested", 0.0, trial=trial, config={}, seed=0))
+        table.apply(_event("reported", 1.0, trial=trial, epochs=[_epoch(epoch, score, score, True)]))
+    for trial in failed:
+        table.apply(_event("failed", 2.0, trial=trial, reason="broke"))
+    return [trial.trial for trial in table.ranked()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("max", ["late", "third", "negative", "second", "second_low", "first"]),
+        ("min", ["negative", "third", "late", "second_low", "second", "first"]),
+    ],
+)
+def test_a_mean_over_fewer_than_three_validations_never_beats_one_over_three(mode: Mode, expected: list[str]) -> None:
+    scores = {
+        "first": (1, 0.99),
+        "second_low": (2, 0.1),
+        "negative": (4, -0.5),
+        "third": (3, 0.2),
+        "second": (2, 0.95),
+        "late": (50, 0.3),
+    }
+    assert _ranked(scores, mode) == expected
+
+
+def test_failed_trials_and_trials_without_a_score_are_not_ranked() -> None:
+    assert _ranked({"a": (3, 0.1), "b": (3, 0.9), "c": (3, 0.5)}, "max", failed=("b",)) == ["c", "a"]
+    table = TrialTable.of([_event("suggested", 0.0, trial="t0", config={}, seed=0)], MIN)
+    assert table.ranked() == []
+
+
+def test_of_equal_trials_the_earlier_leads() -> None:
+    assert _ranked({"a": (3, 0.5), "b": (9, 0.5), "c": (4, 0.5)}, "max") == ["a", "b", "c"]
+    assert _ranked({"a": (3, 0.5), "b": (9, 0.5), "c": (4, 0.5)}, "min") == ["a", "b", "c"]
+
+
+def test_a_score_of_nought_ranks_by_its_number() -> None:
+    assert _ranked({"a": (3, 0.0), "b": (3, 0.1), "c": (3, -0.1)}, "max") == ["b", "a", "c"]

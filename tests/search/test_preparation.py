@@ -1,0 +1,309 @@
+"""From options to a plan: defaults, presets, metrics, what fits the machine, and every way to ask for nonsense."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.errors import PlanError
+from search.execution.preparation import (
+    SearchOptions,
+    parse_gpus,
+    parse_metric,
+    prepare_search,
+    storage_folder,
+    synthetic_source,
+    with_resources,
+)
+from search.execution.resources import local_resources, max_concurrent
+from search.records.plan import Plan
+from trainables.contract import Objective
+from trainables.errors import DataError
+
+BOWL_FIXED = {"noise": 0.0, "fault": "none", "seconds_per_epoch": 0.0}
+REPORTED = ("train/loss", "valid/loss", "valid/auroc_mean", "valid/PN/recall", "valid/calibration_error_mean", "valid/height")
+DEFAULT = Objective("valid/auroc_mean", "max")
+
+
+def test_the_bowl_is_planned_with_its_defaults() -> None:
+    preparation = prepare_search(SearchOptions("bowl"))
+    plan = preparation.plan
+    assert (plan.task, plan.source, plan.preset) == ("bowl", None, "demo")
+    assert plan.fixed == BOWL_FIXED
+    assert plan.objective == Objective("valid/height", "min")
+    assert (plan.num_trials, plan.max_epochs) == (20, 20)
+    assert (plan.sampler, plan.scheduler, plan.grace_period, plan.reduction) == ("tpe", "asha", 6, 3)
+    assert (plan.cpus_per_trial, plan.seed, plan.keep_checkpoints) == (1.0, 0, 5)
+    assert (plan.time_budget_s, plan.epoch_budget) == (None, None)
+    assert plan.name.startswith("bowl-20")
+    assert (plan.data_fingerprint, preparation.prepared.fingerprint) == ("", "")
+    assert preparation.prepared.metrics == ("valid/height",)
+    assert plan.code_version
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_what_is_asked_for_stands_in_the_plan() -> None:
+    options = SearchOptions(
+        task="bowl",
+        preset="paper",
+        name="mine",
+        settings={"x": "0.25", "shape": "tilted", "noise": "0.1"},
+        num_trials=7,
+        max_epochs=30,
+        time_budget_s=60.0,
+        epoch_budget=90,
+        sampler="random",
+        scheduler="none",
+        grace_period=2,
+        reduction=4,
+        max_concurrent=1,
+        keep_checkpoints=3,
+        seed=11,
+    )
+    plan = prepare_search(options).plan
+    assert plan.fixed == {**BOWL_FIXED, "x": 0.25, "shape": "tilted", "noise": 0.1}
+    assert (plan.name, plan.preset, plan.num_trials, plan.max_epochs) == ("mine", "paper", 7, 30)
+    assert (plan.sampler, plan.scheduler, plan.grace_period, plan.reduction) == ("random", "none", 2, 4)
+    assert (plan.time_budget_s, plan.epoch_budget, plan.max_concurrent) == (60.0, 90, 1)
+    assert (plan.keep_checkpoints, plan.seed) == (3, 11)
+
+
+def test_the_paper_preset_of_the_bowl_is_larger() -> None:
+    plan = prepare_search(SearchOptions("bowl", preset="paper")).plan
+    assert (plan.num_trials, plan.max_epochs, plan.grace_period) == (100, 81, 20)
+
+
+def test_no_more_trials_at_once_than_trials() -> None:
+    assert prepare_search(SearchOptions("bowl", num_trials=1)).plan.max_concurrent == 1
+
+
+def test_data_bring_the_paper_preset_and_a_fingerprint(synthetic_derm7pt: Path) -> None:
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    preparation = prepare_search(options)
+    plan = preparation.plan
+    assert (plan.preset, plan.num_trials, plan.max_epochs, plan.grace_period) == ("paper", 60, 200, 20)
+    assert plan.source == f"derm7pt:{synthetic_derm7pt}"
+    assert plan.objective == DEFAULT
+    assert (plan.fixed["size_px"], plan.fixed["patience"], plan.fixed["binary"]) == (96, 50, False)
+    assert "gamma_g" not in plan.fixed
+    assert len(plan.data_fingerprint) == 16
+    assert {"train/loss", "valid/loss", "valid/auroc_mean", "valid/melanoma/auroc"} <= set(preparation.prepared.metrics)
+    assert preparation.prepared.num_train + preparation.prepared.num_valid in range(35, 38)
+    binary = prepare_search(replace(options, settings={"size_px": "96", "binary": "true"})).plan
+    assert binary.data_fingerprint != plan.data_fingerprint
+
+
+def test_progress_is_told_while_images_are_decoded(
+    synthetic_derm7pt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path))
+    calls: list[tuple[int, int]] = []
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", preset="demo", settings={"size_px": "97"})
+    plan = prepare_search(options, progress=lambda done, every: calls.append((done, every))).plan
+    assert calls == [(done, 60) for done in range(1, 61)]
+    assert (plan.preset, plan.fixed["patience"], plan.num_trials) == ("demo", 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, DEFAULT),
+        ("valid/auroc_mean", Objective("valid/auroc_mean", "max")),
+        ("valid/PN/recall", Objective("valid/PN/recall", "max")),
+        ("valid/PN/recall:min", Objective("valid/PN/recall", "min")),
+        ("valid/loss", Objective("valid/loss", "min")),
+        ("valid/loss:max", Objective("valid/loss", "max")),
+        ("valid/calibration_error_mean", Objective("valid/calibration_error_mean", "min")),
+        ("valid/height", Objective("valid/height", "min")),
+    ],
+)
+def test_losses_and_errors_are_minimised_unless_told_otherwise(text: str | None, expected: Objective) -> None:
+    assert parse_metric(text, DEFAULT, REPORTED) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("valid/auroc", r"\(did you mean 'valid/auroc_mean'\?\)"),
+        ("valid/PN/recal:max", r"\(did you mean 'valid/PN/recall'\?\)"),
+        ("valid/loss:up", r"\(did you mean 'valid/loss'\?\)"),
+        ("qqq", r"\(one of train/loss, .*\)"),
+        ("", r"\(one of train/loss, .*\)"),
+    ],
+)
+def test_a_metric_that_no_trial_reports_is_refused_with_a_suggestion(text: str, hint: str) -> None:
+    message = rf"^--metric must be NAME\[:min\|max\] of a metric that trials report; got '{text}' {hint}$"
+    with pytest.raises(PlanError, match=message):
+        parse_metric(text, DEFAULT, REPORTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "gatd"}, r"^TASK must be one of gated, bowl.*; got 'gatd' \(did you mean 'gated'\?\)$"),
+        ({"preset": "papre"}, r"^--preset must be one of demo, paper; got 'papre' \(did you mean 'paper'\?\)$"),
+        ({"sampler": "tpee"}, r"^--sampler must be one of tpe, .*; got 'tpee' \(did you mean 'tpe'\?\)$"),
+        ({"scheduler": "ashaa"}, r"^--scheduler must be one of asha, none.*; got 'ashaa' \(did you mean 'asha'\?\)$"),
+        ({"metric": "valid/hight"}, r"got 'valid/hight' \(did you mean 'valid/height'\?\)$"),
+        ({"gpus_per_trial": "many"}, r"^--gpus-per-trial must be auto, a share of a GPU or a whole number; got 'many'$"),
+        ({"cpus_per_trial": 1e6}, r"^a trial must fit the machine \(.*\); got 1e\+06 CPU and .* GPU a trial \(--cpus-per-trial"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        prepare_search(replace(SearchOptions("bowl"), **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tild": "0.5"}, r"^a field must be one that `dermtune space` lists; got 'tild' \(did you mean 'tilt'\?\)$"),
+        ({"x": "3"}, r"^x must be a number in -1\.\.1; got 3\.0 \(--set x=\)$"),
+        ({"x": "left"}, r"^x must be a number in -1\.\.1; got 'left' \(--set x=\)$"),
+        ({"shape": "square"}, r"^shape must be one of round\|tilted; got 'square' \(--set shape=\)$"),
+        ({"tilt": "0.5"}, r"^tilt must be left out unless shape=tilted; got 0\.5 \(--set tilt=\)$"),
+        ({"shape": "round", "tilt": "0.5"}, r"^tilt must be left out unless shape=tilted; got 0\.5"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare_search(SearchOptions("bowl", settings=settings))
+
+
+@pytest.mark.parametrize(("grace_period", "reduction"), [(-1, 3), (2, 1)])
+def test_rungs_out_of_range_are_refused(grace_period: int, reduction: int) -> None:
+    with pytest.raises(ValueError, match=r"^--grace-period must be 1 or more and --reduction 2 or more; got "):
+        prepare_search(SearchOptions("bowl", grace_period=grace_period, reduction=reduction))
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        ("bowl", "derm7pt:.", r"^--data must have a format that fits the task \(none: it needs no data\); got 'derm7pt'$"),
+        ("gated", "nowhere", r"^--data must be FORMAT:PATH with a format of derm7pt, table.*; got 'nowhere'$"),
+        ("gated", "zip:a.zip", r"^--data must be FORMAT:PATH with a format of derm7pt, table.*; got 'zip:a\.zip'$"),
+        ("gated", "derm7pt:/no/such", r"^--data must name a folder with meta/meta\.csv .*; got /no/such, which does not exist$"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(task: str, data: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare_search(SearchOptions(task, data=data))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "cpus_per_trial", "gpus_per_trial", "limit", "expected"),
+    [
+        (8, 0, 1, 0, None, 8),
+        (8, 0, 3, 0, None, 2),
+        (2, 0, 0.5, 0, None, 4),
+        (3, 0, 0.3, 0, None, 10),
+        (0.9, 0, 0.1, 0, None, 9),
+        (16, 1, 1, 0.25, None, 4),
+        (16, 1, 1, 0.1, None, 10),
+        (16, 1, 1, 0.3, None, 3),
+        (16, 2, 1, 0.4, None, 4),
+        (16, 8, 1, 1, None, 8),
+        (16, 8, 1, 2, None, 4),
+        (16, 8, 1, 3, None, 2),
+        (4, 8, 1, 0.5, None, 4),
+        (16, 1, 0, 0.25, None, 4),
+        (16, 1, 1, 0.25, 3, 3),
+        (2, 0, 1, 0, 100, 2),
+        (1, 0, 1, 0, None, 1),
+    ],
+)
+def test_trials_at_once_by_hand(
+    cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float, limit: int | None, expected: int
+) -> None:
+    assert max_concurrent({"CPU": cpus, "GPU": gpus}, cpus_per_trial, gpus_per_trial, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus_per_trial", "gpus_per_trial", "message"),
+    [
+        ({"CPU": 2.0, "GPU": 0.0}, 3, 0, r"^a trial must fit the machine \(2 CPU, 0 GPU\); got 3 CPU and 0 GPU a trial"),
+        ({"CPU": 2.0, "GPU": 0.0}, 1, 0.25, r"^a trial must fit the machine \(2 CPU, 0 GPU\); got 1 CPU and 0\.25 GPU a trial"),
+        ({"CPU": 2.0, "GPU": 1.0}, 1, 2, r"^a trial must fit the machine \(2 CPU, 1 GPU\); got 1 CPU and 2 GPU a trial"),
+        ({"CPU": 2.0}, 1, 1, r"^a trial must fit the machine \(2 CPU, 0 GPU\); got 1 CPU and 1 GPU a trial"),
+    ],
+)
+def test_a_trial_that_does_not_fit_is_refused(
+    resources: dict[str, float], cpus_per_trial: float, gpus_per_trial: float, message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        max_concurrent(resources, cpus_per_trial, gpus_per_trial)
+
+
+def test_this_machine_has_a_processor() -> None:
+    assert local_resources()["CPU"] >= 1
+
+
+def test_hidden_gpus_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local_resources()["GPU"] == 0.0
+
+
+def _bowl_plan(**changes: object) -> Plan:
+    plan = Plan("n", "bowl", None, "demo", BOWL_FIXED, Objective("valid/height", "min"), num_trials=20, max_epochs=20)
+    return replace(plan, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("resources", "changes", "expected"),
+    [
+        ({"CPU": 8.0}, {}, (0.0, 8)),
+        ({"CPU": 8.0, "GPU": 0.0}, {}, (0.0, 8)),
+        ({"CPU": 8.0, "GPU": 1.0}, {}, (0.25, 4)),
+        ({"CPU": 8.0, "GPU": 1.0}, {"gpus_per_trial": 0.0}, (0.0, 8)),
+        ({"CPU": 8.0, "GPU": 2.0}, {"gpus_per_trial": 1.0}, (1.0, 2)),
+        ({"CPU": 64.0}, {}, (0.0, 20)),
+        ({"CPU": 64.0}, {"max_concurrent": 6}, (0.0, 6)),
+        ({"CPU": 4.0}, {"max_concurrent": 6}, (0.0, 4)),
+    ],
+)
+def test_a_plan_takes_what_the_cluster_has(
+    resources: dict[str, float], changes: dict[str, object], expected: tuple[float, int]
+) -> None:
+    plan = with_resources(_bowl_plan(**changes), resources)
+    assert (plan.gpus_per_trial, plan.max_concurrent) == expected
+
+
+def test_a_clusters_resources_are_left_open_until_it_is_joined() -> None:
+    plan = prepare_search(SearchOptions("bowl"), address="ray://elsewhere:10001").plan
+    assert (plan.gpus_per_trial, plan.max_concurrent) == (None, None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("auto", None), ("0", 0.0), ("0.25", 0.25), ("1", 1.0), ("2", 2.0), ("4.0", 4.0)])
+def test_gpus_are_a_share_or_a_whole_number(text: str, expected: float | None) -> None:
+    assert parse_gpus(text) == expected
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "half", "", "nan", "inf", "-inf"])
+def test_other_gpus_are_refused(text: str) -> None:
+    with pytest.raises(PlanError, match=rf"^--gpus-per-trial must be auto, a share of a GPU or a whole number; got '{text}'$"):
+        parse_gpus(text)
+
+
+def test_a_synthetic_set_is_drawn_once_and_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path))
+    said: list[str] = []
+    first = synthetic_source("derm7pt", 30, 32, say=said.append)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.csv")}
+    assert synthetic_source("derm7pt", 30, 32, say=said.append) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.csv")} == written
+    assert len(written) == 4
+    assert len(said) == 1
+    assert said[0].startswith("drawing 30 synthetic cases of 32 px ")
+    assert synthetic_source("derm7pt", 30, 32, seed=1) != first
+
+
+def test_a_format_that_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"^a synthetic set must be of a format that can be drawn; got 'table'$"):
+        synthetic_source("table", 30, 32)
+
+
+def test_the_storage_must_be_a_folder(tmp_path: Path) -> None:
+    assert storage_folder(str(tmp_path / "new")) == tmp_path / "new"
+    (file := tmp_path / "file").write_text("")
+    with pytest.raises(PlanError, match=r"^--storage must be a folder; got .*file, which is a file$"):
+        storage_folder(str(file))

@@ -1,0 +1,90 @@
+"""Which cases a training batch draws."""
+
+import numpy as np
+import pytest
+
+from trainables import batches
+from trainables.data.derm7pt import TASKS
+
+NUM_CLASSES = tuple(len(task.classes) for task in TASKS)
+BINARY = (2, *NUM_CLASSES[1:])
+
+
+def labels_of(num_classes: tuple[int, ...], cases: int = 200, *, missing: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Random codes in which every label occurs."""
+    generator = np.random.default_rng(seed)
+    labels = np.stack([generator.integers(0, count, cases) for count in num_classes], 1)
+    labels[generator.random(labels.shape) < missing] = -1
+    for column, count in enumerate(num_classes):
+        labels[:count, column] = np.arange(count)
+    return labels
+
+
+@pytest.mark.parametrize(("num_classes", "labels", "size"), [(NUM_CLASSES, 24, 144), (BINARY, 21, 126)])
+def test_a_balanced_batch_of_the_paper_has_six_cases_a_label(num_classes: tuple[int, ...], labels: int, size: int) -> None:
+    assert sum(num_classes) == labels
+    assert len(batches.balanced(labels_of(num_classes), 6)(np.random.default_rng(0))) == size
+
+
+@pytest.mark.parametrize("k", [1, 2, 6])
+@pytest.mark.parametrize("missing", [0.0, 0.5])
+def test_every_label_is_in_a_balanced_batch_k_times_or_more(k: int, missing: float) -> None:
+    labels = labels_of(NUM_CLASSES, missing=missing)
+    draw, generator = batches.balanced(labels, k), np.random.default_rng(1)
+    for _ in range(5):
+        chosen = labels[draw(generator)]
+        for column, count in enumerate(NUM_CLASSES):
+            assert (np.bincount(chosen[chosen[:, column] >= 0, column], minlength=count) >= k).all()
+
+
+def test_the_draws_stand_in_the_order_of_tasks_and_labels() -> None:
+    labels = np.array([[0, 1], [1, 0], [1, 1], [2, -1]])
+    chosen = batches.balanced(labels, 3)(np.random.default_rng(0))
+    assert labels[chosen[:9], 0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert labels[chosen[9:], 1].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_missing_label_is_never_drawn_on() -> None:
+    labels = np.array([[0, 0], [1, 1], [-1, -1], [0, -1], [-1, 1]])
+    draw, generator = batches.balanced(labels, 40), np.random.default_rng(0)
+    chosen = draw(generator)
+    assert len(chosen) == 4 * 40, "-1 is not a label of its own"
+    assert 2 not in chosen
+    assert set(chosen) == {0, 1, 3, 4}
+    assert -1 not in labels[chosen[:80], 0]
+    assert -1 not in labels[chosen[80:], 1]
+
+
+def test_a_rare_label_is_drawn_again_and_again_and_common_ones_evenly() -> None:
+    labels = np.array([[1]] + [[0]] * 4)
+    chosen = batches.balanced(labels, 4000)(np.random.default_rng(0))
+    counts = np.bincount(chosen, minlength=5)
+    assert counts[0] == 4000
+    assert counts[1:].sum() == 4000
+    assert (abs(counts[1:] - 1000) < 150).all()
+
+
+def test_a_uniform_batch_holds_each_case_at_most_once_and_all_in_time() -> None:
+    draw, generator = batches.uniform(50, 12), np.random.default_rng(0)
+    seen: set[int] = set()
+    for _ in range(60):
+        chosen = draw(generator)
+        assert len(chosen) == len(set(chosen)) == 12
+        assert 0 <= chosen.min() <= chosen.max() < 50
+        seen |= set(chosen.tolist())
+    assert seen == set(range(50))
+
+
+def test_a_set_smaller_than_a_uniform_batch_is_one_batch() -> None:
+    assert sorted(batches.uniform(5, 144)(np.random.default_rng(0)).tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "rule", [batches.balanced(labels_of(NUM_CLASSES), 2), batches.uniform(200, 30)], ids=["balanced", "uniform"]
+)
+def test_the_generator_alone_decides(rule: batches.Draw) -> None:
+    one, other = np.random.default_rng(5), np.random.default_rng(5)
+    np.random.default_rng(6).random()
+    first = rule(one)
+    assert first.tolist() == rule(other).tolist()
+    assert first.tolist() != rule(one).tolist()
