@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shlex
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -54,12 +56,19 @@ def _start(address: str | None) -> None:
         _check_reachable(address)
     try:
         if address is None:
-            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+            runtime_env = _runtime_env(sys.executable)
+            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, runtime_env=runtime_env, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterUnavailable(f"Ray must be reachable at {address or 'this machine'}; got {reason} (--address)") from error
+
+
+def _runtime_env(executable: str) -> dict[str, str] | None:
+    """Ray runs workers through a shell without quoting the interpreter: one below a path with a space never starts."""
+    quoted = shlex.quote(executable)
+    return None if quoted == executable else {"py_executable": quoted}
 
 
 def _check_reachable(address: str) -> None:
