@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from search.cli.options import duration_text, number, out
-from spaces.fields import fields_of, format_value
+from spaces.fields import Value, fields_of, format_value
 from trainables.tasks import TASKS
 
 
@@ -54,8 +54,13 @@ def show_config(task: str, config: dict[str, Any]) -> None:
     show_rows(
         "Best configuration",
         ("field", "value", "paper's"),
-        [(name, format_value(config[name]), format_value(fields[name].default)) for name in searched],
+        [(name, short(config[name]), short(fields[name].default)) for name in searched],
     )
+
+
+def short(value: Value) -> str:
+    """A value as a person reads it: four digits of a number; the exact one is in `--json`."""
+    return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 
 
 def show_result(result: Any, storage: Path) -> None:
