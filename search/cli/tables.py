@@ -80,7 +80,7 @@ def show_result(result: Any, storage: Path) -> None:
         f" (score {number(best.score)}, the mean of three validations)"
         f"\nTrials: {len(table.trials)}, {stopped} stopped early, {table.count('failed')} failed; {duration_text(table.wall_s)}"
         f"\nThis is the best of many noisy validations: on fresh seeds it will be a little lower."
-        f"\nCheckpoint: {result.checkpoint(best)}",
+        f"\nCheckpoint: {_from_here(result.checkpoint(best))}",
         markup=False,
     )
     where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(str(storage))}"
@@ -88,11 +88,19 @@ def show_result(result: Any, storage: Path) -> None:
     lines = [(f"dermtune show {plan.name}{where}", "all trials"), (f"dermtune ui{where}", "compare in MLflow's page")]
     lines.insert(1, (f"dermtune best {plan.name} --out winner{where}", "take the checkpoint"))
     if plan.source is not None:
-        lines.append((f"dermtune evaluate winner/{best.trial} --data {shlex.quote(plan.source)}{where}", "its metrics"))
+        # `--data` expands the tilde itself, quoted or not.
+        source = shlex.quote(plan.source.replace(f":{Path.home()}/", ":~/"))
+        lines.append((f"dermtune evaluate winner/{best.trial} --data {source}{where}", "its metrics"))
         lines.append((f"dermtune predict winner/{best.trial} IMAGE...", "what it says of an image"))
-    width = max(len(command) for command, _ in lines) if max(len(c) for c, _ in lines) < 60 else 42
     for command, meaning in lines:
-        out.print(f"  {command:<{width}}  {meaning}", markup=False)
+        out.print(f"  {command}  # {meaning}", markup=False)
+
+
+def _from_here(path: Path | None) -> str:
+    """A path as one would type it: relative when it lies below the working directory."""
+    if path is None:
+        return "not kept"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def show_estimate(plan: Any, found: Any) -> None:
