@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
 from search.records.ledger import Event
@@ -23,6 +24,7 @@ from search.records.trials import TrialRecord, TrialTable
 SUMMARY, TRIAL = "search", "trial"
 KIND_TAG, TRIAL_TAG = "kind", "dermtune.trial"
 _STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 _BATCH = 1000
 _RETRIES = 5
 _log = logging.getLogger("dermtune.tracking")
@@ -44,8 +46,9 @@ def open_client(uri: str) -> mlflow.MlflowClient:
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {uri}: {error}") from error
+    except (*_STORE_ERRORS, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {uri}: {reason}") from error
     return client
 
 
@@ -88,7 +91,7 @@ class MlflowTracker:
             self._retry(self._open_experiment)
             while (event := self._events.get()) is not None:
                 self._handle([event, *self._drain()])
-        except (MlflowException, PlanError, OSError) as error:
+        except (*_STORE_ERRORS, PlanError) as error:
             self._failure = error
             _log.warning("MLflow did not take the search's metrics: %s", error)
 
@@ -133,7 +136,7 @@ class MlflowTracker:
         for attempt in range(_RETRIES):
             try:
                 return call()
-            except (MlflowException, OSError):
+            except _STORE_ERRORS:
                 if attempt == _RETRIES - 1:
                     raise
                 time.sleep(0.2 * 2**attempt)
