@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	$(BIN)/dermtune search gated
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow and not acceptance"
+	$(PYTEST) -m "not slow"
 
 slow: $(INSTALLED)
 	$(PYTEST) -m slow --timeout 600

@@ -33,8 +33,9 @@ def run(
     Raises:  PlanError, DataError, ValueError: when the request must change; nothing has been written then.
     """
     # Ray, torch and MLflow take seconds to import: only a search needs them.
-    from search.execution.preparation import SearchOptions, prepare_search, storage_folder
+    from search.execution.preparation import SearchOptions, prepare_search
     from search.execution.session import run_search
+    from search.records.folder import storage_folder
     from search.records.tracking.mlflow_tracker import default_tracking_uri
     from spaces.fields import format_value
 

@@ -223,9 +223,24 @@ SHOWS: dict[str, Callable[[Path], list[Shown]]] = {
 }
 
 
+def gpus() -> str:
+    """The GPUs of this machine, in words."""
+    import torch
+
+    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())) or "no GPU"
+
+
+def attempt(name: str, folder: Path) -> list[Shown]:
+    """A must-show; one that breaks is not met, and the others still run."""
+    try:
+        return SHOWS[name](folder)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return [Shown(1, f"{name} broke", "make acceptance", " ".join(str(error).split())[:300], False)]
+
+
 def write_page(shown: list[Shown]) -> None:
     """docs/acceptance.md."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, no GPU"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {gpus()}"
     lines = [
         "# Acceptance",
         "",
@@ -250,7 +265,7 @@ def main() -> int:
     for name in only or SHOWS:
         folder = Path(tempfile.mkdtemp(prefix="dermtune acceptance "))
         try:
-            for one in SHOWS[name](folder):
+            for one in attempt(name, folder):
                 shown.append(one)
                 print(f"{'met    ' if one.met else 'NOT MET'} {one.what}: {one.figure}", flush=True)
         finally:

@@ -61,7 +61,8 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
              ValueError: when primary_task names no task.
     """
     _, path = split_source(source)
-    modified = (path / "meta" / "meta.csv" if path.is_dir() else path).stat().st_mtime_ns if path.exists() else 0
+    tables = list((path / "meta").glob("*.csv")) if path.is_dir() else [path]
+    modified = max((table.stat().st_mtime_ns for table in tables), default=0)
     binary, size_px = bool(config["binary"]), int(str(config["size_px"]))
     if progress is not None:
         load_images(_cases(source, modified, str(config["primary_task"]), binary), size_px, progress)

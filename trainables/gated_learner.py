@@ -163,6 +163,10 @@ def describe(data: GatedData) -> dict[str, Any]:
 
 
 def number(config: Mapping[str, Value], name: str) -> float:
+    """A field's value as a number.
+
+    Raises:  ValueError: when it is none.
+    """
     value = config[name]
     if not isinstance(value, int | float):
         raise ValueError(f"{name} must be a number; got {value!r} (--set {name}=)")

@@ -1,7 +1,7 @@
 """The table of tasks: a space, its presets, and the module that trains it. Modules are imported when they are used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -41,6 +41,7 @@ class Task:
              formats: data formats that fit, none for a task without data.
              synthetic: the format in which data are made when none are given, None for a task without data.
              objective: what a search optimises unless told otherwise.
+             moving: metrics that move with hyperparameters → fields that must be fixed for them to be an objective.
              module: where it is trained; imported on use, so that listing a search needs no torch.
     """
 
@@ -50,6 +51,7 @@ class Task:
     synthetic: str | None
     objective: Objective
     module: str
+    moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load(self) -> TaskModule:
         """The task's module."""
@@ -64,6 +66,10 @@ TASKS: dict[str, Task] = {
         synthetic="derm7pt",
         objective=Objective("valid/auroc_mean", "max"),
         module="trainables.gated",
+        moving={
+            "valid/loss": ("focal_beta", "primary_task_weight"),
+            "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
+        },
     ),
     "bowl": Task(
         space=bowl.BowlSpace,

@@ -1,5 +1,6 @@
 """What a search will cost, from one measured epoch."""
 
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from search.errors import PlanError
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
 from search.strategy.rungs import rungs
@@ -41,11 +43,15 @@ def estimate(plan: Plan) -> Estimate:
     """Trains one epoch of the paper's configuration here, saves it, and multiplies.
 
     Args:    plan: of the search; nothing is written to its storage.
+    Raises:  PlanError: when the plan is for a cluster that has not been looked at.
     """
+    if plan.max_concurrent is None:
+        raise PlanError("--dry-run must be of a search on this machine; got --address (measure on one of its nodes)")
     task = TASKS[plan.task]
     config = paper_config(fields_of(task.space), plan.fixed)
     threads = max(1, int(plan.cpus_per_trial))
-    request = TrialRequest(plan.task, config, plan.source, plan.seed, plan.objective, plan.max_epochs, num_threads=threads)
+    device = "auto" if plan.gpus_per_trial else "cpu"
+    request = TrialRequest(plan.task, config, plan.source, plan.seed, plan.objective, plan.max_epochs, device, threads)
     trial = task.load().build(request)
     trial.step()  # the first epoch also pays for what is made once
     seconds = trial.step().seconds
@@ -56,12 +62,16 @@ def estimate(plan: Plan) -> Estimate:
         best, state = (_size(scratch / name) for name in ("best", "state"))
     finally:
         shutil.rmtree(scratch)
-    epochs, at_once = plan.num_trials * plan.max_epochs, plan.max_concurrent or 1
-    per_hour = 3600 * at_once
+    at_once = plan.max_concurrent
+    budget_h = math.inf if plan.time_budget_s is None else plan.time_budget_s / 3600
+
+    def hours(epochs: float) -> float:
+        return min(min(epochs, plan.epoch_budget or math.inf) * seconds / (3600 * at_once), budget_h)
+
     return Estimate(
         epoch_s=seconds,
-        hours=plan.num_trials * expected_epochs(plan) * seconds / per_hour,
-        hours_at_most=epochs * seconds / per_hour,
+        hours=hours(plan.num_trials * expected_epochs(plan)),
+        hours_at_most=hours(plan.num_trials * plan.max_epochs),
         disk_mib=(best * (plan.keep_checkpoints + at_once) + 2 * state * at_once) / 2**20,
         trials_at_once=at_once,
     )

@@ -154,23 +154,3 @@ def copy_checkpoints(rows: list[dict[str, Any]], out: Path) -> list[dict[str, An
     for row, place in zip(rows, places, strict=True):
         shutil.copytree(row["checkpoint"], place)
     return [{**row, "checkpoint": str(place)} for row, place in zip(rows, places, strict=True)]
-
-
-def request_stop(found: RecordedSearch) -> None:
-    """Asks a running search to end; it saves and ends within seconds.
-
-    Raises:  PlanError: when it does not run.
-    """
-    if not found.folder.is_running():
-        raise PlanError(f"NAME must be a running search; got {found.plan.name!r}, which is {found.state}")
-    found.folder.stop_file.touch()
-
-
-def delete_search(found: RecordedSearch) -> None:
-    """Removes a search's folder.
-
-    Raises:  PlanError: when it runs.
-    """
-    if found.folder.is_running():
-        raise PlanError(f"NAME must be a search that does not run; got {found.plan.name!r} (`dermtune stop {found.plan.name}`)")
-    shutil.rmtree(found.folder.path)

@@ -34,7 +34,8 @@ def retrain(
              seeds: none of the search's, to be fair.
              processes: at once.
     """
-    requests = [TrialRequest(plan.task, dict(config), plan.source, seed, plan.objective, max_epochs=10**9) for seed in seeds]
+    device = "auto" if plan.gpus_per_trial else "cpu"
+    requests = [TrialRequest(plan.task, dict(config), plan.source, seed, plan.objective, 10**9, device) for seed in seeds]
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         return list(pool.map(_train_to, requests, [epoch] * len(requests)))

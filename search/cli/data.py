@@ -1,5 +1,6 @@
 """`dermtune data` and `dermtune space`: what there is to train on and what may vary."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def synth(context: Context, format_name: str, folder: Path, cases: int, size: in
     source = f"{format_name}:{folder}"
     context.emit(
         {"data": source, "num_cases": cases},
-        lambda: out.print(f"{cases} cases in {folder}\nnext: dermtune search gated --data {source}"),
+        lambda: out.print(f"{cases} cases in {folder}\nnext: dermtune search gated --data {shlex.quote(source)}"),
     )
 
 

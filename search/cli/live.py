@@ -4,6 +4,7 @@ import time
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -68,11 +69,11 @@ class SearchView:
         )
         for heading, justify in (("trial", "left"), ("state", "left"), ("epoch", "right"), ("score", "right"), ("best", "right")):
             grid.add_column(heading, justify="right" if justify == "right" else "left")
-        running = [trial for trial in self._table.trials.values() if trial.state in ("running", "suggested")]
+        running = [trial for trial in list(self._table.trials.values()) if trial.state in ("running", "suggested")]
         ranked = [trial for trial in self._table.ranked() if trial not in running]
         for trial in [*running[:_ROWS], *ranked[: max(_ROWS - len(running), 3)]]:
             last = trial.epochs[-1]["score"] if trial.epochs else None
             state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
             epochs = f"{len(trial.epochs)}/{self._plan.max_epochs}"
-            grid.add_row(trial.trial, state, epochs, number(last), number(trial.score))
+            grid.add_row(trial.trial, escape(state), epochs, number(last), number(trial.score))
         return Group(grid, Text(self._status()))

@@ -53,7 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except click.ClickException as error:
         return _refuse(error.format_message())
-    except (DermtuneError, ValueError) as error:
+    except (DermtuneError, ValueError, OSError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         err.print("interrupted")

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from search.errors import PlanError
+from search.records.folder import storage_folder
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -57,10 +58,7 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
     @functools.wraps(function)
     def wrapper(*, storage: str, tracking_uri: str | None, address: str | None, as_json: bool, **given: Any) -> Any:
-        path = Path(storage).expanduser().resolve()
-        if path.exists() and not path.is_dir():
-            raise PlanError(f"--storage must be a folder; got {path}, which is a file")
-        return function(context=Context(path, tracking_uri or None, address or None, as_json), **given)
+        return function(context=Context(storage_folder(storage), tracking_uri or None, address or None, as_json), **given)
 
     return wrapper
 

@@ -9,7 +9,9 @@ import click
 from search.analysis import leaderboard
 from search.cli.options import Context, command_options, duration_text, err, number, out
 from search.cli.tables import show_config, show_leaderboard, show_rows
+from search.errors import PlanError
 from trainables import folders
+from trainables.data import split_source
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -90,7 +92,11 @@ def best(context: Context, name: str, top: int, folder: Path | None) -> None:
     from search.records.tracking.mlflow_tracker import trial_runs
 
     found = leaderboard.open_search(context.storage, name)
-    run_ids = {trial: run for trial, (run, _) in trial_runs(context.uri(), name).items()}
+    try:
+        run_ids = {trial: run for trial, (run, _) in trial_runs(context.uri(), name).items()}
+    except PlanError as error:
+        err.print(f"without MLflow's run ids: {error}", markup=False)
+        run_ids = {}
     rows = leaderboard.best_rows(found, top, run_ids)
     if folder is not None:
         rows = leaderboard.copy_checkpoints(rows, folder)
@@ -116,7 +122,8 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
     found = TASKS[task].load().evaluate(checkpoint, source, split)
     document = {"task": task, **{name: value for name, value in asdict(found).items() if value or name != "seven_point"}}
     if split == "test":
-        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), source)
+        data = "{}:{}".format(*split_source(source))
+        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), data)
         err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
 
     def show() -> None:
@@ -168,8 +175,10 @@ def delete(context: Context, name: str) -> None:
     """Delete a search: its folder, its checkpoints, its MLflow experiment."""
     from search.records.tracking.mlflow_tracker import delete_experiment
 
-    leaderboard.delete_search(leaderboard.open_search(context.storage, name))
-    delete_experiment(context.uri(), name)
+    folder = leaderboard.open_search(context.storage, name).folder
+    with folder.lock():
+        delete_experiment(context.uri(), name, context.storage)
+        folder.delete()
     context.emit({"name": name, "deleted": True}, lambda: out.print(f"{name} is deleted", markup=False))
 
 

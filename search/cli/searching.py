@@ -100,9 +100,9 @@ def _run(context: Context, preparation: Any) -> int:
 @command_options
 def stop(context: Context, name: str) -> None:
     """End a running search; what it has found stays."""
-    from search.analysis.leaderboard import open_search, request_stop
+    from search.analysis.leaderboard import open_search
 
-    request_stop(open_search(context.storage, name))
+    open_search(context.storage, name).folder.request_stop()
     context.emit({"name": name, "stop_requested": True}, lambda: out.print(f"{name} saves and ends within seconds"))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from search.cli.options import duration_text, number, out
@@ -14,12 +15,12 @@ from trainables.tasks import TASKS
 
 def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; columns of numbers are flush right."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for index, heading in enumerate(headings):
         numeric = all(row[index][:1] in "-–0123456789" for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     out.print(table)
 
 

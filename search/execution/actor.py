@@ -11,9 +11,10 @@ from typing import Any
 from ray import tune
 
 from search.execution.code_version import check_code_version
-from search.records.checkpoint_store import best_folder, drop_older_states, newest_state, state_folder
+from search.records.checkpoint_store import best_folder, drop_older_states, state_folder, states
 from search.records.failure import write_failure
 from trainables.contract import EpochReport, Trial, TrialRequest
+from trainables.errors import CheckpointError
 from trainables.folders import digest
 from trainables.tasks import TASKS
 
@@ -81,9 +82,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         check_code_version(self._assignment["code_version"])
         request = TrialRequest.from_json(self._assignment["request"])
         trial = TASKS[request.task].load().build(request)
-        state = newest_state(self._folder)
-        if state is not None:
-            trial.load(state)
+        for state in states(self._folder):
+            try:
+                trial.load(state)
+                break
+            except CheckpointError:
+                # Damaged: the one before it is as good, a few epochs earlier. A fresh trial, since loading may have begun.
+                trial = TASKS[request.task].load().build(request)
         return trial
 
     def _save_best(self, trial: Trial, reports: list[EpochReport]) -> dict[str, Any] | None:
@@ -107,5 +112,5 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return trial.epoch
 
     def _where(self) -> dict[str, Any]:
-        devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return {"host": platform.node(), "pid": os.getpid(), "device": f"cuda:{devices}" if devices else "cpu"}
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if self._assignment["request"]["device"] != "cpu" else ""
+        return {"host": platform.node(), "pid": os.getpid(), "device": f"cuda:{gpus}" if gpus else "cpu"}

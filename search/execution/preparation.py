@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from search.errors import PlanError
@@ -102,7 +101,7 @@ def prepare_search(
         source=source,
         preset=options.preset or ("paper" if options.data else "demo"),
         fixed=fixed,
-        objective=parse_metric(options.metric, task.objective, prepared.metrics),
+        objective=_fair(parse_metric(options.metric, task.objective, prepared.metrics), task, fixed),
         num_trials=num_trials,
         max_epochs=max_epochs,
         sampler=options.sampler,
@@ -163,6 +162,18 @@ def parse_metric(text: str | None, default: Objective, reported: tuple[str, ...]
     return Objective(name, mode)
 
 
+def _fair(objective: Objective, task: Task, fixed: Mapping[str, Value]) -> Objective:
+    """The objective itself, unless the search could win by moving the yardstick.
+
+    Raises:  PlanError: when a searched field decides what the metric means.
+    """
+    moving = [name for name in task.moving.get(objective.metric, ()) if name not in fixed]
+    if moving:
+        fixes = " ".join(f"--set {name}=" for name in moving)
+        raise PlanError(f"--metric must not move with what is searched; got {objective.metric} while it does (fix {fixes})")
+    return objective
+
+
 def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, settings: Mapping[str, str]) -> dict[str, Value]:
     unsearched = {name: f.default for name, f in fields.items() if not f.searched}
     given = {name: known_field(fields, name).parse(text) for name, text in settings.items()}
@@ -221,14 +232,3 @@ def with_resources(plan: Plan, resources: Mapping[str, float]) -> Plan:
     gpus = share if plan.gpus_per_trial is None else plan.gpus_per_trial
     fits = max_concurrent(resources, plan.cpus_per_trial, gpus, plan.max_concurrent)
     return replace(plan, gpus_per_trial=gpus, max_concurrent=min(fits, plan.num_trials))
-
-
-def storage_folder(storage: str) -> Path:
-    """The folder of all searches.
-
-    Raises:  PlanError: when it is a file.
-    """
-    path = Path(storage).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise PlanError(f"--storage must be a folder; got {path}, which is a file")
-    return path

@@ -56,8 +56,9 @@ def _start(address: str | None) -> None:
         _check_reachable(address)
     try:
         if address is None:
-            runtime_env = _runtime_env(sys.executable)
-            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, runtime_env=runtime_env, **quiet)
+            # "local": not whatever Ray happens to run on this machine already.
+            local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+            ray.init(address="local", runtime_env=_runtime_env(sys.executable), **local, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:

@@ -30,7 +30,7 @@ def max_concurrent(resources: Mapping[str, float], cpus_per_trial: float, gpus_p
     Raises:  PlanError: when not even one fits.
     """
     asked = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
-    # A GPU share must divide the GPU: three trials of 0.4 fit on two GPUs, not on 1.2.
+    # A share lies on one GPU: 0.4 fits twice on each of two GPUs, so four times, not five.
     fits = [
         math.floor(resources.get(kind, 0.0)) * math.floor(1 / amount + 1e-9)
         if kind == "GPU" and amount < 1

@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +18,8 @@ from search.execution.actor import TrialActor
 from search.execution.preparation import with_resources
 from search.execution.ray_session import ray_session
 from search.execution.result import SearchResult
-from search.execution.stopping import stop_watch
-from search.execution.tune_adapter import Assignments, BridgeScheduler, Deadline, TrialSource
+from search.execution.stopping import INTERRUPTED, EarlyEnd, watch_for_end
+from search.execution.tune_adapter import Assignments, BridgeScheduler, TrialSource
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.folder import SearchFolder
@@ -71,7 +70,8 @@ def run_search(
                 tracker.start()
                 ledger.append("search_started", name=fitted.name, code_version=fitted.code_version)
                 bridge = _bridge(fitted, ledger)
-                ray_trials, ended = _run(fitted, bridge, folder, ledger)
+                with watch_for_end(folder.stop_file, fitted.time_budget_s) as early:
+                    ray_trials, ended = _run(fitted, bridge, folder, ledger, early)
                 export_study(bridge.study, folder.study_file)
                 write_curves(table, folder.curves_file)
         finally:
@@ -82,21 +82,25 @@ def run_search(
     )
 
 
-def _run(plan: Plan, bridge: Bridge, folder: SearchFolder, ledger: Ledger) -> tuple[dict[str, str], str]:
+def _run(plan: Plan, bridge: Bridge, folder: SearchFolder, ledger: Ledger, early: EarlyEnd) -> tuple[dict[str, str], str]:
     """Runs the trials and writes how the search ended, whatever ends it."""
-    ended = "interrupted"
+    statuses: dict[str, str] = {}
+    ended = INTERRUPTED
     try:
-        statuses, ended = _run_tune(plan, bridge, folder)
-        return statuses, ended
+        statuses = _run_tune(plan, bridge, folder, early)
+        ended = _why_ended(bridge, early)
+    except KeyboardInterrupt:
+        ended = early.reason() or INTERRUPTED
     finally:
         bridge.interrupt(ended)
         ledger.append("search_ended", reason=ended)
+    return statuses, ended
 
 
 def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
     fields = fields_of(TASKS[plan.task].space)
     searched = [field for name, field in fields.items() if name not in plan.fixed]
-    random = drawn_at_random(plan.sampler, searched)
+    random = drawn_at_random(plan.sampler, searched, plan.fixed)
     if random and plan.sampler != "random":
         ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
     sampler = make_sampler(plan.sampler, plan.seed, plan.max_concurrent or 1)
@@ -104,9 +108,8 @@ def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
     return Bridge(plan, fields, new_study(plan.name, plan.objective, sampler), scheduler, ledger)
 
 
-def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder) -> tuple[dict[str, str], str]:
-    """Runs the trials; gives Ray's final statuses and why the search ended."""
-    deadline = Deadline(plan.time_budget_s)
+def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder, early: EarlyEnd) -> dict[str, str]:
+    """Runs the trials; gives Ray's final statuses."""
     assignments = Assignments(
         folder_of=folder.trial,
         make=lambda suggestion: _request(plan, suggestion).to_json(),
@@ -118,12 +121,12 @@ def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder) -> tuple[dict[st
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
     resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
     # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
-    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch, stop_watch(folder.stop_file) as requested:
+    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, resources),
             tune_config=tune.TuneConfig(
-                search_alg=TrialSource(bridge, assignments, deadline),
-                scheduler=BridgeScheduler(bridge, folder.trial, deadline),
+                search_alg=TrialSource(bridge, assignments, early.reason),
+                scheduler=BridgeScheduler(bridge, folder.trial, early.reason),
                 reuse_actors=True,
                 num_samples=plan.num_trials,
             ),
@@ -136,18 +139,13 @@ def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder) -> tuple[dict[st
         )
         with _quiet():
             results = tuner.fit()
-        statuses = {trial.trial_id: str(trial.status) for trial in results._experiment_analysis.trials}
-    return statuses, _why_ended(bridge, deadline, requested)
+    return {trial.trial_id: str(trial.status) for trial in results._experiment_analysis.trials}
 
 
-def _why_ended(bridge: Bridge, deadline: Deadline, requested: threading.Event) -> str:
-    if requested.is_set():
-        return "stop requested"
-    if bridge.num_running or not (bridge.exhausted or deadline()):
-        return "interrupted"
-    if deadline() and not bridge.exhausted:
-        return "time budget"
-    return "all trials" if len(bridge.study.trials) >= bridge.plan.num_trials else "epoch budget"
+def _why_ended(bridge: Bridge, early: EarlyEnd) -> str:
+    if bridge.exhausted and not bridge.num_running:
+        return "all trials" if len(bridge.study.trials) >= bridge.plan.num_trials else "epoch budget"
+    return early.reason() or INTERRUPTED
 
 
 def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
@@ -158,6 +156,7 @@ def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
         seed=suggestion.seed,
         objective=plan.objective,
         max_epochs=plan.max_epochs,
+        device="auto" if plan.gpus_per_trial else "cpu",
         num_threads=max(1, int(plan.cpus_per_trial)),
     )
 

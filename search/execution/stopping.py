@@ -1,35 +1,59 @@
-"""Ways to end a running search from outside: a file that `dermtune stop` makes, and SIGTERM."""
+"""What ends a search before its last trial: a time budget, `dermtune stop`, Ctrl-C and SIGTERM."""
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+STOP_REQUESTED, TIME_BUDGET, INTERRUPTED = "stop requested", "time budget", "interrupted"
 _POLL_S = 0.5
 
 
-@contextmanager
-def stop_watch(file: Path) -> Iterator[threading.Event]:
-    """Turns a stop request into what Ctrl-C does: Tune ends after the step at hand.
+class EarlyEnd:
+    """Whether a search must end now, and why.
 
-    SIGTERM does the same. Outside the main thread nothing can be signalled; a stop then waits for the running trials.
+    Args:    time_budget_s: None for no limit.
+             clock: monotonic seconds.
     """
-    requested, over = threading.Event(), threading.Event()
+
+    def __init__(self, time_budget_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.requested = threading.Event()
+        self._end, self._clock = None if time_budget_s is None else clock() + time_budget_s, clock
+
+    def reason(self) -> str | None:
+        """Why every trial must end, None while none must."""
+        if self.requested.is_set():
+            return STOP_REQUESTED
+        return TIME_BUDGET if self._end is not None and self._clock() >= self._end else None
+
+
+@contextmanager
+def watch_for_end(stop_file: Path, time_budget_s: float | None) -> Iterator[EarlyEnd]:
+    """Watches for a stop request and starts the time budget.
+
+    In the main thread a request does what Ctrl-C does, and so does SIGTERM: Tune ends after the step at hand. In another
+    thread nothing can be signalled; the trials end at their next report.
+
+    Args:    stop_file: made by `dermtune stop`.
+             time_budget_s: None for no limit.
+    """
+    early, over = EarlyEnd(time_budget_s), threading.Event()
+    main = threading.current_thread() is threading.main_thread()
 
     def watch() -> None:
         while not over.wait(_POLL_S):
-            if file.exists():
-                requested.set()
-                signal.raise_signal(signal.SIGINT)
+            if stop_file.exists():
+                early.requested.set()
+                if main:
+                    signal.raise_signal(signal.SIGINT)
                 return
 
-    main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
-    if main:
-        threading.Thread(target=watch, name="stop-watch", daemon=True).start()
+    threading.Thread(target=watch, name="stop-watch", daemon=True).start()
     try:
-        yield requested
+        yield early
     finally:
         over.set()
         if before is not None:

@@ -1,6 +1,5 @@
 """Ray Tune's searcher and scheduler interfaces, both answered by the bridge."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +37,11 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
 
     Args:    bridge: asked for the next trial.
              assignments: suggestion → actor config.
-             is_over: whether no further trial may start (time budget, stop request).
+             end_now: why no further trial may start ("time budget", "stop requested"), None while one may.
     """
 
-    def __init__(self, bridge: Bridge, assignments: Assignments, is_over: Callable[[], bool]) -> None:
-        self._bridge, self._assignments, self._is_over = bridge, assignments, is_over
+    def __init__(self, bridge: Bridge, assignments: Assignments, end_now: Callable[[], str | None]) -> None:
+        self._bridge, self._assignments, self._end_now = bridge, assignments, end_now
         self._experiment: Experiment | None = None
         self._parser = _make_parser()
 
@@ -66,7 +65,7 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
 
     def is_finished(self) -> bool:
         """Whether the last trial has been handed out."""
-        return bool(self._finished) or self._bridge.exhausted or self._is_over()
+        return bool(self._finished) or self._bridge.exhausted or self._end_now() is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
@@ -81,12 +80,12 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Args:    bridge: hears and decides.
              folder_of: trial id → its folder.
-             time_is_up: whether the time budget is spent.
+             end_now: why every trial must end ("time budget", "stop requested"), None while none must.
     """
 
-    def __init__(self, bridge: Bridge, folder_of: Callable[[str], Path], time_is_up: Callable[[], bool]) -> None:
+    def __init__(self, bridge: Bridge, folder_of: Callable[[str], Path], end_now: Callable[[], str | None]) -> None:
         super().__init__()
-        self._bridge, self._folder_of, self._time_is_up = bridge, folder_of, time_is_up
+        self._bridge, self._folder_of, self._end_now = bridge, folder_of, end_now
         self._started: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -96,9 +95,10 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
             self._started.add(name)
             self._bridge.start(name, _below(result, "where"))
         checkpoint = _below(result, "checkpoint")
-        over = self._bridge.report(name, result["epochs"], result["ended"], checkpoint or None)
-        if not over and self._time_is_up():
-            self._bridge.stop(name, "time budget")
+        over = self._bridge.report(name, result["epochs"], result["ended"], checkpoint or None, result["state"])
+        reason = None if over else self._end_now()
+        if reason is not None:
+            self._bridge.stop(name, reason)
             over = True
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 
@@ -115,17 +115,3 @@ def _below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """A nested object that Tune has flattened to `prefix/key`."""
     start = f"{prefix}/"
     return {key.removeprefix(start): value for key, value in flat.items() if key.startswith(start)}
-
-
-class Deadline:
-    """Whether a time budget is spent.
-
-    Args:    seconds: None for never.
-             clock: monotonic seconds.
-    """
-
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._end, self._clock = None if seconds is None else clock() + seconds, clock
-
-    def __call__(self) -> bool:
-        return self._end is not None and self._clock() >= self._end

@@ -20,14 +20,14 @@ def state_folder(trial_folder: Path, epoch: int) -> Path:
     return trial_folder / f"{STATE}-{epoch:05d}"
 
 
-def newest_state(trial_folder: Path) -> Path | None:
-    """The latest folder to go on from, None when there is none."""
-    return max(trial_folder.glob(f"{STATE}-*"), default=None)
+def states(trial_folder: Path) -> list[Path]:
+    """The folders to go on from, newest first."""
+    return sorted(trial_folder.glob(f"{STATE}-*"), reverse=True)
 
 
 def drop_older_states(trial_folder: Path) -> None:
     """Keeps the newest folder to go on from and the one before it, in case the newest is damaged."""
-    for folder in sorted(trial_folder.glob(f"{STATE}-*"))[:-2]:
+    for folder in states(trial_folder)[2:]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -35,7 +35,7 @@ class CheckpointStore:
     """Deletes what is no longer needed, as the search goes; listens to the ledger.
 
     Args:    folder: of the search.
-             ledger: told of every deletion.
+             ledger: told when a trial's best checkpoint is deleted.
              table: already up to date when this listener is called.
              keep: best checkpoints kept.
     """

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -76,6 +77,19 @@ class SearchFolder:
             return True
         return False
 
+    def request_stop(self) -> None:
+        """Asks the process that runs the search to end it; it saves and ends within seconds.
+
+        Raises:  PlanError: when none runs it.
+        """
+        if not self.is_running():
+            raise PlanError(f"NAME must be a running search; got {self.name!r}, which does not run")
+        self.stop_file.touch()
+
+    def delete(self) -> None:
+        """Removes everything of the search; the caller holds the lock."""
+        shutil.rmtree(self.path)
+
     def plan(self) -> Plan:
         """The plan of the search.
 
@@ -84,6 +98,17 @@ class SearchFolder:
         if not self.exists():
             raise SearchNotFound(f"NAME must be a search in {self.storage} (`dermtune list`); got {self.name!r}")
         return Plan.from_json(json.loads(self.plan_file.read_text()))
+
+
+def storage_folder(storage: str) -> Path:
+    """The folder of all searches, absolute; it need not exist.
+
+    Raises:  PlanError: when it is a file.
+    """
+    path = Path(storage).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise PlanError(f"--storage must be a folder; got {path}, which is a file")
+    return path
 
 
 def list_searches(storage: Path) -> list[SearchFolder]:

@@ -27,7 +27,6 @@ class TrialRecord:
              checkpoint: its best checkpoint's folder, relative to the search's, None when there is none (any more).
              sha256: of that checkpoint.
              where: host, device and process it ran in.
-             started_s, ended_s: on the ledger's clock.
     """
 
     trial: str
@@ -42,8 +41,6 @@ class TrialRecord:
     checkpoint: str | None = None
     sha256: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
-    started_s: float | None = None
-    ended_s: float | None = None
 
     @property
     def train_s(self) -> float:
@@ -80,7 +77,7 @@ class TrialTable:
 
     def ranked(self) -> list[TrialRecord]:
         """Trials with a score, best first; a failed trial is never among them."""
-        scored = [t for t in self.trials.values() if t.score is not None and t.state != "failed"]
+        scored = [t for t in list(self.trials.values()) if t.score is not None and t.state != "failed"]
         return sorted(scored, key=self._key, reverse=True)
 
     def _key(self, trial: TrialRecord) -> tuple[int, float]:
@@ -88,14 +85,14 @@ class TrialTable:
 
     def count(self, *states: State) -> int:
         """Trials in any of these states."""
-        return sum(trial.state in states for trial in self.trials.values())
+        return sum(trial.state in states for trial in list(self.trials.values()))
 
     def _on_suggested(self, event: Event) -> None:
         self.trials[event["trial"]] = TrialRecord(event["trial"], event["config"], event["seed"])
 
     def _on_started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.state, trial.where, trial.started_s = "running", event["where"], event["elapsed_s"]
+        trial.state, trial.where = "running", event["where"]
 
     def _on_reported(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -128,7 +125,7 @@ class TrialTable:
 
     def _end(self, event: Event, state: State) -> None:
         trial = self.trials[event["trial"]]
-        trial.state, trial.reason, trial.ended_s = state, event["reason"], event["elapsed_s"]
+        trial.state, trial.reason = state, event["reason"]
 
     def _on_search_ended(self, event: Event) -> None:
         self.ended = event["reason"]

@@ -93,6 +93,7 @@ class Bridge:
         epochs: Sequence[Mapping[str, Any]],
         ended: str | None,
         checkpoint: Mapping[str, Any] | None = None,
+        saved_epoch: int | None = None,
     ) -> bool:
         """Takes all epochs since the last report.
 
@@ -100,11 +101,14 @@ class Bridge:
                  epochs: one object per epoch: epoch, metrics, score, seconds, is_best.
                  ended: why the trial is over by itself, None when it goes on.
                  checkpoint: epoch, path and sha256 of the model of its best epoch, if that is among these epochs.
+                 saved_epoch: the epoch from which the trial can go on, if a state was saved.
         Returns: whether the trial must end now.
         """
         self._ledger.append("reported", trial=trial, epochs=[dict(epoch) for epoch in epochs])
         if checkpoint is not None:
             self._ledger.append("checkpointed", trial=trial, **checkpoint)
+        if saved_epoch is not None:
+            self._ledger.append("saved", trial=trial, epoch=saved_epoch)
         self._num_epochs += len(epochs)
         sign = self.plan.objective.sign
         stopped_at = None

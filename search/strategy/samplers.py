@@ -1,14 +1,14 @@
 """Samplers: what to try next. A line of `SAMPLERS` is all that a new one needs."""
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
-from spaces.fields import Field
+from spaces.fields import Field, Value
 
 #: Trials drawn at random before a model takes over.
 STARTUP_TRIALS = 10
@@ -66,6 +66,17 @@ def make_sampler(name: str, seed: int, max_concurrent: int) -> BaseSampler:
         return SAMPLERS[name].make(seed, max_concurrent)
 
 
-def drawn_at_random(name: str, fields: Iterable[Field]) -> list[str]:
-    """Names of the searched fields that this sampler draws at random whatever the trials say."""
-    return [field.name for field in fields if SAMPLERS[name].draws_at_random(field)]
+def drawn_at_random(name: str, fields: Iterable[Field], fixed: Mapping[str, Value] | None = None) -> list[str]:
+    """Names of the searched fields that this sampler draws at random whatever the trials say.
+
+    Args:    name: a key of `SAMPLERS`.
+             fields: those that are searched.
+             fixed: the others' values; a condition on them holds always or never.
+    """
+    held = fixed or {}
+    reachable = [
+        replace(field, when={name: values for name, values in field.when.items() if name not in held})
+        for field in fields
+        if all(held[name] in values for name, values in field.when.items() if name in held)
+    ]
+    return [field.name for field in reachable if SAMPLERS[name].draws_at_random(field)]

@@ -54,6 +54,19 @@ def test_the_four_records_agree_when_some_trials_fail_some_stop_and_some_finish(
     assert result.best.state != "failed"
 
 
+@pytest.mark.parametrize(("limit", "ended"), [({"epoch_budget": 30}, "epoch budget"), ({"time_budget_s": 0.5}, "time budget")])
+def test_the_four_records_agree_when_a_budget_ends_the_search(tmp_path: Path, limit: dict[str, float], ended: str) -> None:
+    storage = tmp_path / "my runs"
+    slow = {"seconds_per_epoch": 0.1}
+    result = search.run(
+        "bowl", storage=str(storage), settings=slow, num_trials=50, max_epochs=20, name="agree", scheduler="none", **limit
+    )
+    states = assert_agreement(result, storage)
+    assert result.ended == ended
+    assert ended in {result.table.trials[name].reason for name in states}
+    assert len(states) < 50
+
+
 def test_a_value_that_is_no_number_fails_its_trial_with_its_reason(tmp_path: Path) -> None:
     result = run_bowl(tmp_path / "my runs", fault="nan")
     assert set(assert_agreement(result, tmp_path / "my runs").values()) == {"failed"}

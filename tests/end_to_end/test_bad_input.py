@@ -144,6 +144,26 @@ def test_a_primary_task_that_is_none(folder: Path, capsys: pytest.CaptureFixture
     assert "primary_task must be one of diagnosis; got 'diagnose'" in line
 
 
+def test_a_table_that_does_not_say_which_task_is_the_diagnosis(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, diagnosis=None, veil=["yes", "no"] * 6, streaks=["no", "yes"] * 6)
+    assert "primary_task must be one of veil, streaks; got 'auto'" in refused(capsys, *search("--data", data))
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [("Asymmetry (A)", "column 'Asymmetry (A)' must be named with letters"), ("melanoma", "a task must not be called melanoma")],
+)
+def test_a_column_that_cannot_be_a_metrics_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], column: str, expected: str
+) -> None:
+    assert expected in refused(capsys, *search("--data", table(folder, **{column: ["yes", "no"] * 6})))
+
+
+def test_a_place_below_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "file").write_text("")
+    assert "Not a directory" in refused(capsys, "data", "synth", "derm7pt", "file/set", "--cases", "30", "--size", "32")
+
+
 def test_a_name_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "store" / "mine").mkdir(parents=True)
     line = refused(capsys, "search", "bowl", "--storage", "store", "--name", "mine")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from search.records.tracking.mlflow_tracker import trial_runs
@@ -40,6 +41,10 @@ def test_an_interrupted_search_ends_with_130_and_leaves_nothing_running(
     runs = trial_runs(f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}", "long")
     assert set(runs) == {row["trial"] for row in rows["trials"]}
     assert "RUNNING" not in {status for _, status in runs.values()}
+    study = optuna.load_study(study_name="long", storage=f"sqlite:///{shell.folder / 'runs' / 'long' / 'study.db'}")
+    found = {trial.user_attrs["trial"]: trial.state.name for trial in study.trials}
+    told = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL", "interrupted": "FAIL"}
+    assert found == {row["trial"]: told[row["state"]] for row in rows["trials"]}
 
 
 def test_stop_ends_a_search_of_another_process(shell: Any, eventually: Any) -> None:

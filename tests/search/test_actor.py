@@ -100,3 +100,14 @@ def test_what_tune_pauses_goes_on_unchanged(synthetic_derm7pt: Path, tmp_path: P
     resumed = make(assignment(tmp_path / "c", synthetic_derm7pt, seed=6))
     resumed.load_checkpoint(str(tmp_path / "checkpoint"))
     assert epochs_of(resumed) == whole[done:]
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    config = {**assignment(tmp_path / "a", synthetic_derm7pt, seed=7), "rungs": [1, 2]}
+    whole = epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=7)))
+    died = make(config)
+    while died.step()["state"] != 2:
+        pass
+    newest = Path(config["folder"]) / "state-00002" / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert epochs_of(make(config)) == whole[1:]

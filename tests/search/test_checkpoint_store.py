@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.records.checkpoint_store import CheckpointStore, best_folder, drop_older_states, newest_state, state_folder
+from search.records.checkpoint_store import CheckpointStore, best_folder, drop_older_states, state_folder, states
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.trials import TrialTable
@@ -134,11 +134,11 @@ def test_a_running_leader_that_fails_costs_no_ended_trial_its_checkpoint(search:
 
 
 def test_the_newest_two_states_stay_while_a_trial_runs(tmp_path: Path) -> None:
-    assert newest_state(tmp_path) is None
+    assert states(tmp_path) == []
     for epoch in (1, 9, 10, 100):
         state_folder(tmp_path, epoch).mkdir()
     drop_older_states(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state-00010", "state-00100"]
-    assert newest_state(tmp_path) == tmp_path / "state-00100"
+    assert states(tmp_path) == [tmp_path / "state-00100", tmp_path / "state-00010"]
     drop_older_states(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2

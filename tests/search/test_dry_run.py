@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.analysis.dry_run import estimate, expected_epochs
+from search.errors import PlanError
 from search.records.plan import Plan
 from trainables.contract import Objective
 
@@ -55,9 +56,18 @@ def test_an_estimate_multiplies_a_measured_epoch() -> None:
 def test_every_number_of_an_estimate_is_positive() -> None:
     document = estimate(PLAN).to_json()
     assert list(document) == ["epoch_s", "hours", "hours_at_most", "disk_mib", "trials_at_once"]
-    found = vars(estimate(replace(PLAN, max_concurrent=None)))
-    assert all(value > 0 for value in found.values())
-    assert found["trials_at_once"] == 1
+    assert all(value > 0 for value in document.values())
+
+
+def test_a_budget_caps_what_is_expected() -> None:
+    found = estimate(replace(PLAN, epoch_budget=10))
+    assert found.hours == found.hours_at_most == pytest.approx(10 * found.epoch_s / 3600 / 2)
+    assert estimate(replace(PLAN, time_budget_s=1e-6)).hours_at_most == pytest.approx(1e-6 / 3600)
+
+
+def test_a_cluster_that_has_not_been_looked_at_cannot_be_estimated() -> None:
+    with pytest.raises(PlanError, match="--dry-run must be of a search on this machine"):
+        estimate(replace(PLAN, max_concurrent=None))
 
 
 def test_a_scheduler_that_stops_nothing_costs_the_most() -> None:

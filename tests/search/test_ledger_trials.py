@@ -192,8 +192,6 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             checkpoint="trials/t0/best-00002",
             sha256="bb",
             where={"host": "here"},
-            started_s=1.0,
-            ended_s=4.2,
         ),
         "t1": TrialRecord(
             "t1",
@@ -206,11 +204,9 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             value=5.0,
             score=5.0,
             where={"host": "there"},
-            started_s=1.5,
-            ended_s=3.2,
         ),
-        "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke", started_s=4.5, ended_s=5.0),
-        "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C", started_s=5.1, ended_s=6.0),
+        "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke"),
+        "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C"),
         "t4": TrialRecord("t4", {"x": 4.0}, 11),
     }
     assert table.trials["t0"].train_s == 5.0

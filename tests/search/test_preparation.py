@@ -11,11 +11,11 @@ from search.execution.preparation import (
     parse_gpus,
     parse_metric,
     prepare_search,
-    storage_folder,
     synthetic_source,
     with_resources,
 )
 from search.execution.resources import local_resources, max_concurrent
+from search.records.folder import storage_folder
 from search.records.plan import Plan
 from trainables.contract import Objective
 from trainables.errors import DataError
@@ -307,3 +307,13 @@ def test_the_storage_must_be_a_folder(tmp_path: Path) -> None:
     (file := tmp_path / "file").write_text("")
     with pytest.raises(PlanError, match=r"^--storage must be a folder; got .*file, which is a file$"):
         storage_folder(str(file))
+
+
+def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Path) -> None:
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metric="valid/loss", settings={"size_px": "96"})
+    with pytest.raises(PlanError, match=r"^--metric must not move .* got valid/loss .*\(fix --set focal_beta= "):
+        prepare_search(options)
+    fixed = {"size_px": "96", "focal_beta": "2", "primary_task_weight": "1"}
+    assert prepare_search(replace(options, settings=fixed)).plan.objective == Objective("valid/loss", "min")
+    with pytest.raises(PlanError, match=r"got train/loss .*\(fix --set label_weights= --set sampling=\)$"):
+        prepare_search(replace(options, settings=fixed, metric="train/loss"))

@@ -169,11 +169,12 @@ def test_missing_images_are_told_with_their_lines(write: Write) -> None:
     ("header", "primary"),
     [
         ("image,split,site,diagnosis", "diagnosis"),
-        ("image,split,site,other", "site"),
+        ("image,split,site,other", ""),
+        ("image,split,site", "site"),
         ("diagnosis,split,site,image", "diagnosis"),
     ],
 )
-def test_the_primary_task_is_the_diagnosis_or_else_the_first(write: Write, header: str, primary: str) -> None:
+def test_the_primary_task_is_the_diagnosis_or_the_only_one(write: Write, header: str, primary: str) -> None:
     columns = header.split(",")
     cells = {"image": "img/a.png", "split": "", "site": "", "diagnosis": "", "other": ""}
     rows = [("train", "x", "y"), ("train", "y", "x"), ("valid", "x", "x")]

@@ -34,7 +34,7 @@ class CaseSet:
              tasks: T tasks.
              labels: cases × T class codes, -1 where a label is missing.
              splits: split → indices of its cases.
-             primary: name of the task that is the diagnosis.
+             primary: name of the task that is the diagnosis, "" where the reader could not tell.
     """
 
     source: str
@@ -59,14 +59,22 @@ class CaseSet:
     def with_primary(self, name: str) -> "CaseSet":
         """The same cases with another primary task; "auto" keeps the reader's choice.
 
-        Raises:  ValueError: when no task has that name.
+        Raises:  ValueError: when no task has that name, or the reader had to leave the choice open.
+                 DataError: when another task's metrics would be taken for those of melanoma.
         """
-        if name == "auto":
-            return self
+        if name == "auto" and self.primary:
+            return self._without_clash()
         known = [task.name for task in self.tasks]
         if name not in known:
             raise ValueError(f"primary_task must be one of {', '.join(known)}; got {name!r} (--set primary_task=)")
-        return replace(self, primary=name)
+        return replace(self, primary=name)._without_clash()
+
+    def _without_clash(self) -> "CaseSet":
+        """The cases themselves, unless a second task would report `melanoma/auroc` as well as the primary one does."""
+        others = [task.name for task in self.tasks if task.name != self.primary]
+        if "melanoma" in others and self.melanoma_class is not None:
+            raise DataError(f"a task must not be called melanoma beside {self.primary}, which has that class; rename the column")
+        return self
 
     def binary(self) -> "CaseSet":
         """Groups the primary task into melanoma and the rest (Coppola et al. 2020, experiment `binary`).

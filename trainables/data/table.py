@@ -1,5 +1,6 @@
 """A table of one's own: a CSV or Parquet file with `image`, `split` and one column per task."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from trainables.data.tables import read_table
 from trainables.errors import DataError
 
 MAXIMUM_CLASSES = 50
+#: What a metric's name may hold in MLflow, less the slash, which parts the names of ours.
+_NAME = re.compile(r"[\w .-]+", re.ASCII)
 
 
 def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
@@ -30,7 +33,11 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     if not columns or absent:
         raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
     table["split"] = table["split"].str.strip()
-    problems: list[str] = []
+    problems = [
+        f"column {name!r} must be named with letters, digits, spaces, '_', '-' and '.'"
+        for name in columns
+        if not _NAME.fullmatch(name)
+    ]
     splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
     tasks = tuple(
         LabelTask(name, tuple(classes[name]) if classes is not None else _discover(table, name, problems)) for name in columns
@@ -48,8 +55,15 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
         tasks=tasks,
         labels=labels,
         splits=splits,
-        primary="diagnosis" if "diagnosis" in columns else columns[0],
+        primary=_primary(columns),
     )
+
+
+def _primary(columns: Sequence[str]) -> str:
+    """`diagnosis`, or the only task there is; "" leaves the choice to the field primary_task."""
+    if "diagnosis" in columns:
+        return "diagnosis"
+    return columns[0] if len(columns) == 1 else ""
 
 
 def _read_splits(table: pd.DataFrame, problems: list[str], needed: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -81,8 +82,9 @@ class MlflowTracker:
 
     def close(self) -> Exception | None:
         """Waits until everything is written; gives the error that kept it from being so, if any."""
-        self._events.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._events.put(None)
+            self._thread.join()
         return self._failure
 
     def _work(self) -> None:
@@ -91,7 +93,7 @@ class MlflowTracker:
             self._retry(self._open_experiment)
             while (event := self._events.get()) is not None:
                 self._handle([event, *self._drain()])
-        except (*_STORE_ERRORS, PlanError) as error:
+        except Exception as error:  # noqa: BLE001 - artifact stores raise errors of their own, and none may pass unsaid
             self._failure = error
             _log.warning("MLflow did not take the search's metrics: %s", error)
 
@@ -151,9 +153,10 @@ class MlflowTracker:
             local = self.uri.startswith("sqlite:")
             place = (self._storage / "mlartifacts" / plan.name).as_uri() if local else None
             self.experiment_id = self._client.create_experiment(plan.name, artifact_location=place)
-        run = self._client.create_run(self.experiment_id, run_name=f"search {plan.name}", tags={KIND_TAG: SUMMARY})
-        self._summary_run = run.info.run_id
-        settings = {key: value for key, value in plan.to_json().items() if key not in ("fixed", "objective", "extra")}
+        if not self._summary_run:
+            run = self._client.create_run(self.experiment_id, run_name=f"search {plan.name}", tags={KIND_TAG: SUMMARY})
+            self._summary_run = run.info.run_id
+        settings = {key: value for key, value in plan.to_json().items() if key not in ("fixed", "objective")}
         params = {**settings, "metric": plan.objective.metric, "mode": plan.objective.mode}
         self._client.log_batch(
             self._summary_run,
@@ -163,10 +166,13 @@ class MlflowTracker:
         self._client.log_dict(self._summary_run, plan.to_json(), "plan.json")
 
     def _open_trial(self, trial: TrialRecord) -> None:
-        run = self._client.create_run(self.experiment_id, run_name=trial.trial, tags={KIND_TAG: TRIAL, TRIAL_TAG: trial.trial})
-        self._runs[trial.trial] = run.info.run_id
+        # Called again after a hiccup: the run may be there already.
+        if trial.trial not in self._runs:
+            tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial}
+            run = self._client.create_run(self.experiment_id, run_name=trial.trial, tags=tags)
+            self._runs[trial.trial] = run.info.run_id
         params = [Param(name, str(value)) for name, value in trial.config.items() if value is not None]
-        self._client.log_batch(run.info.run_id, params=[*params, Param("seed", str(trial.seed))])
+        self._client.log_batch(self._runs[trial.trial], params=[*params, Param("seed", str(trial.seed))])
 
     def _close_trial(self, trial: TrialRecord) -> None:
         run, tags = self._runs[trial.trial], {"state": trial.state, "reason": trial.reason or ""}
@@ -224,14 +230,15 @@ def trial_runs(uri: str, name: str) -> dict[str, tuple[str, str]]:
             return found
 
 
-def delete_experiment(uri: str, name: str) -> None:
-    """Removes a search's experiment, and frees its name."""
+def delete_experiment(uri: str, name: str, storage: Path) -> None:
+    """Removes a search's experiment and its artifacts on this machine, and frees its name."""
     client = open_client(uri)
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
         client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
         client.delete_experiment(experiment.experiment_id)
+    shutil.rmtree(storage / "mlartifacts" / name, ignore_errors=True)
 
 
 def has_experiment(uri: str, name: str) -> bool:
