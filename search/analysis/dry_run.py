@@ -36,7 +36,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """The estimate as JSON values."""
-        return {name: round(value, 4) for name, value in vars(self).items()}
+        return {name: round(value, 6) for name, value in vars(self).items()}
 
 
 def estimate(plan: Plan) -> Estimate:

