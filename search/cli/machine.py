@@ -24,7 +24,7 @@ def doctor(context: Context) -> int:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; others get in only if you change it.")
 @click.option("--port", default=5000, show_default=True)
 @command_options
-def ui(context: Context, host: str, port: int) -> int:
+def ui(context: Context, host: str, port: int) -> None:
     """Serve MLflow's page on the store in use, until Ctrl-C."""
     from search.records.tracking.mlflow_tracker import open_client
     from search.records.tracking.server import serve
@@ -33,7 +33,7 @@ def ui(context: Context, host: str, port: int) -> int:
     context.storage.mkdir(parents=True, exist_ok=True)
     open_client(uri)
     err.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", markup=False)
-    return serve(uri, host, port)
+    serve(uri, host, port)
 
 
 COMMANDS = (doctor, ui)

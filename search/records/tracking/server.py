@@ -1,22 +1,19 @@
 """MLflow's web page on the store in use."""
 
-import subprocess
+import os
 import sys
+from typing import NoReturn
 
 
-def serve(uri: str, host: str, port: int) -> int:
-    """Runs `mlflow server` in the foreground until it is interrupted.
+def serve(uri: str, host: str, port: int) -> NoReturn:
+    """Becomes `mlflow server`: Ctrl-C and every other signal reach it, and nothing of ours is left beside it.
 
-    Args:    uri: of the tracking store.
+    Args:    uri: of the tracking store; by the environment, so that credentials in it are in no process list.
              host: to bind; 127.0.0.1 lets nobody else in.
              port: to bind.
-    Returns: the server's exit status; 0 after Ctrl-C.
     """
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    with subprocess.Popen(command) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            server.wait()
-            return 0
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, command)
