@@ -178,9 +178,9 @@ def known_field(fields: Mapping[str, Field], name: str) -> Field:
 
 
 def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, or a list of all names if none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else f" (one of {', '.join(known)})"
+    """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, nothing if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def format_value(value: Value) -> str:

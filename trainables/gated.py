@@ -34,6 +34,9 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     """
     check_size(int(number(config, "size_px")))
     data = gated_data.load(config, _needed(source), torch.device("cpu"), progress)
+    leaks = data.cases.leaks()
+    if leaks:
+        raise DataError(*leaks)
     members = data.cases.splits["valid"]
     codes = data.cases.labels[members]
     shape = (len(members), len(data.cases.tasks), max(len(task.classes) for task in data.cases.tasks))

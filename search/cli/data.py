@@ -57,7 +57,7 @@ def check(context: Context, source: str) -> int:
     try:
         cases = read(source)
         counts = cases.counts()
-        problems = undecodable(cases)
+        problems = [*cases.leaks(), *undecodable(cases)]
     except DataError as error:
         problems = list(error.problems)
     context.emit({"data": source, "counts": counts, "problems": problems}, lambda: _show_counts(source, counts))
@@ -117,15 +117,14 @@ def space(context: Context, task: str) -> None:
 
 
 def _show_space(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="Searched unless fixed by --set; the rest is fixed unless changed by --set")
-    for heading in ("field", "default", "range", "searched", "only when", "unit", "source", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        when = ", ".join(f"{name}={'|'.join(map(format_value, values))}" for name, values in row["when"].items())
-        searched = "yes" if row["searched"] else "-"
-        default = format_value(row["default"])
-        table.add_row(row["field"], default, row["range"], searched, when, row["unit"], row["source"], row["doc"])
-    out.print(table)
+    for searched, heading in ((True, "Searched, unless fixed by --set FIELD=VALUE:"), (False, "Fixed, unless changed by --set:")):
+        out.print(heading)
+        for row in (row for row in rows if row["searched"] is searched):
+            when = " and ".join(f"{name}={'|'.join(map(format_value, values))}" for name, values in row["when"].items())
+            unit = f" {row['unit']}" if row["unit"] else ""
+            only = f", only when {when}" if when else ""
+            out.print(f"  {row['field']}  {row['range']}{unit}, default {format_value(row['default'])}{only}", markup=False)
+            out.print(f"      {row['doc']}{' (' + row['source'] + ')' if row['source'] else ''}", markup=False)
 
 
 COMMANDS = (data, space)

@@ -76,4 +76,4 @@ class SearchView:
             state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
             epochs = f"{len(trial.epochs)}/{self._plan.max_epochs}"
             grid.add_row(trial.trial, escape(state), epochs, number(last), number(trial.score))
-        return Group(grid, Text(self._status()))
+        return Group(grid, Text(self._status().replace(" | ", "\n")))

@@ -1,11 +1,13 @@
 """`dermtune doctor` and `dermtune ui`."""
 
+import socket
 from dataclasses import asdict
 
 import click
 
 from search.cli.options import Context, command_options, err
 from search.cli.tables import show_rows
+from search.errors import PlanError
 
 
 @click.command()
@@ -29,10 +31,16 @@ def ui(context: Context, host: str, port: int) -> None:
     from search.records.tracking.mlflow_tracker import open_client
     from search.records.tracking.server import serve
 
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise PlanError(f"--host and --port must be free to bind; got {host}:{port}: {error}") from error
     uri = context.uri()
     context.storage.mkdir(parents=True, exist_ok=True)
     open_client(uri)
-    err.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", markup=False)
+    err.print(f"MLflow starts on http://{host}:{port} in some seconds (Ctrl-C ends it)", markup=False)
     serve(uri, host, port)
 
 

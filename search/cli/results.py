@@ -62,7 +62,7 @@ def show(context: Context, name: str, trial: str | None) -> None:
 
 def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
     metric = found.plan.objective.metric
-    show_config(found.plan.task, log["config"])
+    show_config(found.plan.task, log["config"], title=f"Configuration of {log['trial']}")
     show_rows(
         f"{log['trial']} {log['state']} ({log['reason']})",
         ("epoch", metric, "score", "best so far", "seconds"),
@@ -77,7 +77,8 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
             for e in log["log"]
         ],
     )
-    out.print(f"seed {log['seed']}, ran on {log['where']}\ncheckpoint: {log['checkpoint']}", markup=False)
+    where = ", ".join(f"{key} {value}" for key, value in log["where"].items()) or "nowhere yet"
+    out.print(f"seed {log['seed']}; ran on {where}\ncheckpoint: {log['checkpoint'] or 'not kept'}", markup=False)
     if log["traceback"]:
         out.print(log["traceback"], markup=False)
 
@@ -102,9 +103,11 @@ def best(context: Context, name: str, top: int, folder: Path | None) -> None:
         rows = leaderboard.copy_checkpoints(rows, folder)
 
     def show() -> None:
-        cells = [(r["trial"], number(r["score"]), number(r["value"]), str(r["epoch"]), r["checkpoint"]) for r in rows]
-        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", "epoch", "checkpoint"), cells)
+        cells = [(r["trial"], number(r["score"]), number(r["value"]), str(r["epoch"])) for r in rows]
+        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", "epoch"), cells)
         show_config(found.plan.task, rows[0]["config"])
+        for row in rows:
+            out.print(f"{row['trial']}: {row['checkpoint']}", markup=False)
 
     context.emit(rows, show)
 

@@ -69,8 +69,8 @@ def _run(context: Context, preparation: Any) -> int:
 
         cost = estimate(plan)
         err.print(
-            f"no GPU here: about {duration_text(3600 * cost.hours)} ({duration_text(3600 * cost.hours_at_most)} at most)"
-            f" at {cost.epoch_s:.1f} s an epoch, {cost.trials_at_once} trials at once"
+            f"no GPU here: about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
+            f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
             " (--trials, --max-epochs and --set size_px= make it less)"
         )
     views: list[SearchView] = []

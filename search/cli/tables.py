@@ -18,7 +18,8 @@ def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
     table = Table(title=escape(title), title_justify="left")
     for index, heading in enumerate(headings):
         numeric = all(row[index][:1] in "-–0123456789" for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        # Names and numbers must be readable whole, and copied; only prose may be folded.
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or index == 0)
     for row in rows:
         table.add_row(*map(escape, row))
     out.print(table)
@@ -48,12 +49,12 @@ def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | No
         out.print(f"… and {len(rows) - len(shown)} more")
 
 
-def show_config(task: str, config: dict[str, Any]) -> None:
+def show_config(task: str, config: dict[str, Any], title: str = "Best configuration") -> None:
     """A configuration beside the paper's."""
     fields = fields_of(TASKS[task].space)
     searched = [name for name, field in fields.items() if field.searched]
     show_rows(
-        "Best configuration",
+        title,
         ("field", "value", "paper's"),
         [(name, short(config[name]), short(fields[name].default)) for name in searched],
     )
@@ -78,9 +79,10 @@ def show_result(result: Any, storage: Path) -> None:
     stopped = table.count("stopped")
     out.print(
         f"\nBest: {best.trial} at epoch {best.best_epoch}: {plan.objective.metric} {number(best.value)}"
-        f" (score {number(best.score)}, the mean of three validations)"
-        f"\nTrials: {len(table.trials)}, {stopped} stopped early, {table.count('failed')} failed; {duration_text(table.wall_s)}"
-        f"\nThis is the best of many noisy validations: on fresh seeds it will be a little lower."
+        f" (score {number(best.score)}, the mean of the last three validations, picked trial and epoch)"
+        f"\nTrials: {len(table.trials)} of {plan.num_trials}, {stopped} stopped early, {table.count('failed')} failed;"
+        f" {duration_text(table.wall_s)}"
+        f"\nPicked as the best of many noisy validations: on fresh seeds expect less."
         f"\nCheckpoint: {_from_here(result.checkpoint(best))}",
         markup=False,
     )
@@ -107,12 +109,12 @@ def _from_here(path: Path | None) -> str:
 def show_estimate(plan: Any, found: Any) -> None:
     """What a search would cost."""
     show_rows(
-        f"{plan.num_trials} trials of up to {plan.max_epochs} epochs",
+        f"{plan.num_trials} trials of up to {plan.max_epochs} epochs, each as long as the paper's configuration takes",
         ("what", "expected"),
         [
             ("one epoch", f"{found.epoch_s:.2f} s"),
             ("trials at once", str(found.trials_at_once)),
-            ("time", f"{duration_text(3600 * found.hours)}, at most {duration_text(3600 * found.hours_at_most)}"),
+            ("time", f"{duration_text(3600 * found.hours)}; {duration_text(3600 * found.hours_at_most)} if no trial is stopped"),
             ("disk", f"{found.disk_mib:.0f} MiB of checkpoints"),
         ],
     )

@@ -154,9 +154,8 @@ def parse_metric(text: str | None, default: Objective, reported: tuple[str, ...]
         return default
     name, _, given = text.partition(":")
     if given not in ("", "min", "max") or name not in reported:
-        raise PlanError(
-            f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{suggest(name, list(reported))}"
-        )
+        near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"
+        raise PlanError(f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{near}")
     falls = name.rpartition("/")[2] in ("loss", "calibration_error", "calibration_error_mean", "height")
     mode: Mode = "min" if given == "min" or (not given and falls) else "max"
     return Objective(name, mode)

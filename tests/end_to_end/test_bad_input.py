@@ -1,6 +1,7 @@
 """A wrong request ends with exit 2 and one clear line, and leaves nothing half-written."""
 
 import re
+import socket
 from pathlib import Path
 
 import pandas as pd
@@ -157,6 +158,32 @@ def test_a_column_that_cannot_be_a_metrics_name(
     folder: Path, capsys: pytest.CaptureFixture[str], column: str, expected: str
 ) -> None:
     assert expected in refused(capsys, *search("--data", table(folder, **{column: ["yes", "no"] * 6})))
+
+
+def test_an_image_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, image=[f"{index % 11}.png" for index in range(12)])
+    expected = "line 13: image 0.png must be in one split; got valid, and train on line 2"
+    assert expected in refused(capsys, *search("--data", data))
+    assert run(("data", "check", data)) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_missing_label_that_is_spelled_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, veil=["yes", "no", "NA"] * 4)
+    expected = "column 'veil' must leave a missing label's cell empty; got 'NA' on line 4 and 3 more"
+    assert expected in refused(capsys, *search("--data", data))
+
+
+def test_columns_parted_by_semicolons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "excel.csv").write_text("image;split;diagnosis\na.png;train;nevus\n")
+    assert "columns must be parted by commas" in refused(capsys, *search("--data", "table:excel.csv"))
+
+
+def test_a_port_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "must be free to bind" in refused(capsys, "ui", "--port", str(taken.getsockname()[1]))
 
 
 def test_a_place_below_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,18 @@ class CaseSet:
         }
         return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 
+    def leaks(self) -> list[str]:
+        """One line for each image that stands in two splits: what is measured on it is not what was not trained on."""
+        seen: dict[Path, tuple[str, int]] = {}
+        problems = []
+        for split, members in self.splits.items():
+            for index in map(int, members):
+                before, row = seen.setdefault(self.images[index], (split, self.rows[index]))
+                if before != split:
+                    here = f"line {self.rows[index]}: image {self.names[index]}"
+                    problems.append(f"{here} must be in one split; got {split}, and {before} on line {row}")
+        return problems
+
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Split → task → class → cases; a missing label counts as "(missing)"."""
         return {

@@ -13,6 +13,7 @@ from trainables.data.tables import read_table
 from trainables.errors import DataError
 
 MAXIMUM_CLASSES = 50
+_GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
 #: What a metric's name may hold in MLflow, less the slash, which parts the names of ours.
 _NAME = re.compile(r"[\w .-]+", re.ASCII)
 
@@ -27,7 +28,9 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     table = read_table(path)
     for column in ("image", "split"):
         if column not in table:
-            raise DataError(f"the table must have a column {column!r}; got {', '.join(map(str, table))} ({path})")
+            found = ", ".join(map(str, table.columns))
+            hint = "; columns must be parted by commas" if ";" in found or "\t" in found else ""
+            raise DataError(f"the table must have a column {column!r}; got {found} ({path}{hint})")
     columns = list(classes) if classes is not None else [str(name) for name in table.columns if name not in ("image", "split")]
     absent = [name for name in columns if name not in table]
     if not columns or absent:
@@ -39,6 +42,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
         if not _NAME.fullmatch(name)
     ]
     splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
+    problems += _spelled_out_gaps(table, columns)
     tasks = tuple(
         LabelTask(name, tuple(classes[name]) if classes is not None else _discover(table, name, problems)) for name in columns
     )
@@ -68,11 +72,26 @@ def _primary(columns: Sequence[str]) -> str:
 
 def _read_splits(table: pd.DataFrame, problems: list[str], needed: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:
     names = table["split"]
+    wrong: dict[str, list[int]] = {}
     for row in np.flatnonzero(~names.isin(SPLITS).fillna(False)):
-        problems.append(f"line {row + 2}: split must be {', '.join(SPLITS)}; got {table['split'].iloc[row]!r}")
+        wrong.setdefault(repr(names.iloc[row]), []).append(int(row) + 2)
+    for value, lines in wrong.items():
+        more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 else ""
+        problems.append(f"line {lines[0]}: split must be {', '.join(SPLITS)}; got {value}{more}")
     splits = {split: np.flatnonzero((names == split).fillna(False)).astype(np.int64) for split in SPLITS}
     problems += [f"the split {split!r} must have at least one case; got none" for split in needed if not len(splits[split])]
     return {split: members for split, members in splits.items() if len(members)}
+
+
+def _spelled_out_gaps(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """One line for each column in which a missing label seems to be spelled out, which would make it a class."""
+    problems = []
+    for name in columns:
+        rows = np.flatnonzero(table[name].str.strip().isin(_GAPS).fillna(False))
+        if len(rows):
+            got = f"{table[name].iloc[rows[0]]!r} on line {rows[0] + 2}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
+            problems.append(f"column {name!r} must leave a missing label's cell empty; got {got}")
+    return problems
 
 
 def _discover(table: pd.DataFrame, name: str, problems: list[str]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ def read_table(file: Path) -> pd.DataFrame:
 
     Raises:  DataError: when the file is missing, of another kind, or cannot be parsed.
     """
+    if file.is_dir():
+        raise DataError(f"the table must be a .csv or .parquet file; got the folder {file} (--data table:FILE)")
     if not file.is_file():
         raise DataError(f"the table must exist; got {file} (--data)")
     try:
