@@ -54,7 +54,7 @@ def test_the_four_records_agree_when_some_trials_fail_some_stop_and_some_finish(
     assert result.best.state != "failed"
 
 
-@pytest.mark.parametrize(("limit", "ended"), [({"epoch_budget": 30}, "epoch budget"), ({"time_budget_s": 0.5}, "time budget")])
+@pytest.mark.parametrize(("limit", "ended"), [({"epoch_budget": 15}, "epoch budget"), ({"time_budget_s": 0.5}, "time budget")])
 def test_the_four_records_agree_when_a_budget_ends_the_search(tmp_path: Path, limit: dict[str, float], ended: str) -> None:
     storage = tmp_path / "my runs"
     slow = {"seconds_per_epoch": 0.1}

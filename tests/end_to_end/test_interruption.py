@@ -52,7 +52,7 @@ def test_stop_ends_a_search_of_another_process(shell: Any, eventually: Any) -> N
     eventually(started(shell.folder), 90, "a report")
     assert shell.run("list", "--json").json[0]["state"] == "running"
     refused = shell.run("delete", "long")
-    assert (refused.status, "does not run" in refused.err) == (2, True)
+    assert (refused.status, "which is running" in refused.err) == (2, True)
     assert shell.run("stop", "long").status == 0
     finished = shell.finish(process, 60)
     assert finished.status == 0, finished.err
