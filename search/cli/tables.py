@@ -79,7 +79,7 @@ def show_result(result: Any, storage: Path) -> None:
     stopped = table.count("stopped")
     out.print(
         f"\nBest: {best.trial} at epoch {best.best_epoch}: {plan.objective.metric} {number(best.value)}"
-        f" (score {number(best.score)}, the mean of the last three validations, picked trial and epoch)"
+        f" (score {number(best.score)}, the mean of the last three validations)"
         f"\nTrials: {len(table.trials)} of {plan.num_trials}, {stopped} stopped early, {table.count('failed')} failed;"
         f" {duration_text(table.wall_s)}"
         f"\nPicked as the best of many noisy validations: on fresh seeds expect less."

@@ -41,7 +41,6 @@ def open_client(uri: str) -> mlflow.MlflowClient:
 
     Raises:  PlanError: when the store cannot be opened.
     """
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
