@@ -12,6 +12,7 @@ from contextlib import chdir, contextmanager
 import ray
 
 from search.errors import ClusterUnavailable
+from trainables.data.cache import cache_root
 
 #: Set before Ray starts: Tune must not log by itself, nor move into a trial's folder, nor phone home.
 _ENVIRONMENT = {
@@ -37,6 +38,9 @@ def ray_session(address: str | None) -> Iterator[dict[str, float]]:
     Raises:  ClusterUnavailable: when Ray cannot be started or reached.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    if "DERMTUNE_CACHE" in os.environ:
+        # Workers start in another folder: a relative path would be another place there.
+        os.environ["DERMTUNE_CACHE"] = str(cache_root())
     ours = not ray.is_initialized()
     with tempfile.TemporaryDirectory(prefix="dermtune-") as empty:
         try:
