@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.dropout import drop
 from models.gates import GatedBlock, GateMode, sharing_fractions
 from models.initialisation import glorot_uniform_
 
@@ -158,19 +159,6 @@ class TaskHeads(nn.Module):
         padded = flat.new_full((len(flat), *self._shape), float("-inf"))
         padded[:, self._task_of_label, self._class_of_label] = flat
         return padded
-
-
-def drop(values: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout from an explicit generator, so that a trial's own stream decides and can be saved.
-
-    Args:    values: any shape.
-             rate: share set to 0, in [0, 1); the rest is scaled by 1 / (1 - rate).
-             generator: on the values' device; None draws from torch's global one.
-    """
-    if rate == 0:
-        return values
-    keep = torch.rand(values.shape, generator=generator, device=values.device) >= rate
-    return values * keep / (1 - rate)
 
 
 def check_size(size_px: int) -> None:

@@ -5,10 +5,11 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 Value: TypeAlias = float | int | str | bool | None
-Kind = Literal["real", "integer", "choice", "text"]
+Kind = Literal["real", "integer", "choice", "text", "path"]
 _KEY = "dermtune"
 
 
@@ -17,11 +18,11 @@ class Field:
     """One hyperparameter.
 
     Args:    name: its one spelling, everywhere.
-             kind: "real", "integer", "choice" or "text".
+             kind: "real", "integer", "choice", "text" or "path", a file or one of the choices.
              default: the paper's value.
              low, high: inclusive range of a real or an integer.
              log: whether it is searched on a logarithmic scale.
-             choices: the values of a choice.
+             choices: the values of a choice; what a path may be other than a file.
              when: other fields' values under which this one has a meaning; an inactive field is None.
              searched: whether a search varies it unless told otherwise.
              unit, source, doc: for people.
@@ -48,8 +49,8 @@ class Field:
         """The range as the command line writes it: `log:0.3..30`, `int:2..12`, `a|b`."""
         if self.kind == "choice":
             return "|".join(format_value(choice) for choice in self.choices)
-        if self.kind == "text":
-            return "text"
+        if self.kind in ("text", "path"):
+            return "|".join([*map(format_value, self.choices), "FILE" if self.kind == "path" else "text"])
         prefix = ("int:" if self.kind == "integer" else "") + ("log:" if self.log else "")
         return f"{prefix}{self.low:g}..{self.high:g}"
 
@@ -60,6 +61,8 @@ class Field:
         """
         if self.kind == "text":
             return text
+        if self.kind == "path":
+            return text if text in self.choices else self.check(str(Path(text).expanduser().resolve()))
         if self.kind == "choice":
             by_text = {format_value(choice): choice for choice in self.choices}
             if text in by_text:
@@ -81,6 +84,8 @@ class Field:
         """
         if self.kind == "text":
             fits = isinstance(value, str)
+        elif self.kind == "path":
+            fits = isinstance(value, str) and (value in self.choices or Path(value).is_file())
         elif self.kind == "choice":
             fits = any(value == choice and type(value) is type(choice) for choice in self.choices)
         else:
@@ -95,6 +100,8 @@ class Field:
             return f"one of {self.range_text()}"
         if self.kind == "text":
             return "a text"
+        if self.kind == "path":
+            return f"{', '.join(map(str, self.choices))} or a file"
         return f"{'a whole number' if self.kind == 'integer' else 'a number'} in {self.low:g}..{self.high:g}"
 
 
@@ -121,6 +128,11 @@ def flag(default: bool, **more: Any) -> Any:
 def text(default: str, **more: Any) -> Any:
     """Declares a field that holds a name; it is never searched."""
     return _declare(default, kind="text", searched=False, **more)
+
+
+def path(default: str, keywords: tuple[str, ...], **more: Any) -> Any:
+    """Declares a field that holds a file's absolute path or one of a few keywords; it is never searched."""
+    return _declare(default, kind="path", choices=keywords, searched=False, **more)
 
 
 def _as_float(text: str) -> float | None:
@@ -181,6 +193,17 @@ def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
     """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, nothing if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def number(config: Mapping[str, Value], name: str) -> float:
+    """A field's value as a number.
+
+    Raises:  ValueError: when it is none.
+    """
+    value = config[name]
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number; got {value!r} (--set {name}=)")
+    return float(value)
 
 
 def format_value(value: Value) -> str:

@@ -1,12 +1,14 @@
-"""Random rotation, flips, shift and shear of whole batches, on the device that trains."""
+"""Random rotation, flips, shift and shear of whole batches, on the device that trains; masks may move with their images."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+Turning = Literal["rotations", "quarter_turns", "none"]
 #: At strength 1.
 ROTATION_RAD = math.pi / 2
 SHIFT = 0.10
@@ -51,3 +53,35 @@ def random_transforms(
         torch.stack([flip_y * sin, flip_y * cos, 2 * SHIFT * strength * draws[5]], -1),
     ]
     return torch.stack(rows, 1)
+
+
+def views(
+    images: Float[Tensor, "batch 3 side side"],
+    masks: Float[Tensor, "batch structures side side"],
+    size: int,
+    turning: Turning,
+    generator: torch.Generator | None,
+) -> tuple[Float[Tensor, "batch 3 size size"], Float[Tensor, "batch structures size size"]]:
+    """The centres of images and masks, each pair turned and flipped by its own random amounts first, in one resampling.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1: centre crop, "random rotations and flippings" of both
+    Deviations: none; what a rotation turns in from outside is reflected. Masks take the nearest cell and stay 0 or 1.
+
+    Args:    images, masks: square.
+             size: side of the centre, at most that of the images.
+             turning: "rotations" by any angle or "quarter_turns", both with flips; "none" just cuts out the centre.
+             generator: on the images' device; needed to turn.
+    """
+    side = images.shape[-1]
+    if turning == "none":
+        start = (side - size) // 2
+        centre = slice(start, start + size)
+        return images[..., centre, centre], masks[..., centre, centre]
+    draws = torch.rand(2, len(images), generator=generator, device=images.device)
+    angle = 2 * math.pi * draws[0] if turning == "rotations" else math.pi / 2 * torch.floor(4 * draws[0])
+    flip = torch.where(draws[1] < 0.5, -1.0, 1.0)
+    cos, sin, zero = angle.cos() * size / side, angle.sin() * size / side, torch.zeros_like(angle)
+    transforms = torch.stack([torch.stack([flip * cos, -flip * sin, zero], -1), torch.stack([sin, cos, zero], -1)], 1)
+    grid = F.affine_grid(transforms, [len(images), 3, size, size], align_corners=False)
+    turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return turned, F.grid_sample(masks, grid, mode="nearest", padding_mode="reflection", align_corners=False)

@@ -41,3 +41,27 @@ def uniform(num_cases: int, batch_size: int) -> Draw:
         return generator.permutation(num_cases)[:size]
 
     return draw
+
+
+class Passes:
+    """Goes through the cases in random order, each once in a pass; the last batch of a pass may be smaller.
+
+    Args:    num_cases: training cases.
+             batch_size: cases in a batch, 1 or more.
+             generator: decides the order.
+    """
+
+    def __init__(self, num_cases: int, batch_size: int, generator: np.random.Generator) -> None:
+        self._num_cases, self._batch_size, self._generator = num_cases, batch_size, generator
+        self._left: Int[np.ndarray, " left"] = np.zeros(0, dtype=np.int64)
+
+    def shuffle(self) -> None:
+        """Begins a pass."""
+        self._left = self._generator.permutation(self._num_cases)
+
+    def draw(self) -> Int[np.ndarray, " batch"]:
+        """The next batch; begins a pass when the last one is over."""
+        if not len(self._left):
+            self.shuffle()
+        batch, self._left = self._left[: self._batch_size], self._left[self._batch_size :]
+        return batch

@@ -36,6 +36,7 @@ class BowlTrial:
     def __init__(self, request: TrialRequest) -> None:
         self.request, self._epoch = request, 0
         self._config = request.config
+        self.notes: list[str] = []
         self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs)
         self._generator = np.random.default_rng(request.seed)
 

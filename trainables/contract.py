@@ -1,6 +1,6 @@
 """The trial contract: what a search asks of anything that it tries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -88,12 +88,26 @@ class Prepared:
     Args:    fingerprint: of labels, splits and image contents; "" where a task has no data.
              metrics: full names of what a trial will report.
              num_train, num_valid: cases.
+             notes: what the user should know of the data, a line each.
     """
 
     fingerprint: str
     metrics: tuple[str, ...]
     num_train: int = 0
     num_valid: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """Confusion matrices over the same classes.
+
+    Args:    classes: names of rows and columns.
+             matrices: name → cases by truth (rows) and by what was said (columns).
+    """
+
+    classes: tuple[str, ...]
+    matrices: Mapping[str, list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -104,14 +118,21 @@ class Evaluation:
              num_cases: cases in it.
              metrics: full name → value.
              intervals: full name → 95 % bootstrap interval over cases.
-             seven_point: confusion matrices of the checklist, empty unless the tasks are its criteria.
+             confusions: what was confused with what, by name; empty where a task has nothing to show.
     """
 
     split: str
     num_cases: int
     metrics: dict[str, float]
     intervals: dict[str, list[float]]
-    seven_point: dict[str, list[list[int]]] = field(default_factory=dict)
+    confusions: dict[str, Confusions] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The evaluation as JSON values; matrices stand under their own names, beside the classes of their rows."""
+        document = {name: getattr(self, name) for name in ("split", "num_cases", "metrics", "intervals")}
+        for name, found in self.confusions.items():
+            document |= {name: dict(found.matrices), f"{name}_classes": list(found.classes)}
+        return document
 
 
 @runtime_checkable
@@ -121,6 +142,10 @@ class Trial(Protocol):
     @property
     def epoch(self) -> int:
         """Epochs done."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What this trial does otherwise than its paper or than one would expect, a line each."""
 
     def step(self) -> EpochReport:
         """Runs one epoch and validates.

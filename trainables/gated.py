@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from models.gated_network import GatedNetwork, check_size
-from spaces.fields import Value
+from spaces.fields import Value, number
 from trainables import checkpoints, gated_data, metrics, seven_point
-from trainables.contract import Evaluation, Prepared, TrialRequest
-from trainables.data import read
+from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
+from trainables.data import read_labelled
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.images import Progress, decode, load_images
 from trainables.devices import choose_device, threads
 from trainables.errors import CheckpointError, DataError
 from trainables.folders import read_json
 from trainables.gated_data import GatedData
-from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, number, predict_logits, probabilities_of
+from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, predict_logits, probabilities_of
 from trainables.loop import TrainedTrial
 from trainables.selection import BestEpoch
 
@@ -101,7 +101,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     """
     document = _document(folder)
     config, classes = document["config"], document["classes"]
-    cases = _fitting(read(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
+    cases = _fitting(read_labelled(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
     if {task.name: list(task.classes) for task in cases.tasks} != classes:
         raise DataError(f"--data must have the checkpoint's tasks and classes ({classes}); got others from {source}")
     if split not in cases.splits:
@@ -113,12 +113,13 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     with threads(document["num_threads"]):
         probabilities = probabilities_of(predict_logits(load_model(folder).to(device), data, members))
     arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
+    found = metrics.seven_point_confusions(*arguments)
     return Evaluation(
         split=split,
         num_cases=len(members),
         metrics={f"{split}/{name}": value for name, value in metrics.classification_metrics(*arguments).items()},
         intervals={f"{split}/{name}": value for name, value in metrics.bootstrap_intervals(*arguments).items()},
-        seven_point=dict(metrics.seven_point_confusions(*arguments)),
+        confusions={"seven_point": Confusions(("benign", "melanoma"), dict(found))} if found else {},
     )
 
 

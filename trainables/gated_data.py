@@ -10,12 +10,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from spaces.fields import Value
-from trainables.data import read, split_source
+from trainables.data import read_labelled, split_source
 from trainables.data.cases import CaseSet
 from trainables.data.images import Progress, load_images
-
-#: A data set moves to the GPU as a whole when it takes at most this share of the free memory.
-_RESIDENT_SHARE = 0.25
+from trainables.residence import channel_statistics, gather, resident
 
 
 @dataclass(frozen=True)
@@ -38,20 +36,11 @@ class GatedData:
     @cached_property
     def channel_statistics(self) -> tuple[list[float], list[float]]:
         """Mean and deviation of each channel over the training images, in [0, 1]."""
-        count, total, squares = 0, torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-        members = self.cases.splits["train"]
-        for start in range(0, len(members), 64):
-            part = self.pixels[torch.from_numpy(members[start : start + 64]).to(self.pixels.device)].double() / 255
-            count += part[:, 0].numel()
-            total += part.sum((0, 2, 3)).cpu()
-            squares += part.square().sum((0, 2, 3)).cpu()
-        mean = total / count
-        return mean.tolist(), (squares / count - mean.square()).clamp(min=1e-12).sqrt().tolist()
+        return channel_statistics(self.pixels, self.cases.splits["train"])
 
     def batch(self, members: Int[np.ndarray, " batch"]) -> UInt8[Tensor, "batch 3 size size"]:
         """The pixels of some cases on the training device."""
-        index = torch.from_numpy(members)
-        return self.pixels[index.to(self.pixels.device)].to(self.device, non_blocking=True)
+        return gather(self.pixels, members, self.device)
 
 
 def load(config: Mapping[str, Value], source: str, device: torch.device, progress: Progress | None = None) -> GatedData:
@@ -71,7 +60,7 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
 
 @lru_cache(maxsize=2)
 def _cases(source: str, modified: int, primary: str, binary: bool) -> CaseSet:
-    cases = read(source).with_primary(primary)
+    cases = read_labelled(source).with_primary(primary)
     return cases.binary() if binary else cases
 
 
@@ -79,8 +68,6 @@ def _cases(source: str, modified: int, primary: str, binary: bool) -> CaseSet:
 def _load(source: str, modified: int, primary: str, binary: bool, size_px: int, device: torch.device) -> GatedData:
     cases = _cases(source, modified, primary, binary)
     images = load_images(cases, size_px)
-    pixels = torch.from_numpy(images.pixels)
-    if device.type == "cuda" and pixels.nbytes <= _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-        pixels = pixels.to(device)
+    pixels = resident(torch.from_numpy(images.pixels), device)
     codes = torch.from_numpy(cases.labels).to(device)
     return GatedData(cases, pixels, codes, cases.fingerprint(images.digest), device)

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from models.gated_network import GatedNetwork
-from spaces.fields import Value
+from spaces.fields import Value, number
 from trainables import batches, losses
 from trainables.augmentation import augment, to_unit_range
 from trainables.data.cases import LabelTask
@@ -37,6 +37,7 @@ class GatedLearner:
         generator = torch.Generator().manual_seed(weights_seed)
         self.model = build_model(config, data.cases.tasks, generator, statistics).to(data.device)
         self.optimizer = build_optimizer(self.model, config)
+        self.notes: list[str] = []
         self._train = data.cases.splits["train"]
         self._valid = data.cases.splits["valid"]
         self._draw = self._batch_rule()
@@ -56,6 +57,9 @@ class GatedLearner:
         if self._is("sampling", "balanced"):
             return batches.balanced(self._data.cases.labels[self._train], int(number(self._config, "k")))
         return batches.uniform(len(self._train), int(number(self._config, "batch_size")))
+
+    def begin(self, epoch: int) -> None:
+        """Nothing: every epoch is like the first."""
 
     def draw_batch(self) -> tuple[Tensor, Tensor]:
         """Augmented images and their class codes."""
@@ -160,14 +164,3 @@ def describe(data: GatedData) -> dict[str, Any]:
         "primary_task": data.cases.primary,
         "data_fingerprint": data.fingerprint,
     }
-
-
-def number(config: Mapping[str, Value], name: str) -> float:
-    """A field's value as a number.
-
-    Raises:  ValueError: when it is none.
-    """
-    value = config[name]
-    if not isinstance(value, int | float):
-        raise ValueError(f"{name} must be a number; got {value!r} (--set {name}=)")
-    return float(value)

@@ -1,7 +1,7 @@
 """The training loop. It knows a learner, not an architecture."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,8 +28,18 @@ class Learner(Protocol):
     torch_generators: Mapping[str, torch.Generator]
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What it does otherwise than its paper, a line each."""
+
+    @property
     def model(self) -> nn.Module:
         """What is trained."""
+
+    def begin(self, epoch: int) -> None:
+        """Called before an epoch's first batch.
+
+        Args:    epoch: 1 for the first.
+        """
 
     def draw_batch(self) -> Batch:
         """The next training batch, on the learner's device."""
@@ -63,6 +73,11 @@ class TrainedTrial:
         """Epochs done."""
         return self._epoch
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the learner does otherwise than its paper."""
+        return self.learner.notes
+
     def step(self) -> EpochReport:
         """Trains one epoch and validates.
 
@@ -89,6 +104,7 @@ class TrainedTrial:
 
     def _train_epoch(self) -> float:
         self.learner.model.train()
+        self.learner.begin(self._epoch + 1)
         total = torch.zeros(())
         for _ in range(self.learner.batches_per_epoch):
             loss = self.learner.loss(self.learner.draw_batch())
@@ -167,6 +183,7 @@ class TrainedTrial:
             "num_threads": request.num_threads,
             "device": next(self.learner.model.parameters()).device.type,
             "versions": checkpoints.versions(),
+            "notes": list(self.learner.notes),
             **self.learner.description(),
         }
 

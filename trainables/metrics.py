@@ -1,10 +1,11 @@
 """Classification metrics per task and over tasks. Missing labels are left out; a metric that has no meaning is absent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
 
 from trainables import seven_point
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
@@ -123,6 +124,7 @@ def _melanoma_metrics(
     score, positive = probabilities[known, column, melanoma], codes[known, column] == melanoma
     found = {
         "melanoma/auroc": auroc(score, positive),
+        "melanoma/average_precision": float(average_precision_score(positive, score)) if positive.any() else None,
         "melanoma/sensitivity_at_95_specificity": sensitivity_at_specificity(score, positive),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -185,10 +187,32 @@ def bootstrap_intervals(
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
     """
+    return bootstrap(
+        len(codes),
+        lambda chosen: classification_metrics(probabilities[chosen], codes[chosen], tasks, primary),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def bootstrap(
+    num_cases: int,
+    compute: Callable[[Int[np.ndarray, " cases"]], Mapping[str, float]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """95 % percentile intervals over resampled cases of whatever can be computed from some of them.
+
+    Args:    num_cases: to draw from, with repetition.
+             compute: indices of cases → metrics.
+             resamples: bootstrap samples.
+             seed: of the resampling.
+    Returns: metric → [2.5 %, 97.5 %].
+    """
     generator = np.random.default_rng(seed)
     samples: dict[str, list[float]] = {}
     for _ in range(resamples):
-        chosen = generator.integers(0, len(codes), len(codes))
-        for name, value in classification_metrics(probabilities[chosen], codes[chosen], tasks, primary).items():
+        for name, value in compute(generator.integers(0, num_cases, num_cases)).items():
             samples.setdefault(name, []).append(value)
     return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in samples.items()}

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from spaces import bowl, gated
+from spaces import attentive, bowl, gated
 from spaces.fields import Preset, Value
 from trainables.contract import Evaluation, Objective, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
@@ -70,6 +70,17 @@ TASKS: dict[str, Task] = {
             "valid/loss": ("focal_beta", "primary_task_weight"),
             "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
         },
+    ),
+    "attentive": Task(
+        space=attentive.AttentiveSpace,
+        presets=attentive.PRESETS,
+        formats=("isic2017",),
+        synthetic="isic2017",
+        objective=Objective("valid/melanoma/auroc", "max"),
+        module="trainables.attentive",
+        moving=dict.fromkeys(
+            ("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")
+        ),
     ),
     "bowl": Task(
         space=bowl.BowlSpace,

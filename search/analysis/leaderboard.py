@@ -75,8 +75,9 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
 
 def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
     """One JSON object per trial, best first, those without a score last (`dermtune show`)."""
-    ranked = found.table.ranked()
+    ranked, objectives = found.table.ranked(), found.plan.objectives
     rest = [trial for trial in found.table.trials.values() if trial not in ranked]
+    front = [trial.trial for trial in found.table.pareto(objectives)]
     return [
         {
             "trial": trial.trial,
@@ -84,6 +85,8 @@ def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
             "reason": trial.reason,
             "value": trial.value,
             "score": trial.score,
+            "scores": dict(zip([o.metric for o in objectives], trial.scores(objectives) or (), strict=False)),
+            "pareto": trial.trial in front,
             "epoch": trial.best_epoch or None,
             "epochs": len(trial.epochs),
             "seconds": round(trial.train_s, 3),
@@ -105,6 +108,7 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
     return {
         **row,
         "seed": trial.seed,
+        "notes": list(trial.notes),
         "where": dict(trial.where),
         "checkpoint": checkpoint,
         "traceback": trace,

@@ -11,8 +11,6 @@ from rich.table import Table
 from search.cli.options import Context, command_options, err, out
 from spaces.fields import fields_of, format_value
 from trainables.data import DATASETS, read, split_source
-from trainables.data.cases import CaseSet
-from trainables.data.images import decode
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -40,9 +38,10 @@ def synth(context: Context, format_name: str, folder: Path, cases: int, size: in
         raise DataError(f"FORMAT must be one of {', '.join(_DRAWABLE)}; got {format_name!r}")
     synthesise(folder, cases, size, seed)
     source = f"{format_name}:{folder}"
+    task = next(name for name, entry in TASKS.items() if format_name in entry.formats)
     context.emit(
         {"data": source, "num_cases": cases},
-        lambda: out.print(f"{cases} cases in {folder}\nnext: dermtune search gated --data {shlex.quote(source)}"),
+        lambda: out.print(f"{cases} cases in {folder}\nnext: dermtune search {task} --data {shlex.quote(source)}"),
     )
 
 
@@ -51,13 +50,13 @@ def synth(context: Context, format_name: str, folder: Path, cases: int, size: in
 @command_options
 def check(context: Context, source: str) -> int:
     """Count cases per split and label; list every problem."""
-    split_source(source)
+    format_name, _ = split_source(source)
     problems: list[str] = []
     counts: dict[str, Any] = {}
     try:
         cases = read(source)
         counts = cases.counts()
-        problems = [*cases.leaks(), *undecodable(cases)]
+        problems = _inspect(format_name, cases)
     except DataError as error:
         problems = list(error.problems)
     context.emit({"data": source, "counts": counts, "problems": problems}, lambda: _show_counts(source, counts))
@@ -68,17 +67,12 @@ def check(context: Context, source: str) -> int:
     return 2 if problems else 0
 
 
-def undecodable(cases: CaseSet) -> list[str]:
-    """One line for each image that does not decode."""
-    problems = []
+def _inspect(format_name: str, cases: Any) -> list[str]:
+    """Every problem that opening all files shows, under a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        for row, image in zip(cases.rows, bar.track(cases.images, description="decoding"), strict=True):
-            try:
-                decode(image, 32)
-            except DataError as error:
-                problems.append(f"line {row}: {error}")
-    return problems
+        decoding = bar.add_task("decoding", total=None)
+        return DATASETS[format_name].inspect(cases, lambda done, total: bar.update(decoding, completed=done, total=total))
 
 
 def _show_counts(source: str, counts: dict[str, Any]) -> None:

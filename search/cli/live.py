@@ -27,6 +27,7 @@ class SearchView:
     def __init__(self, plan: Plan, table: TrialTable, console: Console) -> None:
         self._plan, self._table, self._console = plan, table, console
         self._start = time.monotonic()
+        self._said: set[str] = set()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
 
     def on_event(self, event: Event) -> None:
@@ -37,8 +38,17 @@ class SearchView:
             self.close()
         elif event["event"] == "noted":
             self._console.print(event["text"], markup=False)
+        elif event["event"] == "started":
+            for note in event["notes"]:
+                self._say_once(f"{event['trial']}: {note}", key=note)
         elif event["event"] in ENDED and not self._console.is_terminal:
             self._console.print(f"{self._line(self._table.trials[event['trial']])} | {self._status()}", markup=False)
+
+    def _say_once(self, text: str, key: str) -> None:
+        """Prints a trial's note unless another trial has said the same."""
+        if key not in self._said:
+            self._said.add(key)
+            self._console.print(text, markup=False)
 
     def close(self) -> None:
         """Takes the table off the terminal; safe to call twice."""

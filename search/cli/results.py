@@ -1,6 +1,5 @@
 """`dermtune list`, `show`, `best`, `evaluate`, `predict`, `delete`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def list_(context: Context) -> None:
 
     def show() -> None:
         if not rows:
-            out.print(f"no search in {context.storage} yet: dermtune search gated", markup=False)
+            out.print(f"no search in {context.storage} yet: dermtune search TASK", markup=False)
             return
         cells = [
             (
@@ -78,6 +77,8 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
         ],
     )
     where = ", ".join(f"{key} {value}" for key, value in log["where"].items()) or "nowhere yet"
+    for note in log["notes"]:
+        out.print(note, markup=False)
     out.print(f"seed {log['seed']}; ran on {where}\ncheckpoint: {log['checkpoint'] or 'not kept'}", markup=False)
     if log["traceback"]:
         out.print(log["traceback"], markup=False)
@@ -123,7 +124,7 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
 
     task = folders.task_of(checkpoint, TASKS)
     found = TASKS[task].load().evaluate(checkpoint, source, split)
-    document = {"task": task, **{name: value for name, value in asdict(found).items() if value or name != "seven_point"}}
+    document = {"task": task, **found.to_json()}
     if split == "test":
         data = "{}:{}".format(*split_source(source))
         document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), data)
@@ -136,9 +137,10 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
             for low, high in [found.intervals[name]]
         ]
         show_rows(f"{checkpoint}: {found.num_cases} cases of {split}", ("metric", "value", "95 % interval"), cells)
-        for key, matrix in found.seven_point.items():
-            kind = "direct diagnosis" if key == "direct" else f"seven-point checklist, τ = {key}"
-            out.print(f"{kind}: {matrix} (rows not melanoma / melanoma, columns predicted no / yes)", markup=False)
+        for group, confusions in found.confusions.items():
+            for key, matrix in confusions.matrices.items():
+                rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
+                show_rows(f"{group}, {key}: rows true, columns said", ("", *confusions.classes), rows)
 
     context.emit(document, show)
 
@@ -156,15 +158,28 @@ def predict(context: Context, checkpoint: Path, images: tuple[Path, ...]) -> Non
 
     def show() -> None:
         for row in rows:
-            score = row.get("seven_point_score")
+            more = {name: value for name, value in row.items() if name not in ("image", "labels", "probabilities")}
             cells = [
                 (task, label, f"{row['probabilities'][task][label]:.3f}", _others(row["probabilities"][task], label))
                 for task, label in row["labels"].items()
             ]
-            title = row["image"] + ("" if score is None else f" (seven-point score {score})")
-            show_rows(title, ("task", "label", "probability", "others"), cells)
+            said = "".join(f", {_words(name)} {value}" for name, value in more.items() if not isinstance(value, list))
+            show_rows(row["image"] + said, ("task", "label", "probability", "others"), cells)
+            for name, parts in more.items():
+                if isinstance(parts, list) and parts:
+                    show_rows(
+                        _words(name), [_words(key) for key in parts[0]], [[_cell(v) for v in part.values()] for part in parts]
+                    )
 
     context.emit(rows, show)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _others(probabilities: dict[str, float], label: str) -> str:

@@ -21,7 +21,13 @@ from trainables.tasks import TASKS
 @click.option("--max-epochs", type=click.IntRange(1), help="Epochs of a trial that is never stopped.")
 @click.option("--time-budget", "time_budget_s", type=Duration(), help="For example 45m or 2h.")
 @click.option("--epoch-budget", type=click.IntRange(1), help="Epochs over all trials.")
-@click.option("--metric", metavar="NAME[:min|max]", help="What to optimise [default: valid/auroc_mean].")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME[:min|max]",
+    multiple=True,
+    help="What to optimise [default: the task's]; the first of several ranks and prunes.",
+)
 @click.option("--sampler", default="tpe", show_default=True, help="tpe, random, gp or cmaes.")
 @click.option("--scheduler", default="asha", show_default=True, help="asha or none.")
 @click.option("--grace-period", type=click.IntRange(1), help="Epochs before a trial may be stopped.")
@@ -34,7 +40,7 @@ from trainables.tasks import TASKS
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @command_options
 def search(context: Context, task: str, settings: tuple[str, ...], dry_run: bool, **options: Any) -> int:
-    """Search TASK's hyperparameters: gated."""
+    """Search TASK's hyperparameters: gated or attentive."""
     from search.execution.preparation import SearchOptions, prepare_search
     from search.records.folder import SearchFolder
 

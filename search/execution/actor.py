@@ -75,6 +75,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             "ended": last.ended,
             "checkpoint": self._save_best(trial, reports),
             "where": self._where(),
+            "notes": list(trial.notes),
             "state": self._save_state(trial, at_rung=last.epoch in rungs, ended=last.ended is not None),
         }
 

@@ -1,7 +1,7 @@
 """From what was asked to a plan that can run: everything that can be wrong is said before anything is written."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ class SearchOptions:
              preset: "demo" or "paper"; without data demo, with data paper.
              name: of the search; None makes one from the task and the time.
              settings: field → text, as in `--set FIELD=VALUE`.
-             metric: `NAME` or `NAME:min` or `NAME:max`.
+             metrics: `NAME` or `NAME:min` or `NAME:max` each; the first ranks and prunes, several are a multi-objective search.
              gpus_per_trial: a number or "auto".
              the rest: see `Plan`.
     """
@@ -43,7 +43,7 @@ class SearchOptions:
     preset: str | None = None
     name: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-    metric: str | None = None
+    metrics: Sequence[str] = ()
     num_trials: int | None = None
     max_epochs: int | None = None
     time_budget_s: float | None = None
@@ -95,13 +95,15 @@ def prepare_search(
     _check_counts(options)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
+    objective, *further = _objectives(options, task, fixed, prepared)
     plan = Plan(
         name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",
         task=options.task,
         source=source,
         preset=options.preset or ("paper" if options.data else "demo"),
         fixed=fixed,
-        objective=_fair(parse_metric(options.metric, task.objective, prepared.metrics), task, fixed),
+        objective=objective,
+        further_objectives=tuple(further),
         num_trials=num_trials,
         max_epochs=max_epochs,
         sampler=options.sampler,
@@ -118,6 +120,7 @@ def prepare_search(
         data_fingerprint=prepared.fingerprint,
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        notes=prepared.notes,
     )
     return Preparation(plan if address else with_resources(plan, local_resources()), prepared)
 
@@ -145,13 +148,25 @@ def known(name: str, table: Mapping[str, Any], flag: str) -> str:
     return name
 
 
-def parse_metric(text: str | None, default: Objective, reported: tuple[str, ...]) -> Objective:
+def _objectives(options: SearchOptions, task: Task, fixed: Mapping[str, Value], prepared: Prepared) -> list[Objective]:
+    """What is optimised, the one that ranks first.
+
+    Raises:  PlanError: when a metric is not reported, moves with what is searched or stands twice, or the sampler takes one only.
+    """
+    found = [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
+    if len({objective.metric for objective in found}) < len(found):
+        raise PlanError(f"--metric must name each metric once; got {', '.join(options.metrics)}")
+    if len(found) > 1 and not SAMPLERS[options.sampler].several_objectives:
+        fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_objectives)
+        raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")
+    return found
+
+
+def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
     """`NAME[:min|max]`; losses and errors are minimised unless told otherwise.
 
     Raises:  PlanError: when no trial will report the metric.
     """
-    if text is None:
-        return default
     name, _, given = text.partition(":")
     if given not in ("", "min", "max") or name not in reported:
         near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"

@@ -59,13 +59,13 @@ class SearchResult:
 
     def summary(self) -> dict[str, Any]:
         """The JSON document that `dermtune search --json` prints."""
-        best, objective = self.best, self.plan.objective
+        best, objectives = self.best, self.plan.objectives
         checkpoint = self.checkpoint(best) if best else None
         return {
             "name": self.plan.name,
             "task": self.plan.task,
-            "metrics": [objective.metric],
-            "modes": [objective.mode],
+            "metrics": [objective.metric for objective in objectives],
+            "modes": [objective.mode for objective in objectives],
             "num_trials": len(self.table.trials),
             "num_failed": self.table.count("failed"),
             "num_stopped_early": self.table.count("stopped"),
@@ -75,7 +75,7 @@ class SearchResult:
             "best_epoch": best.best_epoch if best else None,
             "best_config": dict(best.config) if best else None,
             "checkpoint": str(checkpoint) if checkpoint else None,
-            "pareto": [best.trial] if best else [],
+            "pareto": [trial.trial for trial in self.table.pareto(objectives)],
             "mlflow_experiment_id": self.experiment_id,
             "wall_s": self.table.wall_s,
             "train_s": round(sum(trial.train_s for trial in self.table.trials.values()), 3),

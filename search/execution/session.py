@@ -69,6 +69,8 @@ def run_search(
                     ledger.subscribe(listener)
                 tracker.start()
                 ledger.append("search_started", name=fitted.name, code_version=fitted.code_version)
+                for note in fitted.notes:
+                    ledger.append("noted", text=note)
                 bridge = _bridge(fitted, ledger)
                 with watch_for_end(folder.stop_file, fitted.time_budget_s) as early:
                     ray_trials, ended = _run(fitted, bridge, folder, ledger, early)
@@ -105,7 +107,7 @@ def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
         ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
     sampler = make_sampler(plan.sampler, plan.seed, plan.max_concurrent or 1)
     scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
-    return Bridge(plan, fields, new_study(plan.name, plan.objective, sampler), scheduler, ledger)
+    return Bridge(plan, fields, new_study(plan.name, plan.objectives, sampler), scheduler, ledger)
 
 
 def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder, early: EarlyEnd) -> dict[str, str]:

@@ -93,7 +93,7 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
         name = trial.trial_id
         if name not in self._started:
             self._started.add(name)
-            self._bridge.start(name, _below(result, "where"))
+            self._bridge.start(name, _below(result, "where"), result["notes"])
         checkpoint = _below(result, "checkpoint")
         over = self._bridge.report(name, result["epochs"], result["ended"], checkpoint or None, result["state"])
         reason = None if over else self._end_now()

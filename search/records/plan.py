@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spaces.fields import Value
-from trainables.contract import Mode, Objective
+from trainables.contract import Objective
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Plan:
              source: `FORMAT:PATH` with an absolute path, None for a task without data.
              preset: "demo" or "paper".
              fixed: fields that are not searched and their values; the fields of no search and of `--set`.
-             objective: metric and mode.
+             objective: metric and mode: what ranks trials, stops them early and picks their epochs.
+             further_objectives: the others of a multi-objective search, told to the sampler when a trial ends.
              num_trials, max_epochs: how much.
              time_budget_s, epoch_budget: no trial starts or goes on past them; None for no limit.
              sampler, scheduler: keys of `SAMPLERS` and `SCHEDULERS`.
@@ -31,6 +32,7 @@ class Plan:
              data_fingerprint: of labels, splits and image contents.
              code_version: digest of dermtune's own sources.
              created: local time with zone, ISO 8601.
+             notes: what the user should know of the data, a line each.
     """
 
     name: str
@@ -55,6 +57,13 @@ class Plan:
     data_fingerprint: str = ""
     code_version: str = ""
     created: str = ""
+    further_objectives: tuple[Objective, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives, the one that ranks first."""
+        return (self.objective, *self.further_objectives)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
@@ -63,9 +72,9 @@ class Plan:
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "Plan":
         """A plan from what `to_json` gave."""
-        mode: Mode = document["objective"]["mode"]
-        objective = Objective(document["objective"]["metric"], mode)
-        return Plan(**{**document, "objective": objective})
+        further = tuple(Objective(**objective) for objective in document["further_objectives"])
+        restored = {"objective": Objective(**document["objective"]), "further_objectives": further}
+        return Plan(**{**document, **restored, "notes": tuple(document["notes"])})
 
     def dumps(self) -> str:
         """The plan as text."""

@@ -1,5 +1,6 @@
 """The Optuna study: in memory while a search runs, exported to a database for optuna-dashboard at its end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -11,10 +12,12 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 TRIAL_ATTRIBUTE = "trial"
 
 
-def new_study(name: str, objective: Objective, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+def new_study(name: str, objectives: Sequence[Objective], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
     """An empty study in memory."""
-    direction = StudyDirection.MAXIMIZE if objective.mode == "max" else StudyDirection.MINIMIZE
-    return optuna.create_study(study_name=name, direction=direction, sampler=sampler)
+    directions = [StudyDirection.MAXIMIZE if o.mode == "max" else StudyDirection.MINIMIZE for o in objectives]
+    study = optuna.create_study(study_name=name, directions=directions, sampler=sampler)
+    study.set_metric_names([objective.metric for objective in objectives])
+    return study
 
 
 def export_study(study: optuna.Study, file: Path) -> None:
@@ -24,6 +27,7 @@ def export_study(study: optuna.Study, file: Path) -> None:
     storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished}")
     try:
         copy = optuna.create_study(storage=storage, study_name=study.study_name, directions=study.directions)
+        copy.set_metric_names(study.metric_names or [])
         copy.add_trials(study.trials)
     finally:
         storage.engine.dispose()

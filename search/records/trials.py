@@ -1,12 +1,13 @@
 """The trials of a search, as its ledger tells them."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search.records.ledger import Event
 from spaces.fields import Value
-from trainables.contract import Objective
+from trainables.contract import SCORE_WINDOW, Objective
 from trainables.selection import rank_key
 
 State = Literal["suggested", "running", "finished", "stopped", "failed", "interrupted"]
@@ -27,6 +28,7 @@ class TrialRecord:
              checkpoint: its best checkpoint's folder, relative to the search's, None when there is none (any more).
              sha256: of that checkpoint.
              where: host, device and process it ran in.
+             notes: what it does otherwise than its paper, a line each.
     """
 
     trial: str
@@ -41,6 +43,29 @@ class TrialRecord:
     checkpoint: str | None = None
     sha256: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def add_epoch(self, epoch: Mapping[str, Any]) -> None:
+        """Takes a validated epoch."""
+        self.epochs.append(dict(epoch))
+        if epoch["is_best"]:
+            self.best_epoch, self.score = epoch["epoch"], epoch["score"]
+
+    def scores(self, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+        """Every objective at its best epoch, as a trailing mean like `score`; None where one was not reported.
+
+        Args:    objectives: the one that ranks first.
+        """
+        if self.score is None:
+            return None
+        window = [e["metrics"] for e in self.epochs if self.best_epoch - SCORE_WINDOW < e["epoch"] <= self.best_epoch]
+        found = [self.score]
+        for objective in objectives[1:]:
+            values = [metrics[objective.metric] for metrics in window if objective.metric in metrics]
+            if not values:
+                return None
+            found.append(math.fsum(values) / len(values))
+        return tuple(found)
 
     @property
     def train_s(self) -> float:
@@ -83,6 +108,12 @@ class TrialTable:
     def _key(self, trial: TrialRecord) -> tuple[int, float]:
         return rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
 
+    def pareto(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
+        """Trials that no other one beats in every objective, best first by the one that ranks."""
+        scored = [(trial, scores) for trial in self.ranked() if (scores := trial.scores(objectives)) is not None]
+        gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
+        return [t for t, _ in scored if not any(_dominates(other, gains[t.trial]) for other in gains.values())]
+
     def count(self, *states: State) -> int:
         """Trials in any of these states."""
         return sum(trial.state in states for trial in list(self.trials.values()))
@@ -92,14 +123,13 @@ class TrialTable:
 
     def _on_started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.state, trial.where = "running", event["where"]
+        trial.state, trial.where, trial.notes = "running", event["where"], event["notes"]
 
     def _on_reported(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         for epoch in event["epochs"]:
-            trial.epochs.append(epoch)
+            trial.add_epoch(epoch)
             if epoch["is_best"]:
-                trial.best_epoch, trial.score = epoch["epoch"], epoch["score"]
                 trial.value = epoch["metrics"][self.objective.metric]
 
     def _on_checkpointed(self, event: Event) -> None:
@@ -129,3 +159,8 @@ class TrialTable:
 
     def _on_search_ended(self, event: Event) -> None:
         self.ended = event["reason"]
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether one is nowhere worse and somewhere better; more is better."""
+    return all(a >= b for a, b in zip(one, other, strict=True)) and any(a > b for a, b in zip(one, other, strict=True))

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from search.records.ledger import Ledger
 from search.records.plan import Plan
 from search.records.study import TRIAL_ATTRIBUTE
+from search.records.trials import TrialRecord
 from search.strategy.distributions import paper_config, searched_fields, suggest
 from search.strategy.schedulers import Scheduler
 from spaces.fields import Field, Value
@@ -50,7 +51,7 @@ class Bridge:
         self.plan, self.study, self.scheduler = plan, study, scheduler
         self._fields, self._ledger = fields, ledger
         self._running: dict[str, optuna.Trial] = {}
-        self._best_score: dict[str, float] = {}
+        self._records: dict[str, TrialRecord] = {}
         self._num_suggested = self._num_epochs = 0
         self._enqueue_paper()
 
@@ -80,12 +81,12 @@ class Bridge:
         suggestion = Suggestion(name, config, self.plan.seed + trial.number)
         self._ledger.append("suggested", trial=name, config=config, seed=suggestion.seed)
         self._num_suggested += 1
-        self._running[name] = trial
+        self._running[name], self._records[name] = trial, TrialRecord(name, config, suggestion.seed)
         return suggestion
 
-    def start(self, trial: str, where: Mapping[str, Any]) -> None:
-        """A trial has begun to train, here."""
-        self._ledger.append("started", trial=trial, where=dict(where))
+    def start(self, trial: str, where: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+        """A trial has begun to train, here, and this is what it does otherwise than its paper."""
+        self._ledger.append("started", trial=trial, where=dict(where), notes=list(notes))
 
     def report(
         self,
@@ -110,12 +111,12 @@ class Bridge:
         if saved_epoch is not None:
             self._ledger.append("saved", trial=trial, epoch=saved_epoch)
         self._num_epochs += len(epochs)
-        sign = self.plan.objective.sign
+        sign, record = self.plan.objective.sign, self._records[trial]
         stopped_at = None
         for epoch in epochs:
-            self._running[trial].report(epoch["score"], epoch["epoch"])
-            if epoch["is_best"]:
-                self._best_score[trial] = epoch["score"]
+            if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
+                self._running[trial].report(epoch["score"], epoch["epoch"])
+            record.add_epoch(epoch)
             if stopped_at is None and self.scheduler.should_stop(epoch["epoch"], sign * epoch["score"]):
                 stopped_at = epoch["epoch"]
         if ended is not None:
@@ -127,8 +128,12 @@ class Bridge:
         return trial not in self._running
 
     def _finish(self, trial: str, reason: str) -> None:
+        scores = self._records[trial].scores(self.plan.objectives)
+        if scores is None:
+            self.fail(trial, "a metric that is an objective was not reported")
+            return
         self._ledger.append("finished", trial=trial, reason=reason)
-        self.study.tell(self._running.pop(trial), self._best_score[trial])
+        self.study.tell(self._running.pop(trial), list(scores))
 
     def stop(self, trial: str, reason: str) -> None:
         """Ends a trial early; Optuna hears of it as pruned at its last epoch."""

@@ -20,10 +20,12 @@ class Sampler:
 
     Args:    make: (seed, trials at once) → Optuna sampler.
              draws_at_random: whether a field is outside the sampler's model even after the start-up trials.
+             several_objectives: whether it can search for a Pareto front.
     """
 
     make: Callable[[int, int], BaseSampler]
     draws_at_random: Callable[[Field], bool]
+    several_objectives: bool = True
 
 
 def _tpe(seed: int, max_concurrent: int) -> BaseSampler:
@@ -50,7 +52,7 @@ SAMPLERS: dict[str, Sampler] = {
     "tpe": Sampler(_tpe, lambda field: False),
     "random": Sampler(_random, lambda field: True),
     "gp": Sampler(_gp, lambda field: bool(field.when)),
-    "cmaes": Sampler(_cmaes, lambda field: bool(field.when) or field.kind == "choice"),
+    "cmaes": Sampler(_cmaes, lambda field: bool(field.when) or field.kind == "choice", several_objectives=False),
 }
 
 

@@ -8,7 +8,8 @@ import torch
 from reference_gated import ReferenceGatedNetwork
 from torch import Tensor, nn
 
-from models.gated_network import GatedNetwork, check_size, drop
+from models.dropout import drop
+from models.gated_network import GatedNetwork, check_size
 
 DERM7PT = (5, 3, 2, 3, 3, 3, 3, 2)
 

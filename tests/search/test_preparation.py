@@ -310,10 +310,10 @@ def test_the_storage_must_be_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Path) -> None:
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metric="valid/loss", settings={"size_px": "96"})
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=["valid/loss"], settings={"size_px": "96"})
     with pytest.raises(PlanError, match=r"^--metric must not move .* got valid/loss .*\(fix --set focal_beta= "):
         prepare_search(options)
     fixed = {"size_px": "96", "focal_beta": "2", "primary_task_weight": "1"}
     assert prepare_search(replace(options, settings=fixed)).plan.objective == Objective("valid/loss", "min")
     with pytest.raises(PlanError, match=r"got train/loss .*\(fix --set label_weights= --set sampling=\)$"):
-        prepare_search(replace(options, settings=fixed, metric="train/loss"))
+        prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))

@@ -3,10 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
 
-from trainables.data import derm7pt, derm7pt_synthetic, table
+from trainables.data import derm7pt, derm7pt_synthetic, images, isic2017, isic2017_synthetic, masks, table
 from trainables.data.cases import CaseSet
+from trainables.data.images import Progress
+from trainables.data.segmented import SegmentedCases
 from trainables.errors import DataError
+
+
+@runtime_checkable
+class Cases(Protocol):
+    """What every reader gives, whatever else it knows of its cases."""
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Split → task → label → cases."""
 
 
 @dataclass(frozen=True)
@@ -14,18 +25,25 @@ class DataFormat:
     """One line of `DATASETS`.
 
     Args:    read: (path, classes of a checkpoint or None) → cases; raises DataError.
+             inspect: (cases, progress) → every problem that only opening all files can show, a line each.
              synthesise: (folder, cases, size in px, seed) → writes a synthetic set in the format's real layout, or None.
              layout: what the path must hold, for messages.
     """
 
-    read: Callable[[Path, Mapping[str, Sequence[str]] | None], CaseSet]
+    read: Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]
+    inspect: Callable[[Any, Progress | None], list[str]]
     synthesise: Callable[[Path, int, int, int], None] | None
     layout: str
 
 
 DATASETS: dict[str, DataFormat] = {
-    "derm7pt": DataFormat(derm7pt.read, derm7pt_synthetic.write, "a folder with meta/meta.csv and images/"),
-    "table": DataFormat(table.read, None, "a .csv or .parquet file with the columns image, split and one per task"),
+    "derm7pt": DataFormat(derm7pt.read, images.inspect, derm7pt_synthetic.write, "a folder with meta/meta.csv and images/"),
+    "table": DataFormat(
+        table.read, images.inspect, None, "a .csv or .parquet file with the columns image, split and one per task"
+    ),
+    "isic2017": DataFormat(
+        isic2017.read, masks.inspect, isic2017_synthetic.write, "a folder with ISIC-2017_Training_Data and its like"
+    ),
 }
 
 
@@ -48,7 +66,7 @@ def split_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> tuple
     return name, path
 
 
-def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cases:
     """Reads `FORMAT:PATH`.
 
     Args:    source: as typed.
@@ -57,3 +75,25 @@ def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cas
     """
     name, path = split_source(source)
     return DATASETS[name].read(path, classes)
+
+
+def read_labelled(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+    """`read` for a task that wants labels for several tasks.
+
+    Raises:  DataError: with every problem found, or when the format has no such cases.
+    """
+    return cast(CaseSet, _of_kind(CaseSet, source, read(source, classes)))
+
+
+def read_segmented(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> SegmentedCases:
+    """`read` for a task that wants masks of structures.
+
+    Raises:  DataError: with every problem found, or when the format has no such cases.
+    """
+    return cast(SegmentedCases, _of_kind(SegmentedCases, source, read(source, classes)))
+
+
+def _of_kind(kind: type, source: str, cases: Cases) -> Cases:
+    if not isinstance(cases, kind):
+        raise DataError(f"--data must have a format that fits the task (`dermtune search --help`); got {source!r}")
+    return cases

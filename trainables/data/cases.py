@@ -30,7 +30,7 @@ class CaseSet:
     Args:    source: `FORMAT:PATH`, as a person would type it.
              images: one absolute path per case.
              names: one short name per case, the path inside the data set.
-             rows: where each case stands in its table (line 1 is the header), for messages.
+             rows: where each case stands in its table (line 1 is the header), for messages; empty without a table.
              tasks: T tasks.
              labels: cases × T class codes, -1 where a label is missing.
              splits: split → indices of its cases.
@@ -91,6 +91,10 @@ class CaseSet:
         tasks[column] = LabelTask(self.primary, ("rest", self.tasks[column].classes[melanoma]))
         return replace(self, tasks=tuple(tasks), labels=labels)
 
+    def where(self, index: int) -> str:
+        """How a message names a case: its line in the table, or its name where there is none."""
+        return f"line {self.rows[index]}" if self.rows else self.names[index]
+
     def fingerprint(self, image_digest: str) -> str:
         """Names what was trained on: labels, splits, classes and the images' contents.
 
@@ -112,10 +116,10 @@ class CaseSet:
         problems = []
         for split, members in self.splits.items():
             for index in map(int, members):
-                before, row = seen.setdefault(self.images[index], (split, self.rows[index]))
+                before, first = seen.setdefault(self.images[index], (split, index))
                 if before != split:
-                    here = f"line {self.rows[index]}: image {self.names[index]}"
-                    problems.append(f"{here} must be in one split; got {split}, and {before} on line {row}")
+                    here = f"{self.where(index)}: image {self.names[index]}"
+                    problems.append(f"{here} must be in one split; got {split}, and {before} on {self.where(first)}")
         return problems
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:

@@ -50,11 +50,11 @@ def draw_lesion(labels: Mapping[str, str], size_px: int, generator: np.random.Ge
              size_px: side, 32 or more.
              generator: decides all that the labels leave open.
     """
-    lesion = _geometry(size_px, labels["STR"], generator)
+    lesion = geometry(size_px, labels["STR"], generator)
     skin = np.array([0.86, 0.68, 0.58]) + generator.normal(0, 0.02, 3)
-    canvas: Canvas = np.broadcast_to(skin, (size_px, size_px, 3)) + 0.03 * _smooth_noise(size_px, 6.0, generator)[..., None]
+    canvas: Canvas = np.broadcast_to(skin, (size_px, size_px, 3)) + 0.03 * smooth_noise(size_px, 6.0, generator)[..., None]
     colour = np.array(LESION_COLOURS[labels["DIAG"]]) + generator.normal(0, 0.025, 3)
-    canvas = _blend(canvas, colour, lesion.inside)
+    canvas = blend(canvas, colour, lesion.inside)
     for task, paint in (("PIG", _pigmentation), ("PN", _network), ("RS", _regression), ("BWV", _veil)):
         canvas = paint(canvas, lesion, labels[task], generator)
     for task, paint in (("DaG", _globules), ("VS", _vessels)):
@@ -63,7 +63,8 @@ def draw_lesion(labels: Mapping[str, str], size_px: int, generator: np.random.Ge
     return (255 * np.clip(canvas, 0, 1)).astype(np.uint8)
 
 
-def _geometry(size_px: int, streaks: str, generator: np.random.Generator) -> Lesion:
+def geometry(size_px: int, streaks: str, generator: np.random.Generator) -> Lesion:
+    """An ellipse with a wavy border; streaks (REG, IR) are spikes on it."""
     axis = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     turn = generator.uniform(-np.pi, np.pi)
     centre = generator.uniform(-0.12, 0.12, 2)
@@ -83,22 +84,25 @@ def _geometry(size_px: int, streaks: str, generator: np.random.Generator) -> Les
     return Lesion(x=x, y=y, radius=radius, angle=angle, inside=inside, pixel=2 / size_px / float(half_axes.mean()))
 
 
-def _smooth_noise(size_px: int, scale: float, generator: np.random.Generator) -> Plane:
+def smooth_noise(size_px: int, scale: float, generator: np.random.Generator) -> Plane:
     """Noise of deviation 1 with features about 1/scale of the image wide."""
     noise = gaussian_filter(generator.normal(size=(size_px, size_px)), size_px / scale / 2)
     return np.asarray(noise / noise.std())
 
 
-def _blend(canvas: Canvas, colour: object, mask: Plane) -> Canvas:
+def blend(canvas: Canvas, colour: object, mask: Plane) -> Canvas:
+    """The canvas with a colour laid over it as far as the mask, 0 to 1, says."""
     return np.asarray(canvas + (np.asarray(colour) - canvas) * np.clip(mask, 0, 1)[..., None])
 
 
-def _spot(lesion: Lesion, x: float, y: float, radius: float) -> Plane:
+def spot(lesion: Lesion, x: float, y: float, radius: float) -> Plane:
+    """A soft disc, 0 to 1, in units of the lesion's radius."""
     distance = np.hypot(lesion.x - x, lesion.y - y)
     return 1 / (1 + np.exp((distance - radius) / max(lesion.pixel, 0.02) * 1.5))
 
 
-def _place(generator: np.random.Generator, reach: float) -> tuple[float, float]:
+def place(generator: np.random.Generator, reach: float) -> tuple[float, float]:
+    """A random point within `reach` of the lesion's centre."""
     radius, angle = reach * np.sqrt(generator.random()), generator.uniform(-np.pi, np.pi)
     return float(radius * np.cos(angle)), float(radius * np.sin(angle))
 
@@ -106,11 +110,11 @@ def _place(generator: np.random.Generator, reach: float) -> tuple[float, float]:
 def _pigmentation(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Generator) -> Canvas:
     """Regular: an even, darker core; irregular: dark blotches off the centre."""
     if label == "REG":
-        return _blend(canvas, DARK_BROWN, 0.55 * _spot(lesion, 0.0, 0.0, 0.5))
+        return blend(canvas, DARK_BROWN, 0.55 * spot(lesion, 0.0, 0.0, 0.5))
     if label == "IR":
         for _ in range(3):
-            x, y = _place(generator, 0.75)
-            canvas = _blend(canvas, DARK_BROWN, 0.75 * _spot(lesion, x, y, generator.uniform(0.15, 0.32)) * lesion.inside)
+            x, y = place(generator, 0.75)
+            canvas = blend(canvas, DARK_BROWN, 0.75 * spot(lesion, x, y, generator.uniform(0.15, 0.32)) * lesion.inside)
     return canvas
 
 
@@ -123,28 +127,28 @@ def _network(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Ge
         period, strength, bend = 0.26, 0.55, 0.0
     else:
         period, strength, bend = 0.42, 0.95, 0.12
-    x = lesion.x + bend * _smooth_noise(size_px, 5.0, generator)
-    y = lesion.y + bend * _smooth_noise(size_px, 5.0, generator)
+    x = lesion.x + bend * smooth_noise(size_px, 5.0, generator)
+    y = lesion.y + bend * smooth_noise(size_px, 5.0, generator)
     lines = np.maximum(np.cos(2 * np.pi * x / period), np.cos(2 * np.pi * y / period)) ** 4
     if label == "ATP":
-        lines = lines * (_smooth_noise(size_px, 4.0, generator) > -0.4)
-    return _blend(canvas, DARK_BROWN, strength * lines * lesion.inside)
+        lines = lines * (smooth_noise(size_px, 4.0, generator) > -0.4)
+    return blend(canvas, DARK_BROWN, strength * lines * lesion.inside)
 
 
 def _regression(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Generator) -> Canvas:
     """Present: a white, scar-like area."""
     if label == "ABS":
         return canvas
-    x, y = _place(generator, 0.6)
-    return _blend(canvas, WHITE, 0.85 * _spot(lesion, x, y, generator.uniform(0.25, 0.36)) * lesion.inside)
+    x, y = place(generator, 0.6)
+    return blend(canvas, WHITE, 0.85 * spot(lesion, x, y, generator.uniform(0.25, 0.36)) * lesion.inside)
 
 
 def _veil(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Generator) -> Canvas:
     """Present: a bluish, structureless film over a third of the lesion."""
     if label == "ABS":
         return canvas
-    x, y = _place(generator, 0.5)
-    return _blend(canvas, BLUE_WHITE, 0.8 * _spot(lesion, x, y, generator.uniform(0.42, 0.58)) * lesion.inside)
+    x, y = place(generator, 0.5)
+    return blend(canvas, BLUE_WHITE, 0.8 * spot(lesion, x, y, generator.uniform(0.42, 0.58)) * lesion.inside)
 
 
 def _globules(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Generator) -> Canvas:
@@ -153,11 +157,11 @@ def _globules(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.G
         turn = generator.uniform(0, 6)
         places = [(0.72 * np.cos(turn + a), 0.72 * np.sin(turn + a), 0.07) for a in np.linspace(0, 2 * np.pi, 12)[:-1]]
     elif label == "IR":
-        places = [(*_place(generator, 0.8), generator.uniform(0.05, 0.15)) for _ in range(9)]
+        places = [(*place(generator, 0.8), generator.uniform(0.05, 0.15)) for _ in range(9)]
     else:
         places = []
     for x, y, radius in places:
-        canvas = _blend(canvas, (0.12, 0.08, 0.06), 0.9 * _spot(lesion, x, y, radius))
+        canvas = blend(canvas, (0.12, 0.08, 0.06), 0.9 * spot(lesion, x, y, radius))
     return canvas
 
 
@@ -168,9 +172,9 @@ def _vessels(canvas: Canvas, lesion: Lesion, label: str, generator: np.random.Ge
             turn, bow = generator.uniform(-np.pi, np.pi), generator.uniform(-0.5, 0.5)
             along = lesion.x * np.cos(turn) + lesion.y * np.sin(turn)
             across = -lesion.x * np.sin(turn) + lesion.y * np.cos(turn) - bow * (1 - along**2)
-            canvas = _blend(canvas, RED, 0.9 * np.exp(-((across / 0.06) ** 2)) * (np.abs(along) < 0.8) * lesion.inside)
+            canvas = blend(canvas, RED, 0.9 * np.exp(-((across / 0.06) ** 2)) * (np.abs(along) < 0.8) * lesion.inside)
     elif label == "IR":
         for _ in range(14):
-            x, y = _place(generator, 0.85)
-            canvas = _blend(canvas, RED, 0.95 * _spot(lesion, x, y, 0.075))
+            x, y = place(generator, 0.85)
+            canvas = blend(canvas, RED, 0.95 * spot(lesion, x, y, 0.075))
     return canvas

@@ -71,6 +71,23 @@ def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) 
     return ImageArray(pixels=pixels, digest=digest)
 
 
+def inspect(cases: CaseSet, progress: Progress | None = None) -> list[str]:
+    """One line for each image that stands in two splits or does not decode.
+
+    Args:    cases: whose images.
+             progress: called with (done, all).
+    """
+    problems = cases.leaks()
+    for index, image in enumerate(cases.images):
+        try:
+            decode(image, 32)
+        except DataError as error:
+            problems.append(f"{cases.where(index)}: {error}")
+        if progress is not None:
+            progress(index + 1, len(cases.images))
+    return problems
+
+
 def _key(images: Sequence[Path], size_px: int) -> str:
     found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
     return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, found]).encode()).hexdigest()[:24]
@@ -85,7 +102,7 @@ def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None)
         try:
             pixels[index] = decode(path, size_px)
         except DataError as error:
-            return "", f"line {cases.rows[index]}: {error}"
+            return "", f"{cases.where(index)}: {error}"
         return hashlib.sha256(path.read_bytes()).hexdigest(), None
 
     digests, problems = [], []

@@ -155,8 +155,12 @@ class MlflowTracker:
         if not self._summary_run:
             run = self._client.create_run(self.experiment_id, run_name=f"search {plan.name}", tags={KIND_TAG: SUMMARY})
             self._summary_run = run.info.run_id
-        settings = {key: value for key, value in plan.to_json().items() if key not in ("fixed", "objective")}
-        params = {**settings, "metric": plan.objective.metric, "mode": plan.objective.mode}
+        settings = {
+            key: value
+            for key, value in plan.to_json().items()
+            if key not in ("fixed", "objective", "further_objectives", "notes")
+        }
+        params = {**settings, **{name: ",".join(getattr(o, name) for o in plan.objectives) for name in ("metric", "mode")}}
         self._client.log_batch(
             self._summary_run,
             params=[Param(key, str(value)) for key, value in params.items()],
@@ -183,6 +187,7 @@ class MlflowTracker:
         if trial.checkpoint is not None:
             tags |= {"checkpoint": str(self._storage / self._plan.name / trial.checkpoint), "sha256": trial.sha256 or ""}
         tags |= {key: str(value) for key, value in trial.where.items()}
+        tags |= {"notes": "; ".join(trial.notes)} if trial.notes else {}
         self._client.log_batch(run, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
         self._client.set_terminated(run, status=_STATUS[trial.state])
 

@@ -1,0 +1,115 @@
+"""VGG-16's convolutional blocks, with batch normalisation trained, frozen or left out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.initialisation import he_normal_
+
+BatchNormMode = Literal["trained", "frozen", "none"]
+#: (convolutions, channels) of the five blocks.
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that keeps scale, shift and statistics as they were set, in training mode too.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1, "frozen batch normalization layers"
+    Deviations: the authors' code freezes scale and shift only; `model.train()` turns its batch statistics back on.
+
+    Args:    channels: of its input. Fresh, it is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-5)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+        """Stays in evaluation mode."""
+        super().train(False)
+        return self
+
+
+def normalisation(channels: int, mode: BatchNormMode) -> nn.Module:
+    """The layer that follows a convolution: trained or frozen batch normalisation, or nothing."""
+    if mode == "trained":
+        return nn.BatchNorm2d(channels)
+    return FrozenBatchNorm(channels) if mode == "frozen" else nn.Identity()
+
+
+def fresh_convolution(
+    channels_in: int, channels: int, *, size: int, padding: int, generator: torch.Generator | None
+) -> nn.Conv2d:
+    """A convolution as torchvision's VGG starts one: He's normal weights by the outgoing fan, zero bias."""
+    # Made without memory first: torch would draw weights from its global generator.
+    layer = nn.Conv2d(channels_in, channels, size, padding=padding, device="meta").to_empty(device="cpu")
+    he_normal_(layer.weight, fan=channels * size * size, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class VggBlocks(nn.Module):
+    """Consecutive blocks of VGG-16: 3×3 convolutions with (batch norm and) ReLU, then 2×2 max-pooling.
+
+    Source: Simonyan & Zisserman 2015, configuration D; zero padding as in torchvision's `vgg16` and `vgg16_bn`
+    Deviations: none at width 1.
+
+    Args:    blocks: positions in `BLOCKS`, (0, 1, 2) for the encoder and (3, 4) for the diagnosis branch.
+             channels_in: of the input.
+             width: factor on all channels.
+             batch_norm: see `normalisation`.
+             generator: on the CPU; draws the initial weights.
+    Raises:  ValueError: when the width leaves no channel.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        *,
+        channels_in: int,
+        width: float = 1.0,
+        batch_norm: BatchNormMode = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
+        self.counts = [BLOCKS[block][0] for block in blocks]
+        self.channels = [scaled(BLOCKS[block][1], width) for block in blocks]
+        for count, channels in zip(self.counts, self.channels, strict=True):
+            for _ in range(count):
+                self.convolutions.append(fresh_convolution(channels_in, channels, size=3, padding=1, generator=generator))
+                self.norms.append(normalisation(channels, batch_norm))
+                channels_in = channels
+
+    def layers(self) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
+        """Every convolution with the norm after it, first to last."""
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            yield cast(nn.Conv2d, convolution), norm
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """The pooled output of every block, first to last, each half as high and wide as the one before."""
+        layers = self.layers()
+        pooled = []
+        for count in self.counts:
+            for _ in range(count):
+                convolution, norm = next(layers)
+                features = F.relu(norm(convolution(features)), inplace=True)
+            features = F.max_pool2d(features, 2)
+            pooled.append(features)
+        return pooled
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels at a width factor, rounded.
+
+    Raises:  ValueError: when none is left.
+    """
+    found = round(channels * width)
+    if found < 1:
+        raise ValueError(f"width must leave every layer a channel; got {width} of {channels} (--set width=)")
+    return found

@@ -1,0 +1,153 @@
+"""The attentive task's data on a device: images, packed masks, superpixels, diagnoses and their splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from models.attentive_network import check_size
+from spaces.fields import Value
+from trainables.augmentation import Turning, to_unit_range, views
+from trainables.data import read_segmented, split_source
+from trainables.data.images import Progress, load_images
+from trainables.data.masks import load_masks
+from trainables.data.segmented import SegmentedCases
+from trainables.residence import channel_statistics, gather, resident
+
+
+@dataclass(frozen=True)
+class AttentiveBatch:
+    """Some cases as the network and its loss take them.
+
+    Args:    images: RGB in [0, 1].
+             masks: 0 or 1, in the order of `STRUCTURES`; an unknown attribute is empty.
+             melanoma: 0 benign, 1 melanoma.
+             known: whose attributes are annotated.
+    """
+
+    images: Float[Tensor, "batch 3 size size"]
+    masks: Float[Tensor, "batch structures size size"]
+    melanoma: Int[Tensor, " batch"]
+    known: Bool[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class AttentiveData:
+    """Cases and pixels for one configuration of the data fields.
+
+    Args:    segmented: labels, splits, annotations.
+             pixels: all cases, on the CPU (mapped from the node's cache) or wholly on the GPU.
+             bits: masks, eight cells in a byte.
+             superpixels: numbered within a case, on the CPU.
+             melanoma, known: on the training device.
+             fingerprint: of labels, splits, images and masks.
+             size_px: side of the centre that the network sees.
+             device: where batches are trained.
+    """
+
+    segmented: SegmentedCases
+    pixels: UInt8[Tensor, "cases 3 resized resized"]
+    bits: UInt8[Tensor, "cases structures resized bytes"]
+    superpixels: Int[Tensor, "cases resized resized"]
+    melanoma: Int[Tensor, " cases"]
+    known: Bool[Tensor, " cases"]
+    fingerprint: str
+    size_px: int
+    device: torch.device
+
+    @property
+    def splits(self) -> Mapping[str, Int[np.ndarray, " members"]]:
+        """Split → indices of its cases."""
+        return self.segmented.cases.splits
+
+    @cached_property
+    def channel_statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel over the training images, in [0, 1]."""
+        return channel_statistics(self.pixels, self.splits["train"])
+
+    def batch(
+        self, members: Int[np.ndarray, " batch"], turning: Turning = "none", generator: torch.Generator | None = None
+    ) -> AttentiveBatch:
+        """Some cases on the training device: their centre, or turned and flipped, images and masks alike.
+
+        Args:    members: indices of cases.
+                 turning: see `trainables.augmentation.views`.
+                 generator: on the training device; needed to turn.
+        """
+        images = to_unit_range(gather(self.pixels, members, self.device))
+        masks = unpack(gather(self.bits, members, self.device), images.shape[-1]).float()
+        images, masks = views(images, masks, self.size_px, turning, generator)
+        index = torch.from_numpy(members).to(self.device)
+        return AttentiveBatch(
+            images.contiguous(memory_format=torch.channels_last), masks, self.melanoma[index], self.known[index]
+        )
+
+    def superpixel_maps(self, members: Int[np.ndarray, " batch"]) -> Int[Tensor, "batch size size"]:
+        """The centres of some cases' superpixel maps, on the training device."""
+        start = (self.superpixels.shape[-1] - self.size_px) // 2
+        centre = slice(start, start + self.size_px)
+        return gather(self.superpixels, members, self.device)[:, centre, centre]
+
+
+def unpack(bits: UInt8[Tensor, "batch structures rows bytes"], size: int) -> UInt8[Tensor, "batch structures rows size"]:
+    """Bytes to cells, the highest bit the leftmost."""
+    shifts = torch.arange(7, -1, -1, device=bits.device, dtype=torch.uint8)
+    return ((bits.unsqueeze(-1) >> shifts) & 1).flatten(-2)[..., :size]
+
+
+def load(config: Mapping[str, Value], source: str, device: torch.device, progress: Progress | None = None) -> AttentiveData:
+    """Reads what a configuration trains on; a process that asks again for the same gets the same object.
+
+    Raises:  DataError: with every problem found.
+             ValueError: when the sizes do not fit.
+    """
+    size_px, resize_px = int(str(config["size_px"])), int(str(config["resize_px"]))
+    check_size(size_px)
+    if size_px > resize_px:
+        raise ValueError(f"size_px must be resize_px ({resize_px}) or less; got {size_px} (--set size_px= --set resize_px=)")
+    modified = _modified(split_source(source)[1])
+    if progress is not None:
+        segmented = _cases(source, modified)
+        load_images(segmented.cases, resize_px, progress)
+        load_masks(segmented, resize_px, progress)
+    return _load(source, modified, resize_px, size_px, device)
+
+
+def _modified(path: Path) -> int:
+    """When the ground truth or the list of files last changed."""
+    watched = [path, *path.glob("*.csv"), *path.glob("ISIC-2017_*_Data"), *path.glob("ISIC-2017_*_GroundTruth")]
+    return max(place.stat().st_mtime_ns for place in watched)
+
+
+@lru_cache(maxsize=2)
+def _cases(source: str, modified: int) -> SegmentedCases:
+    return read_segmented(source)
+
+
+@lru_cache(maxsize=2)
+def _load(source: str, modified: int, resize_px: int, size_px: int, device: torch.device) -> AttentiveData:
+    return on_device(_cases(source, modified), resize_px, size_px, device)
+
+
+def on_device(segmented: SegmentedCases, resize_px: int, size_px: int, device: torch.device) -> AttentiveData:
+    """Cases with their images and masks, made first if this node has not done so yet.
+
+    Raises:  DataError: with every case that cannot be used.
+    """
+    images, masks = load_images(segmented.cases, resize_px), load_masks(segmented, resize_px)
+    return AttentiveData(
+        segmented=segmented,
+        pixels=resident(torch.from_numpy(images.pixels), device),
+        bits=resident(torch.from_numpy(masks.bits), device),
+        superpixels=torch.from_numpy(masks.superpixels),
+        melanoma=torch.from_numpy(segmented.cases.labels[:, 0]).to(device),
+        known=torch.from_numpy(segmented.attributes_known).to(device),
+        fingerprint=segmented.fingerprint(images.digest, masks.digest),
+        size_px=size_px,
+        device=device,
+    )

@@ -1,0 +1,249 @@
+"""What the training loop needs of the attentive network: model, optimiser, batches, loss, validation."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from models.attentive_network import AttentiveNetwork, Reading
+from models.structure_decoder import StructureDecoder
+from spaces.fields import Value, number
+from trainables import encoder_weights, losses, structure_losses
+from trainables.attentive_data import AttentiveBatch, AttentiveData
+from trainables.augmentation import Turning
+from trainables.batches import Passes
+from trainables.data.isic2017 import MELANOMA
+from trainables.data.segmented import NUM_GENERIC, STRUCTURES
+from trainables.metrics import classification_metrics
+from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
+
+#: Cases of one forward pass in evaluation; one size, so that a case's result never varies.
+CHUNK = 16
+#: Training images that show a pretrained encoder's batch norms what to expect.
+_CALIBRATION_IMAGES = 32
+
+
+class AttentiveLearner:
+    """Model, loss, batches and validation of one configuration (see `trainables.loop.Learner`).
+
+    Args:    config: every field of `AttentiveSpace`.
+             data: on the training device.
+             seed: of every random stream.
+    """
+
+    def __init__(self, config: Mapping[str, Value], data: AttentiveData, seed: int) -> None:
+        self._config, self._data = config, data
+        weights_seed, batch_seed, device_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
+        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": np.random.default_rng(batch_seed)}
+        self.torch_generators: Mapping[str, torch.Generator] = {"device": torch.Generator(data.device).manual_seed(device_seed)}
+        self._train, self._valid = data.splits["train"], data.splits["valid"]
+        size = min(int(number(config, "batch_size")), len(self._train))
+        self.batches_per_epoch = math.ceil(len(self._train) / size)
+        self._passes = Passes(len(self._train), size, self.numpy_generators["batches"])
+        self._epoch, self._weights_digest = 1, ""
+        self.notes: list[str] = []
+        self.model = self._build(torch.Generator().manual_seed(weights_seed))
+        self.optimizer = build_optimizer(self.model, config)
+        self._balancing = str(config["balancing"])
+        weights = structure_losses.structure_weights(data.segmented.training_presence(), self._balancing)
+        self._structure_weights = weights.to(data.device)
+
+    def _build(self, generator: torch.Generator) -> AttentiveNetwork:
+        """The network with its pretrained weights, on the device."""
+        config, data = self._config, self._data
+        imagenet = encoder_weights.IMAGENET_MEAN, encoder_weights.IMAGENET_DEVIATION
+        statistics = imagenet if config["input_normalisation"] == "imagenet" else data.channel_statistics
+        model = build_model(config, generator, statistics)
+        weights = encoder_weights.read_weights(str(config["encoder_weights"]), str(config["batch_norm"]))
+        if weights is not None:
+            self.notes += encoder_weights.put_in(model, weights)
+            self._weights_digest = weights.digest
+        model.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if weights is not None and encoder_weights.needs_calibration(model, weights):
+            shown = self._train[np.linspace(0, len(self._train) - 1, min(_CALIBRATION_IMAGES, len(self._train))).astype(int)]
+            self.notes.append(encoder_weights.calibrate(model, data.batch(shown).images))
+        if isinstance(model.decoder, StructureDecoder) and model.decoder.projects_skips:
+            self.notes.append(
+                "1×1 convolutions fit the encoder's skips to the narrower decoder (the paper averages them as they are)"
+            )
+        return model
+
+    def begin(self, epoch: int) -> None:
+        """Shuffles the training cases; early epochs may leave out the diagnosis or the attributes."""
+        self._epoch = epoch
+        self._passes.shuffle()
+
+    def draw_batch(self) -> AttentiveBatch:
+        """The next cases of this epoch's pass, turned and flipped."""
+        members = self._train[self._passes.draw()]
+        return self._data.batch(members, cast(Turning, self._config["augmentation"]), self.torch_generators["device"])
+
+    def loss(self, batch: AttentiveBatch) -> Tensor:
+        """Eq. 14, or what is trained of it in this epoch."""
+        reading = self.model(batch.images, self.torch_generators["device"])
+        structures_only = self._has_decoder and self._epoch <= self._early("decoder_first_epochs")
+        generic_only = self._has_decoder and self._epoch <= self._early("generic_first_epochs")
+        return self._loss(reading, batch, structures_only=structures_only, generic_only=generic_only)
+
+    @property
+    def _has_decoder(self) -> bool:
+        return self.model.decoder is not None
+
+    def _early(self, name: str) -> int:
+        return int(number(self._config, name))
+
+    def _loss(self, reading: Reading, batch: AttentiveBatch, *, structures_only: bool, generic_only: bool) -> Tensor:
+        diagnosis = diagnosis_loss(reading.diagnosis, batch.melanoma, number(self._config, "focal_theta"))
+        if reading.masks is None or reading.structures is None:
+            return diagnosis
+        present = batch.masks.flatten(2).any(-1)
+        present[:, NUM_GENERIC:] &= batch.known.unsqueeze(-1) & (not generic_only)
+        structures = structure_losses.structures_loss(
+            structure_losses.soft_iou(reading.masks.sigmoid(), batch.masks),
+            reading.structures,
+            present,
+            weights=self._structure_weights,
+            balancing=self._balancing,
+            segmentation_share=number(self._config, "segmentation_share"),
+        )
+        alpha = number(self._config, "diagnosis_weight")
+        return (1 - alpha) * structures + (0.0 if structures_only else alpha * diagnosis)
+
+    def validate(self) -> dict[str, float]:
+        """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains."""
+        self.model.eval()
+        total, parts = 0.0, []
+        for start in range(0, len(self._valid), CHUNK):
+            members = self._valid[start : start + CHUNK]
+            batch = self._data.batch(members)
+            with torch.no_grad():
+                reading = self.model(batch.images)
+                total += float(self._loss(reading, batch, structures_only=False, generic_only=False)) * len(members)
+            parts.append(judge(reading, batch, self._data, members))
+        judged = joined(parts)
+        metrics = judged.metrics(self._data.segmented.cases.labels[self._valid])
+        return {"valid/loss": total / len(self._valid), **{f"valid/{name}": value for name, value in metrics.items()}}
+
+    def description(self) -> dict[str, Any]:
+        """Classes, structures, fingerprint of the data and of the pretrained weights."""
+        return {
+            "classes": {task.name: list(task.classes) for task in self._data.segmented.cases.tasks},
+            "structures": list(STRUCTURES),
+            "data_fingerprint": self._data.fingerprint,
+            "encoder_weights_digest": self._weights_digest,
+        }
+
+
+class Judged(NamedTuple):
+    """What a model said of some cases.
+
+    Args:    probabilities: of benign and melanoma.
+             structures: what its masks are worth, None without a decoder.
+    """
+
+    probabilities: Float[np.ndarray, "cases 2"]
+    structures: StructureReadings | None
+
+    def metrics(self, labels: Int[np.ndarray, "cases 1"]) -> dict[str, float]:
+        """Every metric of these cases, named without the split.
+
+        Args:    labels: 0 benign, 1 melanoma.
+        """
+        found = classification_metrics(self.probabilities[:, None], labels, (MELANOMA,), MELANOMA.name)
+        own = {name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")}
+        return own | ({} if self.structures is None else structure_metrics(self.structures))
+
+    def of(self, chosen: Int[np.ndarray, " chosen"]) -> "Judged":
+        """The same of some cases, repetition allowed."""
+        return Judged(self.probabilities[chosen], None if self.structures is None else self.structures.of(chosen))
+
+
+def judge(reading: Reading, batch: AttentiveBatch, data: AttentiveData, members: Int[np.ndarray, " batch"]) -> Judged:
+    """A batch's reading against the truth."""
+    probabilities = reading.diagnosis.double().softmax(-1).cpu().numpy()
+    if reading.masks is None or reading.structures is None:
+        return Judged(probabilities, None)
+    superpixels = data.superpixel_maps(members)
+    return Judged(
+        probabilities, read_structures(reading.masks.float(), reading.structures.float(), batch.masks, batch.known, superpixels)
+    )
+
+
+def joined(parts: list[Judged]) -> Judged:
+    """Several batches' as one."""
+    structures = [part.structures for part in parts if part.structures is not None]
+    return Judged(
+        np.concatenate([part.probabilities for part in parts]), StructureReadings.joined(structures) if structures else None
+    )
+
+
+def diagnosis_loss(logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float) -> Float[Tensor, ""]:
+    """Focal loss of the diagnosis, the mean over cases.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 12; theta = 0 is Eq. 11
+    Deviations: none.
+
+    Args:    logits: of benign and melanoma.
+             melanoma: y, 0 or 1.
+             theta: 0 or more.
+    """
+    return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), torch.ones(1, 2, device=logits.device), theta)[0]
+
+
+def build_model(
+    config: Mapping[str, Value],
+    generator: torch.Generator | None = None,
+    statistics: tuple[Any, Any] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+) -> AttentiveNetwork:
+    """The network that a configuration names, its weights fresh.
+
+    Args:    config: every field of `AttentiveSpace`.
+             generator: draws the initial weights.
+             statistics: mean and deviation by which images are standardised; a checkpoint holds its own.
+    """
+    attention, decoder = bool(config["attention"]), bool(config["decoder"])
+    given: dict[str, Any] = {name: config[name] for name in ("head", "batch_norm") if config[name] is not None}
+    if attention:
+        given |= {name: config[name] for name in ("timesteps", "attention_scale", "diagnosis_input")}
+        given["pooled_width"] = config["pooled_width"] or 0
+    if decoder:
+        given |= {name: config[name] for name in ("skips", "structure_pooling")}
+    model = AttentiveNetwork(
+        attention=attention,
+        decoder=decoder,
+        width=number(config, "width"),
+        # Pretrained weights fit one width only.
+        encoder_width=None if config["encoder_weights"] == "none" else 1.0,
+        input_mean=statistics[0],
+        input_deviation=statistics[1],
+        generator=generator,
+        **given,
+    )
+    if config["encoder"] == "frozen":
+        model.freeze_encoder()
+    return model
+
+
+def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> torch.optim.Optimizer:
+    """Adam with a rate each for encoder, attention and branches.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1
+    Deviations: a learning rate of 0 means that the encoder is left out altogether.
+    """
+    parts: list[tuple[nn.Module, str]] = [(model.diagnosis, "branch_learning_rate")]
+    if model.decoder is not None:
+        parts.append((model.decoder, "branch_learning_rate"))
+    if model.attention is not None:
+        parts.append((model.attention, "attention_learning_rate"))
+    if config["encoder"] == "trained":
+        parts.append((model.encoder, "encoder_learning_rate"))
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": number(config, rate)} for part, rate in parts]
+    return torch.optim.Adam(
+        groups,
+        betas=(number(config, "adam_beta1"), number(config, "adam_beta2")),
+        weight_decay=number(config, "weight_decay"),
+    )

@@ -1,0 +1,153 @@
+"""The ISIC 2017 challenge's own folders: images, lesion masks, superpixels with attributes, diagnoses."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainables.data.cases import CaseSet, LabelTask
+from trainables.data.segmented import ATTRIBUTES, Annotation, SegmentedCases
+from trainables.data.tables import read_table
+from trainables.errors import DataError
+
+#: split → the challenge's name of that part.
+PARTS = {"train": "Training", "valid": "Validation", "test": "Test_v2"}
+MELANOMA = LabelTask("melanoma", ("benign", "melanoma"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the files of one part lie.
+
+    Args:    root: the data set's folder.
+             name: "Training", "Validation" or "Test_v2".
+    """
+
+    root: Path
+    name: str
+
+    @property
+    def images(self) -> Path:
+        """Images and superpixels."""
+        return self.root / f"ISIC-2017_{self.name}_Data"
+
+    @property
+    def diagnoses(self) -> Path:
+        """The table of Part 3."""
+        return self.root / f"ISIC-2017_{self.name}_Part3_GroundTruth.csv"
+
+    def lesion(self, case: str) -> Path:
+        """A case's lesion mask, Part 1."""
+        return self.root / f"ISIC-2017_{self.name}_Part1_GroundTruth" / f"{case}_segmentation.png"
+
+    def superpixels(self, case: str) -> Path:
+        """A case's superpixel indices."""
+        return self.images / f"{case}_superpixels.png"
+
+    def features(self, case: str) -> Path:
+        """A case's attributes by superpixel, Part 2."""
+        return self.root / f"ISIC-2017_{self.name}_Part2_GroundTruth" / f"{case}_features.json"
+
+
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> SegmentedCases:
+    """Reads the challenge's layout. Training and Validation must be there, Test_v2 may.
+
+    A case without superpixels or features has unknown attributes. Rows of Part 3 without an image are left out.
+
+    Args:    path: the folder that holds `ISIC-2017_Training_Data` and its like.
+             classes: of a checkpoint that the cases must fit; the challenge has the same ones always.
+    Raises:  DataError: with every problem found that reading the tables and JSON files can show.
+    """
+    if classes is not None and dict(classes) != {MELANOMA.name: list(MELANOMA.classes)}:
+        raise DataError(f"the checkpoint's classes must be those of isic2017; got {dict(classes)} (--data)")
+    problems: list[str] = []
+    names: list[str] = []
+    images: list[Path] = []
+    labels: list[int] = []
+    lesions: list[Path] = []
+    superpixels: list[Path | None] = []
+    annotations: list[Annotation | None] = []
+    splits = {}
+    for split, part_name in PARTS.items():
+        part = Part(path, part_name)
+        if not part.images.is_dir():
+            if split != "test":
+                problems.append(f"an ISIC 2017 folder must hold {part.images.name}; got none in {path} (--data isic2017:PATH)")
+            continue
+        start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
+        for image in sorted(part.images.glob("*.jpg")):
+            case = image.stem
+            names.append(case)
+            images.append(image.resolve())
+            labels.append(_label(case, diagnoses, part.diagnoses, problems))
+            lesions.append(part.lesion(case).resolve())
+            if not lesions[-1].is_file():
+                problems.append(f"{case}: the lesion mask {lesions[-1]} must exist; got no such file")
+            annotation = _read_features(part, case, problems)
+            annotations.append(annotation)
+            superpixels.append(part.superpixels(case).resolve() if annotation is not None else None)
+        splits[split] = np.arange(start, len(names))
+        if start == len(names):
+            problems.append(f"{part.images.name} must hold at least one .jpg image; got none")
+    if problems:
+        raise DataError(*problems)
+    cases = CaseSet(
+        source=f"isic2017:{path}",
+        images=tuple(images),
+        names=tuple(names),
+        rows=tuple(range(1, len(names) + 1)),
+        tasks=(MELANOMA,),
+        labels=np.array(labels, dtype=np.int64)[:, None],
+        splits=splits,
+        primary=MELANOMA.name,
+    )
+    return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
+
+
+def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame:
+    """Part 3 by image; empty where it cannot be used."""
+    empty = pd.DataFrame({"melanoma": pd.Series(dtype=float)})
+    try:
+        table = read_table(file)
+    except DataError as error:
+        problems.extend(error.problems)
+        return empty
+    absent = [name for name in ("image_id", "melanoma") if name not in table]
+    if absent:
+        problems.append(f"{file.name} must have the column {absent[0]!r}; got {', '.join(table.columns)}")
+        return empty
+    twice = table["image_id"][table["image_id"].duplicated()]
+    problems += [f"{file.name} must have one row for {case}; got several" for case in twice.unique()]
+    return table.drop_duplicates("image_id").set_index("image_id")
+
+
+def _label(case: str, diagnoses: pd.DataFrame, file: Path, problems: list[str]) -> int:
+    if case not in diagnoses.index:
+        problems.append(f"{case}: {file.name} must have its row; got none")
+        return 0
+    value = pd.to_numeric(pd.Series([diagnoses.loc[case, "melanoma"]]), errors="coerce").iloc[0]
+    if value not in (0.0, 1.0):
+        problems.append(f"{case}: melanoma in {file.name} must be 0 or 1; got {diagnoses.loc[case, 'melanoma']!r}")
+        return 0
+    return int(value)
+
+
+def _read_features(part: Part, case: str, problems: list[str]) -> Annotation | None:
+    file = part.features(case)
+    if not file.is_file() or not part.superpixels(case).is_file():
+        return None
+    try:
+        document = json.loads(file.read_text())
+        lists = {name: np.asarray(document[name], dtype=float) for name in ATTRIBUTES}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        problems.append(f"{case}: {file.name} must hold a list of 0 and 1 for each of {', '.join(ATTRIBUTES)}; got {error!r}")
+        return None
+    lengths = {len(values) if values.ndim == 1 else -1 for values in lists.values()}
+    if len(lengths) > 1 or -1 in lengths or not all(np.isin(values, (0, 1)).all() for values in lists.values()):
+        found = ", ".join(f"{name} {values.shape}" for name, values in lists.items())
+        problems.append(f"{case}: the lists of {file.name} must be of one length and hold 0 and 1; got {found}")
+        return None
+    return {name: values == 1 for name, values in lists.items()}

@@ -1,0 +1,193 @@
+"""Masks of the six structures, made once per node at one size and kept as bits."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, ImageOps
+
+from trainables.data.cache import build_once, cache_root
+from trainables.data.images import Progress, decode
+from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
+from trainables.errors import DataError
+
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MaskArray:
+    """Masks of a data set, mapped from disk.
+
+    Args:    bits: cases × structures × size × ceil(size/8), eight cells of a row in a byte, the leftmost the highest bit;
+                 the order of `STRUCTURES`; an unknown attribute is empty.
+             superpixels: cases × size × size, numbered from 0 within a case; all 0 where unknown.
+             digest: of the mask files' contents, 16 hexadecimal digits.
+    """
+
+    bits: UInt8[np.ndarray, "cases structures size bytes"]
+    superpixels: Int[np.ndarray, "cases size size"]
+    digest: str
+
+
+def decode_superpixels(image: UInt8[np.ndarray, "height width 3"]) -> Int[np.ndarray, "height width"]:
+    """Superpixel indices as the challenge encodes them: R + 256·G + 65536·B.
+
+    Source: ISIC 2017 challenge, Part 2
+    Deviations: none; Esteve-Cogollos's code multiplies by 255 and 65535, which is wrong from index 255 on.
+    """
+    return np.asarray(image.astype(np.int64) @ np.array([1, 256, 65536]))
+
+
+def encode_superpixels(indices: Int[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """The colours of `decode_superpixels`.
+
+    Args:    indices: 0 to 2²⁴ - 1.
+    """
+    return np.stack([indices & 255, indices >> 8 & 255, indices >> 16], -1).astype(np.uint8)
+
+
+def structure_masks(
+    lesion: Bool[np.ndarray, "height width"], attributes: Bool[np.ndarray, "attributes height width"]
+) -> Bool[np.ndarray, "structures height width"]:
+    """The six structures' masks: lesion without its attributes, skin, and the attributes.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 17 to 19
+    Deviations: none; unknown attributes are passed as empty, which leaves lesion and its complement.
+
+    Args:    lesion: as annotated.
+             attributes: in the order of `ATTRIBUTES`; they may overlap.
+    """
+    dermoscopic = attributes.any(0)
+    skin = ~(lesion | dermoscopic)
+    return np.concatenate([(~(skin | dermoscopic))[None], skin[None], attributes])
+
+
+def read_masks(
+    cases: SegmentedCases, index: int
+) -> tuple[Bool[np.ndarray, "structures height width"], Int[np.ndarray, "height width"]]:
+    """One case's masks and superpixels at full size.
+
+    Raises:  DataError: when a file does not decode, or its size or its lists do not fit, with the case's name.
+    """
+    name, lesion_file, superpixel_file = cases.cases.names[index], cases.lesions[index], cases.superpixels[index]
+    image_size = _size(name, cases.cases.images[index])
+    lesion = np.asarray(_open(name, lesion_file, image_size).convert("L")) > 127
+    annotation = cases.annotations[index]
+    if annotation is None or superpixel_file is None:
+        nothing = np.zeros((len(ATTRIBUTES), *lesion.shape), dtype=bool)
+        return structure_masks(lesion, nothing), np.zeros(lesion.shape, dtype=np.int64)
+    indices = decode_superpixels(np.asarray(_open(name, superpixel_file, image_size).convert("RGB")))
+    lists, count = len(next(iter(annotation.values()))), int(indices.max()) + 1
+    if lists != count:
+        raise DataError(f"{name}: the features' lists must have an entry for each superpixel, {count}; got {lists}")
+    return structure_masks(lesion, np.stack([annotation[attribute][indices] for attribute in ATTRIBUTES])), indices
+
+
+def _size(name: str, file: Path) -> tuple[int, int]:
+    """Width and height of an image as one sees it, upright."""
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5
+            width, height = image.size
+            return (height, width) if turned else (width, height)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: {file} must be an image that decodes; got {error}") from error
+
+
+def _open(name: str, file: Path, size: tuple[int, int]) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: {file} must be an image that decodes; got {error}") from error
+    if upright.size != size:
+        found = "{}×{}".format(*upright.size)
+        raise DataError(f"{name}: {file.name} must have its image's size, {size[0]}×{size[1]} px; got {found}")
+    return upright
+
+
+def inspect(cases: SegmentedCases, progress: Progress | None = None) -> list[str]:
+    """One line for each image that stands in two splits, and for each case whose image or masks cannot be used.
+
+    Args:    cases: whose files.
+             progress: called with (done, all).
+    """
+    problems = cases.leaks()
+    for index in range(len(cases.lesions)):
+        try:
+            decode(cases.cases.images[index], 32)
+            read_masks(cases, index)
+        except DataError as error:
+            problems.append(str(error))
+        if progress is not None:
+            progress(index + 1, len(cases.lesions))
+    return problems
+
+
+def load_masks(cases: SegmentedCases, size_px: int, progress: Progress | None = None) -> MaskArray:
+    """Maps a data set's masks, making them first if this node has not done so yet.
+
+    Args:    cases: whose masks; the order is kept.
+             size_px: side of the square.
+             progress: called with (done, all) while decoding.
+    Raises:  DataError: with every case whose masks cannot be used.
+    """
+    folder = cache_root() / "masks" / _key(cases, size_px)
+    build_once(folder, lambda place: _build(place, cases, size_px, progress))
+    digest = json.loads((folder / "digest.json").read_text())["digest"]
+    # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
+    bits, superpixels = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("bits", "superpixels"))
+    return MaskArray(bits=bits, superpixels=superpixels, digest=digest)
+
+
+def _key(cases: SegmentedCases, size_px: int) -> str:
+    files = [*cases.lesions, *(file for file in cases.superpixels if file is not None)]
+    found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    labels = hashlib.sha256()
+    for annotation in cases.annotations:
+        labels.update(_packed(annotation))
+    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, found, labels.hexdigest()]).encode()).hexdigest()[:24]
+
+
+def _packed(annotation: Annotation | None) -> bytes:
+    return b"?" if annotation is None else b"".join(np.packbits(annotation[name]).tobytes() + b"|" for name in ATTRIBUTES)
+
+
+def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress | None) -> None:
+    count = len(cases.lesions)
+    shape = (count, len(STRUCTURES), size_px, -(-size_px // 8))
+    bits = np.lib.format.open_memmap(place / "bits.npy", mode="w+", dtype=np.uint8, shape=shape)
+    superpixels = np.lib.format.open_memmap(place / "superpixels.npy", mode="w+", dtype=np.int32, shape=(count, size_px, size_px))
+
+    def fill(index: int) -> tuple[str, str | None]:
+        try:
+            masks, indices = read_masks(cases, index)
+        except DataError as error:
+            return "", str(error)
+        rows, columns = (_nearest(side, size_px) for side in indices.shape)
+        bits[index] = np.packbits(masks[:, rows[:, None], columns], axis=-1)
+        superpixels[index] = np.unique(indices[rows[:, None], columns], return_inverse=True)[1].reshape(size_px, size_px)
+        return hashlib.sha256(np.packbits(masks).tobytes()).hexdigest(), None
+
+    digests, problems = [], []
+    with ThreadPoolExecutor() as pool:
+        for done, (digest, problem) in enumerate(pool.map(fill, range(count)), start=1):
+            digests.append(digest)
+            problems += [problem] if problem else []
+            if progress is not None:
+                progress(done, count)
+    if problems:
+        raise DataError(*problems)
+    bits.flush()
+    superpixels.flush()
+    (place / "digest.json").write_text(json.dumps({"digest": hashlib.sha256("".join(digests).encode()).hexdigest()[:16]}))
+
+
+def _nearest(side: int, size_px: int) -> Int[np.ndarray, " size"]:
+    """For each of `size_px` cells, the row or column under its centre."""
+    return ((np.arange(size_px) + 0.5) * side / size_px).astype(np.int64)

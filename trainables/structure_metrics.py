@@ -1,0 +1,222 @@
+"""What the attentive network's masks are worth: IoU, mAP, structure classes and attribute AUROC, from readings per case."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trainables.data.segmented import ATTRIBUTES, NUM_GENERIC, STRUCTURES
+from trainables.structure_losses import soft_iou
+
+THRESHOLDS = (0.5, 0.6, 0.7)
+#: Scores are counted by their log-odds, in bins so narrow that ties hardly matter.
+_BINS, _LARGEST_LOGIT = 512, 16.0
+
+
+@dataclass(frozen=True)
+class StructureReadings:
+    """What was counted in each case; a split's metrics are sums over any choice of its cases.
+
+    Args:    iou: cases × structures, of the mask that is most surely of that structure; NaN where it is absent or unknown.
+             hits: cases × thresholds × (TP, FP, FN); a mask is held against the structure that it is said to be.
+             any_class_hits: the same, a mask held against every structure.
+             confusion: cases × structures × structures, masks by the structure they overlap most and the one they are said to be.
+             pixels: cases × attributes × (absent, present) × bins, cells of the masks that overlap the attribute most.
+             superpixels: cases × attributes × (absent, present) × bins.
+    """
+
+    iou: Float[np.ndarray, "cases structures"]
+    hits: Int[np.ndarray, "cases thresholds 3"]
+    any_class_hits: Int[np.ndarray, "cases thresholds 3"]
+    confusion: Int[np.ndarray, "cases structures structures"]
+    pixels: Int[np.ndarray, "cases attributes 2 bins"]
+    superpixels: Int[np.ndarray, "cases attributes 2 bins"]
+
+    def of(self, chosen: Int[np.ndarray, " chosen"]) -> "StructureReadings":
+        """The readings of some cases, repetition allowed."""
+        return StructureReadings(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+    @staticmethod
+    def joined(parts: Sequence["StructureReadings"]) -> "StructureReadings":
+        """Readings of several chunks as one."""
+        names = [field.name for field in fields(StructureReadings)]
+        return StructureReadings(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def read_structures(
+    masks: Float[Tensor, "batch time height width"],
+    classes: Float[Tensor, "batch time structures"],
+    truth: Float[Tensor, "batch structures height width"],
+    known: Bool[Tensor, " batch"],
+    superpixels: Int[Tensor, "batch height width"],
+) -> StructureReadings:
+    """Counts a batch.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.2 (pairing in evaluation, with repetition) and 4.1
+    Deviations: what is said of a structure is taken from the timestep that is surest of it, without a look at the truth.
+
+    Args:    masks, classes: logits.
+             truth: 0 or 1; empty where a structure is absent.
+             known: whose attributes are annotated; the others' enter nothing, nor do masks that are said to show one there.
+             superpixels: numbered within a case.
+    """
+    probabilities = masks.sigmoid()
+    present = truth.flatten(2).any(-1)
+    present[:, NUM_GENERIC:] &= known.unsqueeze(-1)
+    overlap = soft_iou(probabilities, truth)
+    hard = soft_iou((masks > 0).float(), truth)
+    said = classes.argmax(-1)
+    judged = known.unsqueeze(-1) | (said < NUM_GENERIC)
+    paired = overlap.masked_fill(~present.unsqueeze(-1), -1.0).argmax(1)
+    judged = judged & present.any(1, keepdim=True)
+    surest = classes.softmax(-1).max(1)
+    best_iou = hard.gather(2, surest.indices.unsqueeze(-1)).squeeze(-1)
+    batch = torch.arange(len(masks), device=masks.device)
+    attribute_scores = torch.stack(
+        [_log_odds(masks[batch, surest.indices[:, s]], surest.values[:, s]) for s in range(NUM_GENERIC, len(STRUCTURES))],
+        1,
+    )
+    matches = hard.unsqueeze(1) > torch.tensor(THRESHOLDS, device=masks.device).view(1, -1, 1, 1)
+    same = torch.nn.functional.one_hot(said, len(STRUCTURES)).transpose(1, 2).bool()
+    present_here, judged_here = present[:, None, :, None], judged[:, None, None, :]
+    return StructureReadings(
+        iou=best_iou.masked_fill(~present, float("nan")).double().cpu().numpy(),
+        hits=_count_hits(matches & same.unsqueeze(1) & present_here & judged_here, present, judged),
+        any_class_hits=_count_hits(matches & present_here & judged_here, present, judged),
+        confusion=_confusions(paired, said, judged),
+        pixels=_pixel_counts(masks, truth, paired, known),
+        superpixels=_superpixel_counts(attribute_scores, truth, known, superpixels),
+    )
+
+
+def _count_hits(
+    matches: Bool[Tensor, "batch thresholds structures time"],
+    present: Bool[Tensor, "batch structures"],
+    judged: Bool[Tensor, "batch time"],
+) -> Int[np.ndarray, "batch thresholds 3"]:
+    """TP: structures that some mask hits; FP: masks that hit none; FN: structures that no mask hits (Eq. 20)."""
+    found, used = matches.any(-1), matches.any(-2)
+    hit = found.sum(-1)
+    return torch.stack([hit, (judged.unsqueeze(1) & ~used).sum(-1), present.sum(-1, keepdim=True) - hit], -1).cpu().numpy()
+
+
+def _confusions(
+    paired: Int[Tensor, "batch time"], said: Int[Tensor, "batch time"], judged: Bool[Tensor, "batch time"]
+) -> Int[np.ndarray, "batch structures structures"]:
+    size = len(STRUCTURES)
+    cells = torch.nn.functional.one_hot(paired * size + said, size * size) * judged.unsqueeze(-1)
+    return np.asarray(cells.sum(1).reshape(-1, size, size).cpu())
+
+
+def _log_odds(mask: Float[Tensor, "batch height width"], probability: Float[Tensor, " batch"]) -> Tensor:
+    """Log-odds of `sigmoid(mask) · probability`."""
+    log_score = torch.nn.functional.logsigmoid(mask) + probability.log().view(-1, 1, 1)
+    return log_score - torch.log1p(-log_score.exp().clamp(max=1 - 1e-7))
+
+
+def _bins(log_odds: Tensor) -> Tensor:
+    share = (log_odds.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) + _LARGEST_LOGIT) / (2 * _LARGEST_LOGIT)
+    return (share * (_BINS - 1)).round().long()
+
+
+def _histograms(
+    cells: Int[Tensor, "batch attributes cells"], positive: Bool[Tensor, "batch attributes cells"], counted: Tensor
+) -> Int[np.ndarray, "batch attributes 2 bins"]:
+    """Counts of scores by case, attribute, truth and bin."""
+    batch, attributes = cells.shape[:2]
+    row = torch.arange(batch * attributes, device=cells.device).view(batch, attributes, 1)
+    index = (row * 2 + positive.long()) * _BINS + cells
+    counts = torch.bincount(index[counted.expand_as(index)], minlength=batch * attributes * 2 * _BINS)
+    return counts.view(batch, attributes, 2, _BINS).cpu().numpy()
+
+
+def _pixel_counts(
+    masks: Float[Tensor, "batch time height width"],
+    truth: Float[Tensor, "batch structures height width"],
+    paired: Int[Tensor, "batch time"],
+    known: Bool[Tensor, " batch"],
+) -> Int[np.ndarray, "batch attributes 2 bins"]:
+    """Every cell of the masks that overlap an attribute most, against that attribute's truth."""
+    total: Int[np.ndarray, "batch attributes 2 bins"] = np.zeros((len(masks), len(ATTRIBUTES), 2, _BINS), dtype=np.int64)
+    positive = truth[:, NUM_GENERIC:].flatten(2) > 0.5
+    wanted = torch.arange(NUM_GENERIC, len(STRUCTURES), device=masks.device)
+    for step in range(masks.shape[1]):
+        here = (paired[:, step, None] == wanted) & known.unsqueeze(-1)
+        if here.any():
+            cells = _bins(masks[:, step].flatten(1)).unsqueeze(1).expand(-1, len(ATTRIBUTES), -1)
+            total += _histograms(cells, positive, here.unsqueeze(-1))
+    return total
+
+
+def _superpixel_counts(
+    scores: Float[Tensor, "batch attributes height width"],
+    truth: Float[Tensor, "batch structures height width"],
+    known: Bool[Tensor, " batch"],
+    superpixels: Int[Tensor, "batch height width"],
+) -> Int[np.ndarray, "batch attributes 2 bins"]:
+    """Every superpixel's mean score against its annotation (the challenge's Part 2)."""
+    count = int(superpixels.max()) + 1
+    index = superpixels.long().flatten(1)
+    index = index + torch.arange(len(index), device=index.device).unsqueeze(1) * count
+
+    def means(values: Tensor) -> Tensor:
+        sums = torch.zeros(len(index) * count, values.shape[1], device=values.device)
+        sums.index_add_(0, index.flatten(), values.flatten(2).transpose(1, 2).flatten(0, 1).float())
+        return (sums / sizes.clamp(min=1)).view(len(index), count, -1).transpose(1, 2)
+
+    sizes = torch.bincount(index.flatten(), minlength=len(index) * count).unsqueeze(1)
+    exists = (sizes.view(len(index), 1, count) > 0) & known.view(-1, 1, 1)
+    score = means(scores.sigmoid())
+    positive = means(truth[:, NUM_GENERIC:]) >= 0.5
+    return _histograms(_bins(torch.logit(score, 1e-7)), positive, exists)
+
+
+def structure_metrics(readings: StructureReadings) -> dict[str, float]:
+    """Every metric of a split, named without the split; one that has no meaning is absent.
+
+    `structures/map` and `structures/any_class_map`: mean over IoU thresholds .5, .6, .7 and cases of TP / (TP + FP + FN),
+    with each mask held against the structure it is said to be (Section 4.3), or against all; `structures/class_accuracy`;
+    `<structure>/iou` and `structures/iou_mean`; `<attribute>/pixel_auroc` (Table 5, the authors' code) and
+    `<attribute>/superpixel_auroc` (the challenge's), with their means over attributes.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1 and 4.3, Eq. 20
+    Deviations: none.
+    """
+    metrics = {"structures/map": _precision(readings.hits), "structures/any_class_map": _precision(readings.any_class_hits)}
+    confusion = readings.confusion.sum(0)
+    if confusion.sum():
+        metrics["structures/class_accuracy"] = float(np.trace(confusion) / confusion.sum())
+    found = []
+    for column, name in enumerate(STRUCTURES):
+        values = readings.iou[:, column]
+        if np.isfinite(values).any():
+            metrics[f"{name}/iou"] = float(np.nanmean(values))
+            found.append(metrics[f"{name}/iou"])
+    if found:
+        metrics["structures/iou_mean"] = float(np.mean(found))
+    for kind, counts in (("pixel_auroc", readings.pixels.sum(0)), ("superpixel_auroc", readings.superpixels.sum(0))):
+        areas = {name: auroc_of_counts(counts[row]) for row, name in enumerate(ATTRIBUTES)}
+        defined = {name: area for name, area in areas.items() if area is not None}
+        metrics |= {f"{name}/{kind}": area for name, area in defined.items()}
+        if defined:
+            metrics[f"attributes/{kind}_mean"] = float(np.mean(list(defined.values())))
+    return metrics
+
+
+def _precision(hits: Int[np.ndarray, "cases thresholds 3"]) -> float:
+    return float((hits[..., 0] / np.maximum(hits.sum(-1), 1)).mean())
+
+
+def auroc_of_counts(counts: Int[np.ndarray, "2 bins"]) -> float | None:
+    """Area under the ROC curve of binned scores, ties counted half; None without both kinds.
+
+    Args:    counts: (absent, present) × bins, low scores first.
+    """
+    negative, positive = counts.astype(float)
+    if not negative.sum() or not positive.sum():
+        return None
+    below = np.cumsum(negative) - negative / 2
+    return float((positive * below).sum() / (positive.sum() * negative.sum()))
