@@ -62,7 +62,7 @@ class Field:
         if self.kind == "text":
             return text
         if self.kind == "path":
-            return text if text in self.choices else self.check(str(Path(text).expanduser().resolve()))
+            return text if text in self.choices else self.check(_absolute(text))
         if self.kind == "choice":
             by_text = {format_value(choice): choice for choice in self.choices}
             if text in by_text:
@@ -85,7 +85,7 @@ class Field:
         if self.kind == "text":
             fits = isinstance(value, str)
         elif self.kind == "path":
-            fits = isinstance(value, str) and (value in self.choices or Path(value).is_file())
+            fits = isinstance(value, str) and (value in self.choices or _is_file(value))
         elif self.kind == "choice":
             fits = any(value == choice and type(value) is type(choice) for choice in self.choices)
         else:
@@ -133,6 +133,20 @@ def text(default: str, **more: Any) -> Any:
 def path(default: str, keywords: tuple[str, ...], **more: Any) -> Any:
     """Declares a field that holds a file's absolute path or one of a few keywords; it is never searched."""
     return _declare(default, kind="path", choices=keywords, searched=False, **more)
+
+
+def _absolute(text: str) -> str:
+    try:
+        return str(Path(text).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a character that no name may have
+        return text
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _as_float(text: str) -> float | None:

@@ -70,7 +70,7 @@ def views(
     Args:    images, masks: square.
              size: side of the centre, at most that of the images.
              turning: "rotations" by any angle or "quarter_turns", both with flips; "none" just cuts out the centre.
-             generator: on the images' device; needed to turn.
+             generator: on the images' device; decides how they are turned. None draws from torch's global one.
     """
     side = images.shape[-1]
     if turning == "none":
@@ -80,8 +80,10 @@ def views(
     draws = torch.rand(2, len(images), generator=generator, device=images.device)
     angle = 2 * math.pi * draws[0] if turning == "rotations" else math.pi / 2 * torch.floor(4 * draws[0])
     flip = torch.where(draws[1] < 0.5, -1.0, 1.0)
-    cos, sin, zero = angle.cos() * size / side, angle.sin() * size / side, torch.zeros_like(angle)
-    transforms = torch.stack([torch.stack([flip * cos, -flip * sin, zero], -1), torch.stack([sin, cos, zero], -1)], 1)
+    cos, sin = angle.cos() * size / side, angle.sin() * size / side
+    # Where the margins are unequal, the centre that is cut out lies half a cell off.
+    offset = torch.full_like(angle, -((side - size) % 2) / side)
+    transforms = torch.stack([torch.stack([flip * cos, -flip * sin, offset], -1), torch.stack([sin, cos, offset], -1)], 1)
     grid = F.affine_grid(transforms, [len(images), 3, size, size], align_corners=False)
     turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return turned, F.grid_sample(masks, grid, mode="nearest", padding_mode="reflection", align_corners=False)

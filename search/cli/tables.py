@@ -28,14 +28,18 @@ def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
 def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | None = None) -> None:
     """Trials, best first: why each stopped, best epoch, cost."""
     shown = rows[:limit]
+    further = list(next((row["scores"] for row in rows if row["scores"]), {}))[1:]
+    headings = ("trial", "score", "value", *further, *(["front"] if further else []), "epoch", "of", "state", "why", "time")
     show_rows(
         title,
-        ("trial", "score", "value", "epoch", "of", "state", "why", "time"),
+        headings,
         [
             (
                 row["trial"],
                 number(row["score"]),
                 number(row["value"]),
+                *(number(row["scores"].get(metric)) for metric in further),
+                *(["*" if row["pareto"] else ""] if further else []),
                 str(row["epoch"] or "–"),
                 str(row["epochs"]),
                 row["state"],

@@ -93,6 +93,7 @@ def prepare_search(
     grace_period = options.grace_period or default_grace_period(max_epochs)
     rungs(grace_period, max_epochs, options.reduction)
     _check_counts(options)
+    _check_metrics(options)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
     objective, *further = _objectives(options, task, fixed, prepared)
@@ -151,15 +152,23 @@ def known(name: str, table: Mapping[str, Any], flag: str) -> str:
 def _objectives(options: SearchOptions, task: Task, fixed: Mapping[str, Value], prepared: Prepared) -> list[Objective]:
     """What is optimised, the one that ranks first.
 
-    Raises:  PlanError: when a metric is not reported, moves with what is searched or stands twice, or the sampler takes one only.
+    Raises:  PlanError: when a metric is not reported or moves with what is searched.
     """
     found = [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
-    if len({objective.metric for objective in found}) < len(found):
+    return found
+
+
+def _check_metrics(options: SearchOptions) -> None:
+    """Refuses what no data could make right.
+
+    Raises:  PlanError: when a metric stands twice, or the sampler takes one only.
+    """
+    names = [text.partition(":")[0] for text in options.metrics]
+    if len(set(names)) < len(names):
         raise PlanError(f"--metric must name each metric once; got {', '.join(options.metrics)}")
-    if len(found) > 1 and not SAMPLERS[options.sampler].several_objectives:
+    if len(names) > 1 and not SAMPLERS[options.sampler].several_objectives:
         fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_objectives)
         raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")
-    return found
 
 
 def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:

@@ -1,9 +1,11 @@
 """The Optuna study: in memory while a search runs, exported to a database for optuna-dashboard at its end."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 
 from trainables.contract import Objective
@@ -16,7 +18,7 @@ def new_study(name: str, objectives: Sequence[Objective], sampler: optuna.sample
     """An empty study in memory."""
     directions = [StudyDirection.MAXIMIZE if o.mode == "max" else StudyDirection.MINIMIZE for o in objectives]
     study = optuna.create_study(study_name=name, directions=directions, sampler=sampler)
-    study.set_metric_names([objective.metric for objective in objectives])
+    _name_metrics(study, [objective.metric for objective in objectives])
     return study
 
 
@@ -27,8 +29,15 @@ def export_study(study: optuna.Study, file: Path) -> None:
     storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished}")
     try:
         copy = optuna.create_study(storage=storage, study_name=study.study_name, directions=study.directions)
-        copy.set_metric_names(study.metric_names or [])
+        _name_metrics(copy, study.metric_names or [])
         copy.add_trials(study.trials)
     finally:
         storage.engine.dispose()
     unfinished.rename(file)
+
+
+def _name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
+    """Metric names for optuna-dashboard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(names))

@@ -109,8 +109,13 @@ class TrialTable:
         return rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
 
     def pareto(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
-        """Trials that no other one beats in every objective, best first by the one that ranks."""
-        scored = [(trial, scores) for trial in self.ranked() if (scores := trial.scores(objectives)) is not None]
+        """Trials that no other one equals in every objective and beats in one, best first by the one that ranks.
+
+        As in ranking, a mean over fewer than three validations never beats one over three.
+        """
+        ranked = self.ranked()
+        validated = [t for t in ranked if min(t.best_epoch, SCORE_WINDOW) == min(ranked[0].best_epoch, SCORE_WINDOW)]
+        scored = [(trial, scores) for trial in validated if (scores := trial.scores(objectives)) is not None]
         gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
         return [t for t, _ in scored if not any(_dominates(other, gains[t.trial]) for other in gains.values())]
 

@@ -130,7 +130,7 @@ class Bridge:
     def _finish(self, trial: str, reason: str) -> None:
         scores = self._records[trial].scores(self.plan.objectives)
         if scores is None:
-            self.fail(trial, "a metric that is an objective was not reported")
+            self.fail(trial, f"one of {', '.join(o.metric for o in self.plan.objectives)} was not reported")
             return
         self._ledger.append("finished", trial=trial, reason=reason)
         self.study.tell(self._running.pop(trial), list(scores))

@@ -61,7 +61,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
              classes: of a checkpoint that the cases must fit; the challenge has the same ones always.
     Raises:  DataError: with every problem found that reading the tables and JSON files can show.
     """
-    if classes is not None and dict(classes) != {MELANOMA.name: list(MELANOMA.classes)}:
+    if classes is not None and {name: tuple(names) for name, names in classes.items()} != {MELANOMA.name: MELANOMA.classes}:
         raise DataError(f"the checkpoint's classes must be those of isic2017; got {dict(classes)} (--data)")
     problems: list[str] = []
     names: list[str] = []

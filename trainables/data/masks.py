@@ -120,10 +120,11 @@ def inspect(cases: SegmentedCases, progress: Progress | None = None) -> list[str
     problems = cases.leaks()
     for index in range(len(cases.lesions)):
         try:
-            decode(cases.cases.images[index], 32)
             read_masks(cases, index)
+            decode(cases.cases.images[index], 32)
         except DataError as error:
-            problems.append(str(error))
+            name = cases.cases.names[index]
+            problems.append(str(error) if str(error).startswith(name) else f"{name}: {error}")
         if progress is not None:
             progress(index + 1, len(cases.lesions))
     return problems

@@ -1,0 +1,125 @@
+"""How fast is a training step of the attentive network, against the plain step-by-step reference of the tests?
+
+Forward, Eq. 14, backward and Adam at the paper's size (224 px, T = 5, width 1, Deco_GAP_3, encoder frozen), both in one run,
+taking turns. The reference is measured twice: with the encoder's gradients, which a learning rate of 0 computes and throws
+away, and without. The last line is the ratio to the faster one. Needs torch only.
+
+    python benchmarks/attentive_step.py [--batch 2] [--size 224] [--steps 3] [--device cuda --bf16]
+"""
+
+import argparse
+import copy
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "models")]
+
+import reference_attentive  # noqa: E402
+
+from models.attentive_network import AttentiveNetwork, Reading  # noqa: E402
+from trainables import structure_losses  # noqa: E402
+from trainables.attentive_learner import diagnosis_loss  # noqa: E402
+
+
+def eq_14(reading: Reading, masks: Tensor, melanoma: Tensor) -> Tensor:
+    """The paper's loss with its weights, every structure equal in the batch."""
+    structures = structure_losses.structures_loss(
+        structure_losses.soft_iou(reading.masks.float().sigmoid(), masks),
+        reading.structures.float(),
+        masks.flatten(2).any(-1),
+        weights=torch.ones(masks.shape[1], device=masks.device),
+        balancing="minibatch",
+        segmentation_share=0.75,
+    )
+    return 0.25 * diagnosis_loss(reading.diagnosis.float(), melanoma, 2.0) + 0.75 * structures
+
+
+class Contestant:
+    """A network with its optimiser, and how it is called."""
+
+    def __init__(self, name: str, network: AttentiveNetwork, call: Callable[[Tensor], Reading], bf16: bool) -> None:
+        self.name, self.network, self.call, self.bf16 = name, network, call, bf16
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        encoder = set(network.encoder.parameters())
+        groups = [
+            {"params": [p for p in parameters if p not in encoder], "lr": 1e-4},
+            {"params": [p for p in parameters if p in encoder], "lr": 0.0},
+        ]
+        self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], betas=(0.92, 0.96))
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+
+    def step(self, images: Tensor, masks: Tensor, melanoma: Tensor) -> None:
+        """One training step, timed to its end on the device."""
+        start = time.perf_counter()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            reading = self.call(images)
+        loss = eq_14(reading, masks, melanoma)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.losses.append(float(loss.detach()))
+        self.seconds.append(time.perf_counter() - start)
+
+
+def contestants(device: torch.device, bf16: bool) -> list[Contestant]:
+    """Ours and the two references, with the same weights."""
+    network = AttentiveNetwork(generator=torch.Generator().manual_seed(0)).to(device)
+    ours, plain, literal = (copy.deepcopy(network).train() for _ in range(3))
+    ours.to(memory_format=torch.channels_last)
+    ours.freeze_encoder()
+    plain.encoder.requires_grad_(False)
+
+    def step_by_step(network: AttentiveNetwork) -> Callable[[Tensor], Reading]:
+        return lambda images: Reading(*reference_attentive.forward(network, images))
+
+    return [
+        Contestant("ours", ours, lambda images: ours(images.contiguous(memory_format=torch.channels_last)), bf16),
+        Contestant("reference, encoder at learning rate 0", literal, step_by_step(literal), False),
+        Contestant("reference, encoder without gradients", plain, step_by_step(plain), False),
+    ]
+
+
+def main() -> None:
+    """Runs the steps and prints a line each, the ratio last."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=4, help="timed; one more goes before them")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="run ours under bfloat16 autocast")
+    given = parser.parse_args()
+    device = torch.device(given.device)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(given.batch, 3, given.size, given.size, generator=generator).to(device)
+    masks = (torch.rand(given.batch, 6, given.size, given.size, generator=generator) < 0.2).float().to(device)
+    melanoma = (torch.arange(given.batch) % 2).to(device)
+    found = contestants(device, given.bf16)
+    for _ in range(given.steps + 1):
+        for contestant in found:
+            contestant.step(images, masks, melanoma)
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    print(f"torch {torch.__version__}, {name}; {given.size} px, batch {given.batch}, T = 5{', bf16' if given.bf16 else ''}")
+    for contestant in found:
+        print(f"{contestant.name}: {1000 * min(contestant.seconds[1:]):.0f} ms a step (best of {given.steps})")
+    ours, literal, plain = found
+    gap = max(abs(a - b) for other in (literal, plain) for a, b in zip(ours.losses, other.losses, strict=True))
+    print(f"largest difference of the loss over {given.steps + 1} steps: {gap:.1e}")
+    best = min(ours.seconds[1:])
+    print(f"ratio to the reference at learning rate 0: {min(literal.seconds[1:]) / best:.2f}")
+    print(f"ratio: {min(plain.seconds[1:]) / best:.2f}")
+
+
+if __name__ == "__main__":
+    main()
