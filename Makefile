@@ -23,7 +23,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 acceptance: $(INSTALLED)
-	$(BIN)/python tests/acceptance.py
+	$(BIN)/python tests/acceptance/run.py
 
 # The stamp depends on what is installed, so that a second `make` installs nothing.
 $(INSTALLED): pyproject.toml constraints.txt

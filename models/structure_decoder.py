@@ -97,7 +97,8 @@ class StructureDecoder(nn.Module):
     nothing back, so all timesteps pass as one batch.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.1.2, Fig. 3, and the authors' code for the channels
-    Deviations: trained batch normalisation takes its statistics over batch and time at once; where a skip has other channels
+    Deviations: trained batch normalisation takes its statistics over batch and time at once; frozen, there is none here, since
+        no pretrained one exists and a fresh one would stay the identity; where a skip has other channels
         than its stage (a pretrained encoder beside a narrower decoder), a 1×1 convolution fits it.
 
     Args:    hidden: channels of H.

@@ -12,21 +12,25 @@ from torch import Tensor
 from models.attentive_network import AttentiveNetwork, Reading
 from spaces.fields import Value, number
 from trainables import attentive_data, checkpoints, encoder_weights
+from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged, build_model, joined, judge
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
 from trainables.data import read_segmented
 from trainables.data.images import Progress, decode
 from trainables.data.isic2017 import MELANOMA
-from trainables.data.segmented import ATTRIBUTES, STRUCTURES, SegmentedCases
+from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device, threads
 from trainables.errors import CheckpointError, DataError
 from trainables.folders import read_json
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
 from trainables.selection import BestEpoch
+from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
 _MELANOMA_METRICS = ("accuracy", "recall", "precision", "f1", "calibration_error")
+#: Metrics that are absent where the masks overlap no such structure, or are said to be what was not annotated.
+_SAID = ("/class_accuracy", "pixel_auroc", "/pixel_auroc_mean")
 _RANKED_METRICS = ("auroc", "average_precision", "sensitivity_at_95_specificity")
 
 
@@ -51,7 +55,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         metrics=(
             "train/loss",
             "valid/loss",
-            *(f"valid/{name}" for name in _metric_names(data.segmented, decoder=bool(config["decoder"]))),
+            *(f"valid/{name}" for name in _metric_names(data, decoder=bool(config["decoder"]))),
         ),
         num_train=len(data.splits["train"]),
         num_valid=len(valid),
@@ -59,20 +63,24 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     )
 
 
-def _metric_names(segmented: SegmentedCases, *, decoder: bool) -> list[str]:
+def _metric_names(data: AttentiveData, *, decoder: bool) -> list[str]:
     """What every validation reports, whatever the network says."""
-    valid = segmented.cases.splits["valid"]
-    melanoma = segmented.cases.labels[valid, 0]
+    valid = data.splits["valid"]
+    melanoma = data.segmented.cases.labels[valid, 0]
     names = [f"melanoma/{name}" for name in _MELANOMA_METRICS]
     if 0 < melanoma.sum() < len(melanoma):
         names += [f"melanoma/{name}" for name in _RANKED_METRICS]
-    if decoder:
-        present = segmented.presence[valid].any(0)
-        names += ["structures/map", "structures/any_class_map", "structures/iou_mean"]
-        names += [f"{name}/iou" for name, found in zip(STRUCTURES, present, strict=True) if found]
-        attributes = [f"{name}/superpixel_auroc" for name in ATTRIBUTES if present[STRUCTURES.index(name)]]
-        names += [*attributes, *(["attributes/superpixel_auroc_mean"] if attributes else [])]
-    return names
+    if not decoder:
+        return names
+    # A network that says nothing has every metric that does not hang on what is said.
+    parts = []
+    for start in range(0, len(valid), CHUNK):
+        members = valid[start : start + CHUNK]
+        batch = data.batch(members)
+        silent = torch.zeros_like(batch.masks[:, :1]), torch.zeros(len(members), 1, len(STRUCTURES))
+        parts.append(read_structures(*silent, batch.masks, batch.known, data.superpixel_maps(members)))
+    found = structure_metrics(StructureReadings.joined(parts))
+    return names + [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
 
 
 def _notes(segmented: SegmentedCases) -> tuple[str, ...]:
@@ -148,7 +156,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
         split=split,
         num_cases=len(members),
         metrics=named(judged.metrics(labels)),
-        intervals=named(bootstrap(len(members), lambda chosen: judged.of(chosen).metrics(labels[chosen]))),
+        intervals=named(bootstrap(len(members), lambda chosen: judged.metrics(labels, chosen))),
         confusions=confusions,
     )
 
@@ -185,8 +193,8 @@ def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
     """
     document = _document(folder)
     resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
-    pixels = torch.from_numpy(np.stack([decode(image, resize_px) for image in images]))
     model, found = load_model(folder), []
+    pixels = torch.from_numpy(np.stack([decode(image, resize_px) for image in images]))
     with threads(document["num_threads"]), torch.no_grad():
         for chunk in torch.split(pixels, CHUNK):
             reading = model(_centre(chunk, size_px))

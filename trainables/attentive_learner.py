@@ -18,6 +18,7 @@ from trainables.augmentation import Turning
 from trainables.batches import Passes
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
+from trainables.errors import TrialDiverged
 from trainables.metrics import classification_metrics
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
@@ -110,8 +111,10 @@ class AttentiveLearner:
             balancing=self._balancing,
             segmentation_share=number(self._config, "segmentation_share"),
         )
+        if structures_only:
+            return structures
         alpha = number(self._config, "diagnosis_weight")
-        return (1 - alpha) * structures + (0.0 if structures_only else alpha * diagnosis)
+        return alpha * diagnosis + (1 - alpha) * structures
 
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains."""
@@ -122,7 +125,10 @@ class AttentiveLearner:
             batch = self._data.batch(members)
             with torch.no_grad():
                 reading = self.model(batch.images)
-                total += float(self._loss(reading, batch, structures_only=False, generic_only=False)) * len(members)
+                loss = float(self._loss(reading, batch, structures_only=False, generic_only=False))
+            if not math.isfinite(loss):
+                raise TrialDiverged(f"valid/loss must be finite; got {loss} at epoch {self._epoch}")
+            total += loss * len(members)
             parts.append(judge(reading, batch, self._data, members))
         judged = joined(parts)
         metrics = judged.metrics(self._data.segmented.cases.labels[self._valid])
@@ -148,18 +154,18 @@ class Judged(NamedTuple):
     probabilities: Float[np.ndarray, "cases 2"]
     structures: StructureReadings | None
 
-    def metrics(self, labels: Int[np.ndarray, "cases 1"]) -> dict[str, float]:
+    def metrics(self, labels: Int[np.ndarray, "cases 1"], chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
         """Every metric of these cases, named without the split.
 
         Args:    labels: 0 benign, 1 melanoma.
+                 chosen: indices of those that count, repetition allowed; None for all, once each.
         """
-        found = classification_metrics(self.probabilities[:, None], labels, (MELANOMA,), MELANOMA.name)
+        members = np.arange(len(labels)) if chosen is None else chosen
+        found = classification_metrics(self.probabilities[members][:, None], labels[members], (MELANOMA,), MELANOMA.name)
         own = {name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")}
-        return own | ({} if self.structures is None else structure_metrics(self.structures))
-
-    def of(self, chosen: Int[np.ndarray, " chosen"]) -> "Judged":
-        """The same of some cases, repetition allowed."""
-        return Judged(self.probabilities[chosen], None if self.structures is None else self.structures.of(chosen))
+        if self.structures is None:
+            return own
+        return own | structure_metrics(self.structures, np.bincount(members, minlength=len(labels)).astype(float))
 
 
 def judge(reading: Reading, batch: AttentiveBatch, data: AttentiveData, members: Int[np.ndarray, " batch"]) -> Judged:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from pickle import UnpicklingError
 from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -64,12 +62,13 @@ def read_weights(choice: str, batch_norm: str) -> VggWeights | None:
 def _read_file(name: str, modified: int) -> VggWeights:
     try:
         state = load_file(name) if name.endswith(".safetensors") else torch.load(name, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:
+        kind = type(error).__name__
         raise DataError(
-            f"encoder_weights must be a file with a state dict; got {name}: {reason} (--set encoder_weights=)"
+            f"encoder_weights must be a file that torch.save or safetensors wrote; got {name}, which is none ({kind})"
+            " (--set encoder_weights=)"
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(f"encoder_weights must be a state dict of tensors; got another object in {name} (--set encoder_weights=)")
     return in_order(state, Path(name).name)
 
@@ -98,22 +97,26 @@ def in_order(state: Mapping[str, Tensor], name: str) -> VggWeights:
         prefix, _, part = key.rpartition(".")
         layers.setdefault(prefix, {})[part] = state[key].float()
     convolutions = [_pair(layer) for layer in layers.values() if layer.get("weight", torch.empty(0)).ndim == 4]
-    norms = [
-        (layer["weight"], layer["bias"], layer["running_mean"], layer["running_var"])
-        for layer in layers.values()
-        if "running_mean" in layer
-    ]
+    norms = [_norm(layer) for layer in layers.values() if "running_mean" in layer and "running_var" in layer]
     dense = [_pair(layer) for layer in layers.values() if layer.get("weight", torch.empty(0)).ndim == 2]
-    expected = _shapes()
-    found = [tuple(weight.shape) for weight, _ in convolutions]
-    if not 7 <= len(found) <= len(expected) or found != expected[: len(found)] or len(norms) not in (0, len(found)):
+    found, expected = [tuple(weight.shape) for weight, _ in convolutions], _shapes()
+    channels = [shape[0] for shape in found]
+    fits = (
+        7 <= len(found) <= len(expected)
+        and found == expected[: len(found)]
+        and [len(bias) for _, bias in convolutions] == channels
+        and (not norms or [[len(value) for value in norm] for norm in norms] == [[count] * 4 for count in channels])
+        and all(bool(value.isfinite().all()) for value in state.values())
+    )
+    if not fits:
         raise DataError(
-            f"encoder_weights must hold VGG-16's convolutions in order, the first seven at least; got {len(found)}"
-            f" convolutions and {len(norms)} norms in {name} (--set encoder_weights=)"
+            f"encoder_weights must hold VGG-16's convolutions in order, the first seven at least, and finite numbers; got"
+            f" {len(found)} convolutions and {len(norms)} norms in {name} (--set encoder_weights=)"
         )
     digest = hashlib.sha256()
-    for weight, bias in convolutions:
-        digest.update(weight.numpy().tobytes() + bias.numpy().tobytes())
+    for layer in layers.values():
+        for value in layer.values():
+            digest.update(value.contiguous().numpy().tobytes())
     return VggWeights(tuple(convolutions), tuple(norms), tuple(dense), name, digest.hexdigest()[:16])
 
 
@@ -124,6 +127,11 @@ def _natural(key: str) -> list[tuple[int, str]]:
 def _pair(layer: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     weight = layer["weight"]
     return weight, layer.get("bias", torch.zeros(len(weight)))
+
+
+def _norm(layer: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    mean, variance = layer["running_mean"], layer["running_var"]
+    return layer.get("weight", torch.ones_like(mean)), layer.get("bias", torch.zeros_like(mean)), mean, variance
 
 
 def _shapes() -> list[tuple[int, ...]]:
@@ -143,7 +151,10 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
 
     Args:    network: on the CPU, its encoder at full width.
     Returns: what starts fresh, one line each, for the log.
+    Raises:  ValueError: when the encoder is narrower.
     """
+    if network.encoder.channels != [channels for _, channels in BLOCKS[:3]]:
+        raise ValueError(f"an encoder must have its full width for pretrained weights; got {network.encoder.channels} channels")
     notes = []
     layers = [*network.encoder.layers(), *network.diagnosis.blocks.layers()]
     fresh = 0
@@ -162,6 +173,8 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
         if fresh:
             why = "are not in it" if len(weights.convolutions) < len(layers) else "have another width there"
             notes.append(f"{fresh} of the 6 convolutions of blocks 4 and 5 start fresh: they {why} ({weights.name})")
+        elif not weights.norms and isinstance(layers[-1][1], nn.BatchNorm2d):
+            notes.append(f"the batch norms of blocks 4 and 5 start fresh beside plain weights ({weights.name})")
         dense = [layer for layer in network.diagnosis.layers if isinstance(layer, nn.Linear)][:-1]
         for layer, (weight, bias) in zip(dense, weights.dense, strict=False):
             if layer.weight.shape == weight.shape:

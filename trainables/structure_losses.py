@@ -51,11 +51,13 @@ def match(iou: Float[Tensor, "batch structures time"], present: Bool[Tensor, "ba
     Args:    iou: see `soft_iou`; 1 - iou is the cost. It leaves the device in one transfer.
              present: which structures a case has.
     """
+    # What is not a number costs most here and makes the loss itself not a number, which ends the trial as diverged.
     costs = 1 - torch.cat([iou.detach().float(), present.unsqueeze(-1).float()], -1).cpu().numpy()
     found: list[tuple[int, int, int]] = []
     for case, cost in enumerate(costs):
         structures = np.flatnonzero(cost[:, -1] == 0)
-        rows, columns = linear_sum_assignment(cost[structures, : min(len(structures), cost.shape[1] - 1)])
+        finite = np.nan_to_num(cost[structures, : min(len(structures), cost.shape[1] - 1)], nan=1.0)
+        rows, columns = linear_sum_assignment(finite)
         found += [(case, int(structures[row]), int(column)) for row, column in zip(rows, columns, strict=True)]
     indices = torch.tensor(found, dtype=torch.long).reshape(-1, 3).to(iou.device)
     return Pairs(*indices.unbind(1))
@@ -126,7 +128,7 @@ def structures_loss(
     """
     pairs = match(iou, present)
     masks = 1 - iou[pairs.case, pairs.structure, pairs.time]
-    named = -classes.log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
+    named = -classes.float().log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
     segmentation = balanced_mean(masks, pairs.structure, weights, balancing)
     classification = balanced_mean(named, pairs.structure, weights, balancing)
     return segmentation_share * segmentation + (1 - segmentation_share) * classification

@@ -32,12 +32,8 @@ class StructureReadings:
     hits: Int[np.ndarray, "cases thresholds 3"]
     any_class_hits: Int[np.ndarray, "cases thresholds 3"]
     confusion: Int[np.ndarray, "cases structures structures"]
-    pixels: Int[np.ndarray, "cases attributes 2 bins"]
-    superpixels: Int[np.ndarray, "cases attributes 2 bins"]
-
-    def of(self, chosen: Int[np.ndarray, " chosen"]) -> "StructureReadings":
-        """The readings of some cases, repetition allowed."""
-        return StructureReadings(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+    pixels: Float[np.ndarray, "cases attributes 2 bins"]
+    superpixels: Float[np.ndarray, "cases attributes 2 bins"]
 
     @staticmethod
     def joined(parts: Sequence["StructureReadings"]) -> "StructureReadings":
@@ -124,13 +120,13 @@ def _bins(log_odds: Tensor) -> Tensor:
 
 def _histograms(
     cells: Int[Tensor, "batch attributes cells"], positive: Bool[Tensor, "batch attributes cells"], counted: Tensor
-) -> Int[np.ndarray, "batch attributes 2 bins"]:
+) -> Float[np.ndarray, "batch attributes 2 bins"]:
     """Counts of scores by case, attribute, truth and bin."""
     batch, attributes = cells.shape[:2]
     row = torch.arange(batch * attributes, device=cells.device).view(batch, attributes, 1)
     index = (row * 2 + positive.long()) * _BINS + cells
     counts = torch.bincount(index[counted.expand_as(index)], minlength=batch * attributes * 2 * _BINS)
-    return counts.view(batch, attributes, 2, _BINS).cpu().numpy()
+    return np.asarray(counts.view(batch, attributes, 2, _BINS).double().cpu())
 
 
 def _pixel_counts(
@@ -138,9 +134,9 @@ def _pixel_counts(
     truth: Float[Tensor, "batch structures height width"],
     paired: Int[Tensor, "batch time"],
     known: Bool[Tensor, " batch"],
-) -> Int[np.ndarray, "batch attributes 2 bins"]:
+) -> Float[np.ndarray, "batch attributes 2 bins"]:
     """Every cell of the masks that overlap an attribute most, against that attribute's truth."""
-    total: Int[np.ndarray, "batch attributes 2 bins"] = np.zeros((len(masks), len(ATTRIBUTES), 2, _BINS), dtype=np.int64)
+    total: Float[np.ndarray, "batch attributes 2 bins"] = np.zeros((len(masks), len(ATTRIBUTES), 2, _BINS))
     positive = truth[:, NUM_GENERIC:].flatten(2) > 0.5
     wanted = torch.arange(NUM_GENERIC, len(STRUCTURES), device=masks.device)
     for step in range(masks.shape[1]):
@@ -156,7 +152,7 @@ def _superpixel_counts(
     truth: Float[Tensor, "batch structures height width"],
     known: Bool[Tensor, " batch"],
     superpixels: Int[Tensor, "batch height width"],
-) -> Int[np.ndarray, "batch attributes 2 bins"]:
+) -> Float[np.ndarray, "batch attributes 2 bins"]:
     """Every superpixel's mean score against its annotation (the challenge's Part 2)."""
     count = int(superpixels.max()) + 1
     index = superpixels.long().flatten(1)
@@ -174,7 +170,7 @@ def _superpixel_counts(
     return _histograms(_bins(torch.logit(score, 1e-7)), positive, exists)
 
 
-def structure_metrics(readings: StructureReadings) -> dict[str, float]:
+def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " cases"] | None = None) -> dict[str, float]:
     """Every metric of a split, named without the split; one that has no meaning is absent.
 
     `structures/map` and `structures/any_class_map`: mean over IoU thresholds .5, .6, .7 and cases of TP / (TP + FP + FN),
@@ -183,22 +179,31 @@ def structure_metrics(readings: StructureReadings) -> dict[str, float]:
     `<attribute>/superpixel_auroc` (the challenge's), with their means over attributes.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1 and 4.3, Eq. 20
-    Deviations: none.
+    Deviations: none that the paper rules out. It leaves open what several masks on one structure are: here one TP, and the
+        others neither TP nor FP. An IoU must be above the threshold.
+
+    Args:    readings: of some cases.
+             weights: how often each case counts, whole numbers as a bootstrap draws them; None for once each.
     """
-    metrics = {"structures/map": _precision(readings.hits), "structures/any_class_map": _precision(readings.any_class_hits)}
-    confusion = readings.confusion.sum(0)
+    weight = np.ones(len(readings.iou)) if weights is None else weights
+    metrics = {
+        "structures/map": _precision(readings.hits, weight),
+        "structures/any_class_map": _precision(readings.any_class_hits, weight),
+    }
+    confusion = np.tensordot(weight, readings.confusion, 1)
     if confusion.sum():
         metrics["structures/class_accuracy"] = float(np.trace(confusion) / confusion.sum())
     found = []
     for column, name in enumerate(STRUCTURES):
-        values = readings.iou[:, column]
-        if np.isfinite(values).any():
-            metrics[f"{name}/iou"] = float(np.nanmean(values))
+        counts = weight * np.isfinite(readings.iou[:, column])
+        if counts.any():
+            metrics[f"{name}/iou"] = float((counts @ np.nan_to_num(readings.iou[:, column])) / counts.sum())
             found.append(metrics[f"{name}/iou"])
     if found:
         metrics["structures/iou_mean"] = float(np.mean(found))
-    for kind, counts in (("pixel_auroc", readings.pixels.sum(0)), ("superpixel_auroc", readings.superpixels.sum(0))):
-        areas = {name: auroc_of_counts(counts[row]) for row, name in enumerate(ATTRIBUTES)}
+    for kind, histograms in (("pixel_auroc", readings.pixels), ("superpixel_auroc", readings.superpixels)):
+        totals = np.tensordot(weight, histograms, 1)
+        areas = {name: auroc_of_counts(totals[row]) for row, name in enumerate(ATTRIBUTES)}
         defined = {name: area for name, area in areas.items() if area is not None}
         metrics |= {f"{name}/{kind}": area for name, area in defined.items()}
         if defined:
@@ -206,16 +211,17 @@ def structure_metrics(readings: StructureReadings) -> dict[str, float]:
     return metrics
 
 
-def _precision(hits: Int[np.ndarray, "cases thresholds 3"]) -> float:
-    return float((hits[..., 0] / np.maximum(hits.sum(-1), 1)).mean())
+def _precision(hits: Int[np.ndarray, "cases thresholds 3"], weight: Float[np.ndarray, " cases"]) -> float:
+    per_case = (hits[..., 0] / np.maximum(hits.sum(-1), 1)).mean(-1)
+    return float(weight @ per_case / weight.sum())
 
 
-def auroc_of_counts(counts: Int[np.ndarray, "2 bins"]) -> float | None:
+def auroc_of_counts(counts: Float[np.ndarray, "2 bins"]) -> float | None:
     """Area under the ROC curve of binned scores, ties counted half; None without both kinds.
 
     Args:    counts: (absent, present) × bins, low scores first.
     """
-    negative, positive = counts.astype(float)
+    negative, positive = counts
     if not negative.sum() or not positive.sum():
         return None
     below = np.cumsum(negative) - negative / 2

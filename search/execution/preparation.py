@@ -21,7 +21,7 @@ from trainables.data.images import Progress
 from trainables.tasks import TASKS, Task
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 2
+_SYNTHETIC_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,12 @@ def _objectives(options: SearchOptions, task: Task, fixed: Mapping[str, Value], 
 
     Raises:  PlanError: when a metric is not reported or moves with what is searched.
     """
-    found = [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
-    return found
+    if not options.metrics and task.objective.metric not in prepared.metrics:
+        raise PlanError(
+            f"--metric must be given where the task's own means nothing: on these validation cases there is no"
+            f" {task.objective.metric} (one of {', '.join(prepared.metrics)})"
+        )
+    return [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
 
 
 def _check_metrics(options: SearchOptions) -> None:

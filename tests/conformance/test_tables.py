@@ -16,6 +16,8 @@ from search.strategy.schedulers import SCHEDULERS
 from spaces.fields import Field, Value, complete, fields_of, format_value
 from trainables.contract import Objective
 from trainables.data import DATASETS, read
+from trainables.data.cases import CaseSet
+from trainables.data.segmented import SegmentedCases
 from trainables.tasks import TASKS, TaskModule
 
 NUM_TRIALS = 25
@@ -102,7 +104,7 @@ def _run(
     task: str, sampler: str, seed: int, max_concurrent: int = 1, *, num_random: int = 0
 ) -> tuple[optuna.Study, list[dict[str, Value]]]:
     fields, fixed = fields_of(TASKS[task].space), _default_fixed(task)
-    study = new_study("conformance", Objective("value", "max"), make_sampler("random", seed, max_concurrent))
+    study = new_study("conformance", [Objective("value", "max")], make_sampler("random", seed, max_concurrent))
     configs = []
     for number in range(NUM_TRIALS):
         if number == num_random:
@@ -155,11 +157,12 @@ def test_a_sampler_draws_at_random_what_the_log_says(
     task: str, sampler: str, trials: tuple[optuna.Study, list[dict[str, Value]]]
 ) -> None:
     study, configs = trials
-    fields = searched_fields(fields_of(TASKS[task].space), _default_fixed(task))
+    fixed = _default_fixed(task)
+    fields = searched_fields(fields_of(TASKS[task].space), fixed)
     seen = {name for config in configs for name, value in config.items() if value is not None}
     assert {field.name for field in fields} <= seen
     modelled = study.sampler.infer_relative_search_space(study, study.trials[-1])
-    assert drawn_at_random(sampler, fields) == [field.name for field in fields if field.name not in modelled]
+    assert drawn_at_random(sampler, fields, fixed) == [field.name for field in fields if field.name not in modelled]
 
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
@@ -228,10 +231,21 @@ def test_a_format_reads_what_it_draws(name: str, tmp_path: Path) -> None:
     assert synthesise is not None
     for folder in (tmp_path / "the set", tmp_path / "again"):
         synthesise(folder, 60, 96, 5)
-    cases, again = (read(f"{name}:{folder}") for folder in (tmp_path / "the set", tmp_path / "again"))
+    found, again = (read(f"{name}:{folder}") for folder in (tmp_path / "the set", tmp_path / "again"))
+    cases = _labelled(found)
     assert sum(len(members) for members in cases.splits.values()) == 60
     assert {"train", "valid", "test"} == set(cases.splits)
+    assert set(found.counts()) == set(cases.splits)
     assert all(image.is_file() for image in cases.images)
     assert cases.melanoma_class is not None
-    assert cases.fingerprint("") == again.fingerprint("")
-    assert read(f"{name}:{tmp_path / 'the set'}", {task.name: task.classes for task in cases.tasks}).tasks == cases.tasks
+    assert cases.fingerprint("") == _labelled(again).fingerprint("")
+    assert DATASETS[name].inspect(found, None) == []
+    classes = {task.name: task.classes for task in cases.tasks}
+    assert _labelled(read(f"{name}:{tmp_path / 'the set'}", classes)).tasks == cases.tasks
+
+
+def _labelled(cases: object) -> CaseSet:
+    """The labelled cases of whatever a reader gave."""
+    found = cases.cases if isinstance(cases, SegmentedCases) else cases
+    assert isinstance(found, CaseSet)
+    return found

@@ -129,7 +129,7 @@ def test_a_setting_that_does_not_fit(folder: Path, capsys: pytest.CaptureFixture
         (("delete", "none"), "NAME must be a search"),
         (("evaluate", "nowhere", "--data", "table:x.csv"), "a checkpoint must be a folder"),
         (("predict", "nowhere", "x.jpg"), "IMAGE must be a file"),
-        (("data", "synth", "table", "out"), "is not 'derm7pt'"),
+        (("data", "synth", "table", "out"), "'table' is not one of 'derm7pt', 'isic2017'"),
         (("data", "synth", "derm7pt", "out", "--cases", "3"), "must have 30 cases"),
         (("data", "check", "derm7pt:none"), "which does not exist"),
     ],

@@ -46,7 +46,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     def _make(ledger: str = "ledger.jsonl", **changes: Any) -> Bridge:
         plan = replace(PLAN, **changes)
         opened.append(Ledger(tmp_path / ledger))
-        study = new_study(plan.name, plan.objective, make_sampler(plan.sampler, plan.seed, plan.max_concurrent))
+        study = new_study(plan.name, plan.objectives, make_sampler(plan.sampler, plan.seed, plan.max_concurrent))
         scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
         return Bridge(plan, FIELDS, study, scheduler, opened[-1])
 
@@ -224,14 +224,14 @@ def test_ledger_and_study_agree_on_ids(make: Make, tmp_path: Path) -> None:
 def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_path: Path) -> None:
     bridge = make()
     one = bridge.ask()
-    bridge.start(one.trial, {"host": "here", "pid": 7})
+    bridge.start(one.trial, {"host": "here", "pid": 7}, ("smaller",))
     two = bridge.ask()
     epochs = _epochs(3.0, 2.0)
     bridge.report(one.trial, epochs, "max_epochs", {"epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"})
     bridge.fail(two.trial, "broke")
     assert _events(tmp_path) == [
         {"event": "suggested", "trial": "t0000", "config": one.config, "seed": 100},
-        {"event": "started", "trial": "t0000", "where": {"host": "here", "pid": 7}},
+        {"event": "started", "trial": "t0000", "where": {"host": "here", "pid": 7}, "notes": ["smaller"]},
         {"event": "suggested", "trial": "t0001", "config": two.config, "seed": 101},
         {"event": "reported", "trial": "t0000", "epochs": epochs},
         {"event": "checkpointed", "trial": "t0000", "epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"},

@@ -26,7 +26,7 @@ class Search:
 
     def start(self, trial: str) -> None:
         self.ledger.append("suggested", trial=trial, config={}, seed=0)
-        self.ledger.append("started", trial=trial, where={})
+        self.ledger.append("started", trial=trial, where={}, notes=[])
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """The trial's best epoch so far: writes its model and a state, then tells the ledger."""

@@ -152,12 +152,12 @@ TWO = [_epoch(1, 5.0, 5.0, True), _epoch(2, 6.0, 5.5, False)]
 EVENTS = [
     _event("search_started", 0.0),
     _event("suggested", 0.5, trial="t0", config={"x": 0.0}, seed=7),
-    _event("started", 1.0, trial="t0", where={"host": "here"}),
+    _event("started", 1.0, trial="t0", where={"host": "here"}, notes=["smaller images", "no dropout"]),
     _event("suggested", 1.1, trial="t1", config={"x": 1.0}, seed=8),
     _event("suggested", 1.2, trial="t2", config={"x": 2.0}, seed=9),
     _event("suggested", 1.3, trial="t3", config={"x": 3.0}, seed=10),
     _event("suggested", 1.4, trial="t4", config={"x": 4.0}, seed=11),
-    _event("started", 1.5, trial="t1", where={"host": "there"}),
+    _event("started", 1.5, trial="t1", where={"host": "there"}, notes=[]),
     _event("reported", 2.0, trial="t0", epochs=ONE[:1]),
     _checkpoint(2.1, "t0", 1, "aa"),
     _event("reported", 3.0, trial="t1", epochs=TWO),
@@ -168,9 +168,9 @@ EVENTS = [
     _event("finished", 4.2, trial="t0", reason="max_epochs"),
     _event("checkpoint_deleted", 4.3, trial="t1", path="trials/t1/best-00001"),
     _event("checkpoint_deleted", 4.4, trial="t0", path="trials/t0/best-00001"),
-    _event("started", 4.5, trial="t2", where={}),
+    _event("started", 4.5, trial="t2", where={}, notes=[]),
     _event("failed", 5.0, trial="t2", reason="RuntimeError: broke"),
-    _event("started", 5.1, trial="t3", where={}),
+    _event("started", 5.1, trial="t3", where={}, notes=[]),
     _event("interrupted", 6.0, trial="t3", reason="Ctrl-C"),
     _event("search_ended", 7.25, reason="interrupted"),
 ]
@@ -192,6 +192,7 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             checkpoint="trials/t0/best-00002",
             sha256="bb",
             where={"host": "here"},
+            notes=["smaller images", "no dropout"],
         ),
         "t1": TrialRecord(
             "t1",
@@ -204,9 +205,10 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             value=5.0,
             score=5.0,
             where={"host": "there"},
+            notes=[],
         ),
-        "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke"),
-        "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C"),
+        "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke", notes=[]),
+        "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C", notes=[]),
         "t4": TrialRecord("t4", {"x": 4.0}, 11),
     }
     assert table.trials["t0"].train_s == 5.0

@@ -31,7 +31,7 @@ def followed(tmp_path: Path, terminal: bool) -> tuple[Ledger, StringIO, SearchVi
     ledger.append("search_started", name="mine")
     for trial, score in (("t0000", 0.5), ("t0001", 0.25)):
         ledger.append("suggested", trial=trial, config={}, seed=0)
-        ledger.append("started", trial=trial, where={})
+        ledger.append("started", trial=trial, where={}, notes=[])
         ledger.append("reported", trial=trial, epochs=[epoch(1, score), epoch(2, score), epoch(3, score)])
     ledger.append("stopped", trial="t0000", reason="rung 3")
     return ledger, text, view

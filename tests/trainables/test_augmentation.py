@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.augmentation import augment, random_transforms, to_unit_range
+from trainables.augmentation import Turning, augment, random_transforms, to_unit_range, views
 
 CPU = torch.device("cpu")
 
@@ -101,3 +101,100 @@ def test_a_flip_mirrors_the_image() -> None:
         assert len(near) == 1
         mirrored[near[0]] += 1
     assert min(mirrored.values()) > 0
+
+
+def masks_of(images: Tensor) -> Tensor:
+    """Two structures that are where the image is red and where it is green."""
+    return (images[:, :2] > 0.5).float()
+
+
+@pytest.mark.parametrize(("side", "size", "first"), [(8, 4, 2), (8, 5, 1), (9, 4, 2), (6, 6, 0)])
+def test_without_turning_a_view_is_the_centre_exactly(side: int, size: int, first: int) -> None:
+    images = images_of(3, side)
+    found, masks = views(images, masks_of(images), size, "none", None)
+    last = first + size
+    assert torch.equal(found, images[:, :, first:last, first:last])
+    assert torch.equal(masks, masks_of(images)[:, :, first:last, first:last])
+
+
+@pytest.mark.parametrize(("side", "size"), [(12, 8), (10, 10), (11, 7)])
+def test_quarter_turns_are_permutations_that_move_image_and_mask_alike(side: int, size: int) -> None:
+    images = images_of(160, side)
+    # Away from one half, so that a mask is where its own image is, whatever the interpolation's last bits.
+    images = torch.where((images - 0.5).abs() < 0.01, torch.ones(()), images)
+    found, masks = views(images, masks_of(images), size, "quarter_turns", seeded(5))
+    assert torch.equal(masks, masks_of(found))
+    start = (side - size) // 2
+    centres = images[:, :, start : start + size, start : start + size]
+    seen: dict[tuple[int, bool], int] = {}
+    for centre, view, mask in zip(centres, found, masks, strict=True):
+        poses = {
+            (turns, mirrored): torch.rot90(centre.flip(2) if mirrored else centre, turns, (1, 2))
+            for turns in range(4)
+            for mirrored in (False, True)
+        }
+        near = [pose for pose, expected in poses.items() if torch.allclose(expected, view, atol=1e-5)]
+        assert len(near) == 1
+        assert torch.equal(masks_of(poses[near[0]][None])[0], mask)
+        seen[near[0]] = seen.get(near[0], 0) + 1
+    assert len(seen) == 8, "four turns, mirrored or not"
+    assert min(seen.values()) >= 8
+
+
+def discs(side: int, x: float, y: float, radius: float) -> Tensor:
+    """A disc around a point, given from the centre in px."""
+    axis = torch.arange(side) - (side - 1) / 2
+    distance = ((axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2).sqrt()
+    return (distance <= radius).float()
+
+
+def test_rotations_keep_sizes_and_move_image_and_mask_alike() -> None:
+    disc = discs(64, 12, 3, 6)
+    images, masks = disc.expand(40, 3, -1, -1), disc.expand(40, 1, -1, -1)
+    found, turned = views(images, masks, 44, "rotations", seeded(1))
+    area = float(disc.sum())
+    assert ((turned.sum((1, 2, 3)) - area).abs() < 0.08 * area).all()
+    assert ((found[:, 0].sum((1, 2)) - area).abs() < 0.03 * area).all()
+    differing = ((found[:, :1] > 0.5).float() - turned).abs().sum((1, 2, 3))
+    assert (differing < 0.1 * area).all()
+    # The disc stays as far from the centre as it was, in all directions.
+    axis = torch.arange(44) - 43 / 2
+    x = (turned[:, 0] * axis[None, None, :]).sum((1, 2)) / turned.sum((1, 2, 3))
+    y = (turned[:, 0] * axis[None, :, None]).sum((1, 2)) / turned.sum((1, 2, 3))
+    torch.testing.assert_close((x**2 + y**2).sqrt(), torch.full((40,), math.hypot(12, 3)), rtol=0, atol=0.3)
+    quadrants = {(bool(a > 0), bool(b > 0)) for a, b in zip(x, y, strict=True)}
+    assert len(quadrants) == 4
+
+
+def test_half_of_the_rotated_views_are_mirrored() -> None:
+    # Three discs on an L: their turning sense tells whether a view is mirrored.
+    images = torch.stack([discs(48, 0, 0, 4), discs(48, 14, 0, 4), discs(48, 0, 10, 4)]).expand(100, -1, -1, -1)
+    found, _ = views(images, images[:, :1], 48, "rotations", seeded(2))
+    axis = torch.arange(48) - 47 / 2
+    mass = found.sum((2, 3))
+    x, y = (found * axis).sum((2, 3)) / mass, (found * axis[:, None]).sum((2, 3)) / mass
+    sense = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
+    assert 30 <= (sense < 0).sum() <= 70
+
+
+@pytest.mark.parametrize("turning", ["rotations", "quarter_turns", "none"])
+@pytest.mark.parametrize("size", [20, 15])
+def test_masks_of_views_stay_0_or_1_and_images_in_their_range(turning: Turning, size: int) -> None:
+    images = images_of(20, 20)
+    found, masks = views(images, masks_of(images), size, turning, seeded(0))
+    assert found.shape == (20, 3, size, size)
+    assert masks.shape == (20, 2, size, size)
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    assert images.min() - 1e-5 <= found.min()
+    assert found.max() <= images.max() + 1e-5
+
+
+@pytest.mark.parametrize("turning", ["rotations", "quarter_turns"])
+def test_the_generator_alone_decides_a_view(turning: Turning) -> None:
+    images, generator = images_of(6), seeded(3)
+    first = views(images, masks_of(images), 16, turning, generator)
+    torch.manual_seed(1)
+    again = views(images, masks_of(images), 16, turning, seeded(3))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(views(images, masks_of(images), 16, turning, generator)[0], first[0])

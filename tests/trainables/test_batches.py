@@ -88,3 +88,45 @@ def test_the_generator_alone_decides(rule: batches.Draw) -> None:
     first = rule(one)
     assert first.tolist() == rule(other).tolist()
     assert first.tolist() != rule(one).tolist()
+
+
+@pytest.mark.parametrize(
+    ("num_cases", "batch_size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (3, 5, [3]), (2, 1, [1, 1]), (1, 1, [1])]
+)
+def test_a_pass_holds_each_case_once_and_its_last_batch_may_be_smaller(num_cases: int, batch_size: int, sizes: list[int]) -> None:
+    passes = batches.Passes(num_cases, batch_size, np.random.default_rng(0))
+    for _ in range(3):
+        drawn = [passes.draw() for _ in sizes]
+        assert [len(batch) for batch in drawn] == sizes
+        assert sorted(np.concatenate(drawn).tolist()) == list(range(num_cases))
+
+
+def test_every_pass_has_an_order_of_its_own() -> None:
+    passes = batches.Passes(30, 30, np.random.default_rng(0))
+    orders = [passes.draw().tolist() for _ in range(4)]
+    assert list(range(30)) not in orders
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_a_pass_begun_anew_forgets_what_was_left_of_the_last_one() -> None:
+    passes = batches.Passes(10, 4, np.random.default_rng(0))
+    passes.draw()
+    passes.shuffle()
+    drawn = [passes.draw() for _ in range(3)]
+    assert [len(batch) for batch in drawn] == [4, 4, 2]
+    assert sorted(np.concatenate(drawn).tolist()) == list(range(10))
+
+
+def test_passes_go_on_from_their_generators_state() -> None:
+    """At the beginning of a pass the generator is all there is to remember."""
+    generator = np.random.default_rng(3)
+    passes = batches.Passes(9, 4, generator)
+    for _ in range(3):
+        passes.draw()
+    state = generator.bit_generator.state
+    passes.shuffle()
+    expected = [passes.draw().tolist() for _ in range(6)]
+    other = np.random.default_rng(99)
+    other.bit_generator.state = state
+    again = batches.Passes(9, 4, other)
+    assert [again.draw().tolist() for _ in range(6)] == expected

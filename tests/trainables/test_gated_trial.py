@@ -136,8 +136,14 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(source: str, tmp_path: P
     assert set(found.intervals) == set(found.metrics)
     for name, (low, high) in found.intervals.items():
         assert low <= high, name
-    assert set(found.seven_point) == {"1", "3", "direct"}
-    assert all(sum(map(sum, matrix)) == found.num_cases for matrix in found.seven_point.values())
+    confusions = found.confusions["seven_point"]
+    assert confusions.classes == ("benign", "melanoma")
+    assert set(confusions.matrices) == {"1", "3", "direct"}
+    assert all(sum(map(sum, matrix)) == found.num_cases for matrix in confusions.matrices.values())
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["seven_point"] == confusions.matrices
+    assert told["seven_point_classes"] == ["benign", "melanoma"]
+    assert (told["split"], told["num_cases"], told["metrics"]) == ("valid", found.num_cases, found.metrics)
 
 
 def test_load_gives_the_best_epochs_model_ready_to_predict(source: str, tmp_path: Path) -> None:
@@ -175,7 +181,8 @@ def test_a_trial_on_a_table_evaluates_to_its_own_metrics(binary: bool, classes: 
     found = gated.evaluate(tmp_path / "best", table, "valid")
     assert found.metrics == {name: value for name, value in report.metrics.items() if not name.endswith("/loss")}
     assert "valid/melanoma/auroc" in found.metrics
-    assert (found.num_cases, found.seven_point) == (20, {})
+    assert (found.num_cases, found.confusions) == (20, {})
+    assert set(found.to_json()) == {"split", "num_cases", "metrics", "intervals"}
     with pytest.raises(DataError, match=r"--split must be one of train, valid(, test)?; got 'validation'"):
         gated.evaluate(tmp_path / "best", table, "validation")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from trainables import metrics
 from trainables.data.cases import LabelTask
@@ -191,3 +191,72 @@ def test_bootstrap_intervals_follow_their_seed() -> None:
     first = metrics.bootstrap_intervals(*arguments, resamples=20, seed=1)
     assert metrics.bootstrap_intervals(*arguments, resamples=20, seed=1) == first
     assert metrics.bootstrap_intervals(*arguments, resamples=20, seed=2) != first
+
+
+def test_average_precision_of_melanoma_is_scikit_learns() -> None:
+    for seed in range(5):
+        probabilities, codes = split_of(80, missing=0.3, seed=seed)
+        probabilities = probabilities.round(1)  # scores that tie
+        known = codes[:, 0] >= 0
+        expected = average_precision_score(codes[known, 0] == 1, probabilities[known, 0, 1])
+        found = metrics.classification_metrics(probabilities, codes, TASKS, "DIAG")
+        assert found["melanoma/average_precision"] == pytest.approx(expected)
+
+
+def test_average_precision_of_a_hand_worked_table() -> None:
+    # By score: melanoma, nevus, melanoma, nevus, and an unknown case that would come first.
+    score = np.array([0.7, 0.9, 0.8, 0.1, 0.95])
+    probabilities = np.zeros((5, 2, 3))
+    probabilities[:, 0, 1], probabilities[:, 0, 0] = score, 1 - score
+    probabilities[:, 1, 0] = 1.0
+    codes = np.array([[1, 0], [1, 0], [0, 0], [0, 0], [-1, 0]])
+    found = metrics.classification_metrics(probabilities, codes, TASKS, "DIAG")
+    assert found["melanoma/average_precision"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+
+
+def test_average_precision_needs_a_melanoma() -> None:
+    probabilities, codes = split_of(40, missing=0.0)
+    codes[:, 0] = np.where(codes[:, 0] == 1, 0, codes[:, 0])
+    assert "melanoma/average_precision" not in metrics.classification_metrics(probabilities, codes, TASKS, "DIAG")
+
+
+def test_bootstrap_takes_the_percentiles_of_what_was_computed_from_resampled_cases() -> None:
+    values, drawn, found = np.array([1.0, 2.0, 4.0, 8.0, 16.0]), [], []
+
+    def compute(chosen: np.ndarray) -> dict[str, float]:
+        drawn.append(chosen.tolist())
+        found.append(float(values[chosen].mean()))
+        return {"mean": found[-1], "constant": 3.0}
+
+    intervals = metrics.bootstrap(5, compute, resamples=200, seed=4)
+    assert len(drawn) == 200
+    assert all(len(chosen) == 5 for chosen in drawn)
+    assert {case for chosen in drawn for case in chosen} == {0, 1, 2, 3, 4}
+    assert any(len(set(chosen)) < 5 for chosen in drawn), "with repetition"
+    low, high = intervals["mean"]
+    assert intervals["constant"] == [3.0, 3.0]
+    ordered = sorted(found)
+    # 2.5 % of 199 steps lie between the fifth and the sixth value: 4.975.
+    assert low == pytest.approx(ordered[4] + 0.975 * (ordered[5] - ordered[4]))
+    assert high == pytest.approx(ordered[194] + 0.025 * (ordered[195] - ordered[194]))
+
+
+def test_bootstrap_leaves_out_samples_in_which_a_metric_has_no_meaning() -> None:
+    def compute(chosen: np.ndarray) -> dict[str, float]:
+        return {"share of 0": float((chosen == 0).mean())} if 0 in chosen else {}
+
+    low, high = metrics.bootstrap(4, compute, resamples=100)["share of 0"]
+    assert low == 0.25
+    assert 0.5 <= high <= 1
+    assert metrics.bootstrap(4, lambda chosen: {}, resamples=3) == {}
+
+
+def test_bootstrap_draws_a_thousand_samples_unless_told_otherwise() -> None:
+    calls: list[int] = []
+
+    def compute(chosen: np.ndarray) -> dict[str, float]:
+        calls.append(len(chosen))
+        return {}
+
+    metrics.bootstrap(3, compute)
+    assert calls == [3] * 1000

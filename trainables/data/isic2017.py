@@ -15,6 +15,7 @@ from trainables.errors import DataError
 
 #: split → the challenge's name of that part.
 PARTS = {"train": "Training", "valid": "Validation", "test": "Test_v2"}
+_SUFFIXES = (".jpg", ".jpeg")
 MELANOMA = LabelTask("melanoma", ("benign", "melanoma"))
 
 
@@ -78,7 +79,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
                 problems.append(f"an ISIC 2017 folder must hold {part.images.name}; got none in {path} (--data isic2017:PATH)")
             continue
         start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
-        for image in sorted(part.images.glob("*.jpg")):
+        for image in sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES):
             case = image.stem
             names.append(case)
             images.append(image.resolve())
@@ -98,7 +99,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
         source=f"isic2017:{path}",
         images=tuple(images),
         names=tuple(names),
-        rows=tuple(range(1, len(names) + 1)),
+        rows=(),
         tasks=(MELANOMA,),
         labels=np.array(labels, dtype=np.int64)[:, None],
         splits=splits,
@@ -107,24 +108,25 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
     return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
 
 
-def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame:
-    """Part 3 by image; empty where it cannot be used."""
-    empty = pd.DataFrame({"melanoma": pd.Series(dtype=float)})
+def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame | None:
+    """Part 3 by image; None where it cannot be used."""
     try:
         table = read_table(file)
     except DataError as error:
-        problems.extend(error.problems)
-        return empty
+        problems += [f"Part 3 must be readable: {problem}" for problem in error.problems]
+        return None
     absent = [name for name in ("image_id", "melanoma") if name not in table]
     if absent:
         problems.append(f"{file.name} must have the column {absent[0]!r}; got {', '.join(table.columns)}")
-        return empty
+        return None
     twice = table["image_id"][table["image_id"].duplicated()]
     problems += [f"{file.name} must have one row for {case}; got several" for case in twice.unique()]
     return table.drop_duplicates("image_id").set_index("image_id")
 
 
-def _label(case: str, diagnoses: pd.DataFrame, file: Path, problems: list[str]) -> int:
+def _label(case: str, diagnoses: pd.DataFrame | None, file: Path, problems: list[str]) -> int:
+    if diagnoses is None:
+        return 0
     if case not in diagnoses.index:
         problems.append(f"{case}: {file.name} must have its row; got none")
         return 0

@@ -1,7 +1,7 @@
 """Synthetic cases in the ISIC 2017 challenge's real layout: six structures that one can see, superpixels, diagnoses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def write(folder: Path, num_cases: int, size_px: int, seed: int) -> None:
         )
     generator = np.random.default_rng(seed)
     present, kinds = draw_labels(num_cases, generator)
-    splits = _splits(num_cases, generator)
+    splits = _splits(kinds, generator)
     names = [f"ISIC_{index:07d}" for index in range(num_cases)]
     for split, members in splits.items():
         part = Part(folder, PARTS[split])
@@ -93,10 +93,15 @@ def draw_labels(num_cases: int, generator: np.random.Generator) -> tuple[Mapping
     return present, [str(kind) for kind in kinds]
 
 
-def _splits(num_cases: int, generator: np.random.Generator) -> dict[str, list[int]]:
-    order = generator.permutation(num_cases)
-    bounds = np.cumsum([round(share * num_cases) for share in SHARES.values()])[:-1]
-    return {split: sorted(map(int, part)) for split, part in zip(SHARES, np.split(order, bounds), strict=True)}
+def _splits(kinds: Sequence[str], generator: np.random.Generator) -> dict[str, list[int]]:
+    """Each part gets its share of the melanomas, so that every one has both diagnoses."""
+    melanoma = np.array([kind == "melanoma" for kind in kinds])
+    found: dict[str, list[int]] = {split: [] for split in SHARES}
+    for group in (np.flatnonzero(melanoma), np.flatnonzero(~melanoma)):
+        bounds = np.round(np.cumsum(list(SHARES.values())) * len(group)).astype(int)[:-1]
+        for split, part in zip(SHARES, np.split(generator.permutation(group), bounds), strict=True):
+            found[split] += map(int, part)
+    return {split: sorted(members) for split, members in found.items()}
 
 
 def _save(part: Part, name: str, drawing: Drawing) -> None:

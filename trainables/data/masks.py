@@ -15,7 +15,7 @@ from trainables.data.images import Progress, decode
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read_masks(
     """
     name, lesion_file, superpixel_file = cases.cases.names[index], cases.lesions[index], cases.superpixels[index]
     image_size = _size(name, cases.cases.images[index])
-    lesion = np.asarray(_open(name, lesion_file, image_size).convert("L")) > 127
+    lesion = _binary(_open(name, lesion_file, image_size))
     annotation = cases.annotations[index]
     if annotation is None or superpixel_file is None:
         nothing = np.zeros((len(ATTRIBUTES), *lesion.shape), dtype=bool)
@@ -85,6 +85,12 @@ def read_masks(
     if lists != count:
         raise DataError(f"{name}: the features' lists must have an entry for each superpixel, {count}; got {lists}")
     return structure_masks(lesion, np.stack([annotation[attribute][indices] for attribute in ATTRIBUTES])), indices
+
+
+def _binary(image: Image.Image) -> Bool[np.ndarray, "height width"]:
+    """A mask of any depth, cut in the middle of what it holds: 0/255 as the challenge has it, 0/1, 16 bits."""
+    values = np.asarray(image if image.mode.startswith("I") else image.convert("L"))
+    return np.asarray(values > values.max() / 2)
 
 
 def _size(name: str, file: Path) -> tuple[int, int]:
@@ -173,7 +179,9 @@ def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress 
         rows, columns = (_nearest(side, size_px) for side in indices.shape)
         bits[index] = np.packbits(masks[:, rows[:, None], columns], axis=-1)
         superpixels[index] = np.unique(indices[rows[:, None], columns], return_inverse=True)[1].reshape(size_px, size_px)
-        return hashlib.sha256(np.packbits(masks).tobytes()).hexdigest(), None
+        superpixel_file = cases.superpixels[index]
+        annotated = b"" if superpixel_file is None else superpixel_file.read_bytes()
+        return hashlib.sha256(np.packbits(masks).tobytes() + b"|" + annotated).hexdigest(), None
 
     digests, problems = [], []
     with ThreadPoolExecutor() as pool:

@@ -1,0 +1,86 @@
+"""Every must-show of the issues, run for real; writes docs/acceptance.md (command, figure, date, machine).
+
+Run by `make acceptance`, outside continuous integration: it takes about three quarters of an hour on two cores.
+"""
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attentive
+import gated
+import psutil
+from shown import REPOSITORY, Shown
+
+SHOWS = {**gated.SHOWS, **attentive.SHOWS}
+
+
+def gpus() -> str:
+    """The GPUs of this machine, in words."""
+    import torch
+
+    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())) or "no GPU"
+
+
+def attempt(name: str, folder: Path) -> list[Shown]:
+    """A must-show; one that breaks is not met, and the others still run."""
+    try:
+        return SHOWS[name](folder)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return [
+            Shown(
+                2 if name in attentive.SHOWS else 1, f"{name} broke", "make acceptance", " ".join(str(error).split())[:300], False
+            )
+        ]
+
+
+def write_page(shown: list[Shown]) -> None:
+    """Puts these rows into docs/acceptance.md; rows of what was not run now stay as they were."""
+    page = REPOSITORY / "docs" / "acceptance.md"
+    rows: dict[str, str] = {}
+    for line in page.read_text().splitlines() if page.is_file() else []:
+        if re.match(r"\| \d", line):
+            rows[line.split(" | ")[1]] = line
+    memory = psutil.virtual_memory().total / 2**30
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpus()}, Python {platform.python_version()}"
+    for s in shown:
+        met = "yes" if s.met else "**no**"
+        rows[s.what] = f"| {s.issue} | {s.what} | `{s.command}` | {s.figure} | {met} | {datetime.now(UTC):%Y-%m-%d} | {machine} |"
+    head = [
+        "# Acceptance",
+        "",
+        "What the issues must show, as `make acceptance` found it. Written by `tests/acceptance/run.py`; do not edit.",
+        "",
+        "| issue | what | command | figure | met | date | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    page.write_text("\n".join([*head, *rows.values(), ""]))
+
+
+def main() -> int:
+    """Runs the must-shows, each into the page as soon as it is known; 1 when one is not met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=SHOWS, nargs="*", help="run only these")
+    shown: list[Shown] = []
+    for name in parser.parse_args().only or SHOWS:
+        folder = Path(tempfile.mkdtemp(prefix="dermtune acceptance "))
+        try:
+            found = attempt(name, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        for one in found:
+            print(f"{'met    ' if one.met else 'NOT MET'} {one.what}: {one.figure}", flush=True)
+        write_page(found)
+        shown += found
+    return 0 if all(one.met for one in shown) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Notes on data and trials: from the actor over the ledger to the live view and `show --trial`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from search.cli.live import SearchView
+from search.cli.main import run
+from search.execution import session
+from search.execution.actor import TrialActor
+from search.execution.code_version import code_version
+from search.execution.tune_adapter import BridgeScheduler
+from search.records.folder import SearchFolder
+from search.records.ledger import Ledger, read_events
+from search.records.plan import Plan
+from search.records.trials import TrialTable
+from spaces.bowl import BowlSpace
+from spaces.fields import complete
+from trainables.contract import Objective, TrialRequest
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+PLAN = Plan(
+    name="mine",
+    task="bowl",
+    source=None,
+    preset="demo",
+    fixed={"noise": 0.0, "fault": "none", "seconds_per_epoch": 0.0},
+    objective=Objective("valid/height", "min"),
+    num_trials=2,
+    max_epochs=9,
+    gpus_per_trial=0.0,
+    max_concurrent=1,
+)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_live_view_says_each_note_once(tmp_path: Path, terminal: bool) -> None:
+    table, text = TrialTable(PLAN.objective), StringIO()
+    view = SearchView(PLAN, table, Console(file=text, force_terminal=terminal, highlight=False, width=200))
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.subscribe(table.apply)
+        ledger.subscribe(view.on_event)
+        ledger.append("search_started", name="mine")
+        ledger.append("noted", text="3 cases have [no] mask")
+        for trial, notes in (("t0", ["weights are [random]"]), ("t1", ["weights are [random]", "no dropout"]), ("t2", [])):
+            ledger.append("suggested", trial=trial, config={}, seed=0)
+            ledger.append("started", trial=trial, where={}, notes=notes)
+        ledger.append("search_ended", reason="all trials")
+    view.close()
+    for line in ("3 cases have [no] mask", "t0: weights are [random]", "t1: no dropout"):
+        assert text.getvalue().count(line) == 1
+    assert "t1: weights" not in text.getvalue()
+    assert "t2: " not in text.getvalue()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A storage with one search whose first trial has two notes."""
+    folder = SearchFolder(tmp_path, "mine")
+    folder.create(PLAN).release()
+    epoch = {"epoch": 1, "metrics": {"valid/height": 0.5}, "score": 0.5, "seconds": 1.0, "is_best": True}
+    with Ledger(folder.ledger_file) as ledger:
+        for trial, notes in (("t0000", ["weights are [random]", "no dropout"]), ("t0001", [])):
+            ledger.append("suggested", trial=trial, config=complete(BowlSpace, {}), seed=0)
+            ledger.append("started", trial=trial, where={"host": "here"}, notes=notes)
+            ledger.append("reported", trial=trial, epochs=[epoch])
+    return tmp_path
+
+
+def test_show_trial_lists_its_notes(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("show", "mine", "--storage", str(storage), "--trial")
+    assert run((*command, "t0000", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["weights are [random]", "no dropout"]
+    assert run((*command, "t0000")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "weights are [random]" in lines
+    assert "no dropout" in lines
+    assert run((*command, "t0001", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+
+
+def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    request = TrialRequest("bowl", complete(BowlSpace, {}), None, 0, PLAN.objective, 3, device="cpu")
+    actor = TrialActor.__new__(TrialActor)
+    folder = tmp_path / "trials" / "t0"
+    actor.setup({"request": request.to_json(), "folder": str(folder), "rungs": [1], "code_version": code_version()})
+    assert actor.step()["notes"] == []
+    assert actor._trial is not None
+    actor._trial.notes.append("smaller")  # type: ignore[attr-defined]
+    assert actor.step()["notes"] == ["smaller"]
+
+
+def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -> None:
+    heard: list[tuple[Any, ...]] = []
+    bridge = SimpleNamespace(start=lambda *given: heard.append(given), report=lambda *given: False)
+    scheduler = BridgeScheduler(bridge, tmp_path.joinpath, lambda: None)  # type: ignore[arg-type]
+    result = {"where/host": "here", "notes": ["smaller"], "epochs": [], "ended": None, "state": None}
+    trial: Any = SimpleNamespace(trial_id="t0000")
+    for _ in range(2):
+        assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
+    assert heard == [("t0000", {"host": "here"}, ["smaller"])]
+
+
+class _NoTracker:
+    """Stands where MLflow's tracker does."""
+
+    experiment_id = "0"
+
+    def __init__(self, *given: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def on_event(self, event: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        return None
+
+
+def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run_search` without Ray and MLflow: its trials are one suggestion."""
+
+    @contextmanager
+    def no_ray(address: str | None) -> Iterator[dict[str, float]]:
+        yield {"CPU": 2.0, "GPU": 0.0}
+
+    def one_trial(plan: Plan, bridge: Any, *others: Any) -> dict[str, str]:
+        bridge.ask()
+        return {}
+
+    monkeypatch.setattr(session, "ray_session", no_ray)
+    monkeypatch.setattr(session, "has_experiment", lambda uri, name: False)
+    monkeypatch.setattr(session, "MlflowTracker", _NoTracker)
+    monkeypatch.setattr(session, "_run_tune", one_trial)
+    plan = replace(PLAN, notes=("3 cases have no mask", "no test split"))
+    result = session.run_search(plan, tmp_path, tracking_uri="none")
+    events = list(read_events(result.folder.ledger_file))
+    assert [event["event"] for event in events[:4]] == ["search_started", "noted", "noted", "suggested"]
+    assert [event["text"] for event in events[1:3]] == ["3 cases have no mask", "no test split"]
+    assert SearchFolder(tmp_path, "mine").plan().notes == plan.notes

@@ -1,0 +1,100 @@
+"""The training loop with a learner of one weight: when it begins an epoch, and what it writes of its notes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.contract import Objective, TrialRequest
+from trainables.loop import Learner, TrainedTrial
+from trainables.selection import BestEpoch
+
+
+class OneWeight:
+    """Learns nothing; remembers what the loop asked of it."""
+
+    batches_per_epoch = 2
+    numpy_generators: Mapping[str, np.random.Generator]
+    torch_generators: Mapping[str, torch.Generator]
+
+    def __init__(self, notes: list[str]) -> None:
+        self.model: nn.Module = nn.Linear(1, 1)
+        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.numpy_generators, self.torch_generators = {}, {}
+        self.notes = notes
+        self.calls: list[Any] = []
+
+    def begin(self, epoch: int) -> None:
+        """Remembers the epoch and whether the model trains."""
+        self.calls.append((epoch, self.model.training))
+
+    def draw_batch(self) -> Tensor:
+        """One number."""
+        self.calls.append("batch")
+        return torch.ones(1, 1)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Of any kind."""
+        return self.model(batch).square().sum()
+
+    def validate(self) -> dict[str, float]:
+        """The same for ever."""
+        self.model.eval()
+        return {"valid/gain": 0.5}
+
+    def description(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+def trial_of(learner: OneWeight) -> TrainedTrial:
+    objective = Objective("valid/gain", "max")
+    request = TrialRequest("gated", {}, None, 0, objective, 9, device="cpu")
+    return TrainedTrial(learner, request, BestEpoch(objective, selection="metric", patience=9))
+
+
+def test_a_learner_is_told_of_every_epoch_before_its_first_batch() -> None:
+    learner = OneWeight([])
+    assert isinstance(learner, Learner)
+    trial = trial_of(learner)
+    for _ in range(2):
+        trial.step()
+    assert learner.calls == [(1, True), "batch", "batch", (2, True), "batch", "batch"]
+
+
+def test_a_resumed_trial_begins_the_epoch_that_would_have_followed(tmp_path: Path) -> None:
+    first = trial_of(OneWeight([]))
+    for _ in range(3):
+        first.step()
+    first.save(tmp_path / "state")
+    learner = OneWeight([])
+    resumed = trial_of(learner)
+    resumed.load(tmp_path / "state")
+    resumed.step()
+    assert learner.calls[0] == (4, True)
+
+
+@pytest.mark.parametrize("notes", [[], ["weights are random", "größer als im Artikel"]])
+def test_a_learners_notes_are_the_trials_and_stand_in_every_config(tmp_path: Path, notes: list[str]) -> None:
+    trial = trial_of(OneWeight(notes))
+    assert list(trial.notes) == notes
+    trial.step()
+    trial.save(tmp_path / "state")
+    trial.save_best(tmp_path / "best")
+    for name in ("state", "best"):
+        assert json.loads((tmp_path / name / "config.json").read_text())["notes"] == notes
+
+
+def test_notes_do_not_keep_a_state_from_being_taken_over(tmp_path: Path) -> None:
+    """They say what happened on a machine, for instance which weights were found there."""
+    trial = trial_of(OneWeight(["weights are random"]))
+    trial.step()
+    trial.save(tmp_path / "state")
+    other = trial_of(OneWeight([]))
+    other.load(tmp_path / "state")
+    assert other.epoch == 1
