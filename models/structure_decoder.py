@@ -14,6 +14,8 @@ from models.reflected import convolve_reflected
 from models.vgg import BatchNormMode, fresh_convolution, scaled
 
 Pooling = Literal["average", "maximum"]
+#: glibc gives larger blocks back to the system at once, and every page is faulted in again by the next allocation.
+_REUSED_BYTES = 2**25
 #: Channels into and out of the convolutions of each stage; the last stage ends in one map.
 STAGES = ((256, 256, 256, 128), (128, 128, 64), (64, 64, 1))
 
@@ -128,6 +130,7 @@ class StructureDecoder(nn.Module):
         self.stages = nn.ModuleList(_stage(channels, batch_norm, generator) for channels in widths[:-1])
         self.stages.append(_stage(widths[-1], batch_norm, generator, ends_in_logits=True))
         inputs = [channels[0] for channels in widths]
+        self._finest_channels = inputs[-1]
         self.skips = nn.ModuleList()
         for channels, wanted in zip(reversed(skip_channels or ()), inputs, strict=False):
             fits = channels == wanted
@@ -156,11 +159,17 @@ class StructureDecoder(nn.Module):
         Args:    hidden: H_t.
                  encoded: the encoder's pooled maps, finest first; unused without skips.
         """
-        # A GPU wants everything at once; a CPU's caches hold one timestep at a time. Batch statistics are over all of it.
-        at_once = hidden.is_cuda or (self.training and self._takes_batch_statistics)
-        parts = [hidden] if at_once else torch.split(hidden, 1, 1)
+        parts = torch.split(hidden, self._timesteps_at_once(hidden), 1)
         masks, classes = zip(*(self._decode(part, encoded) for part in parts), strict=True)
         return torch.cat(masks, 1), torch.cat(classes, 1)
+
+    def _timesteps_at_once(self, hidden: Tensor) -> int:
+        """All on a GPU, and wherever batch statistics are over all of them; on a CPU as many as the allocator can reuse."""
+        batch, time, _, height, width = hidden.shape
+        if hidden.is_cuda or (self.training and self._takes_batch_statistics):
+            return int(time)
+        widest = 4 * batch * self._finest_channels * (8 * height) * (8 * width)
+        return max(1, min(int(time), _REUSED_BYTES // int(widest)))
 
     def _decode(self, hidden: Tensor, encoded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         batch, time = hidden.shape[:2]

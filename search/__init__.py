@@ -22,7 +22,7 @@ def run(
 ) -> "SearchResult":
     """Runs a search and gives its results as objects and pandas frames; the same as `dermtune search`.
 
-    Args:    task: "gated".
+    Args:    task: "gated" or "attentive".
              data: `FORMAT:PATH`, None for a synthetic set and the demo preset.
              settings: fields that are fixed, as in `--set`.
              storage: folder of all searches.

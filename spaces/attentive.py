@@ -86,13 +86,13 @@ class AttentiveSpace:
         "frozen", ("frozen", "trained"), source="Section 4.1 has learning rate 0", doc="whether blocks 1 to 3 are trained"
     )
     encoder_learning_rate: float = real(
-        1e-5, 1e-6, 1e-3, log=True, when={"encoder": ("trained",)}, unit="1/step", source="-", doc="Adam's rate for blocks 1 to 3"
+        1e-5, 1e-6, 3e-3, log=True, when={"encoder": ("trained",)}, unit="1/step", source="-", doc="Adam's rate for blocks 1 to 3"
     )
     attention_learning_rate: float = real(
         1e-2, 1e-4, 3e-2, log=True, when=_ATTENTION, unit="1/step", source="Section 4.1", doc="Adam's rate for the ConvLSTM"
     )
     branch_learning_rate: float = real(
-        1e-4, 1e-5, 1e-2, log=True, unit="1/step", source="Section 4.1", doc="Adam's rate for decoder and diagnosis branch"
+        1e-4, 3e-5, 1e-2, log=True, unit="1/step", source="Section 4.1", doc="Adam's rate for decoder and diagnosis branch"
     )
     weight_decay: float = real(1e-6, 1e-8, 1e-3, log=True, source="Section 4.1", doc="Adam's L2 term")
     adam_beta1: float = real(0.92, 0.8, 0.99, source="Section 4.1, β1", doc="decay of Adam's mean gradient")
@@ -100,7 +100,7 @@ class AttentiveSpace:
     batch_size: int = integer(8, 4, 64, log=True, unit="cases", source="Section 4.1", doc="cases in a batch")
     decoder_first_epochs: int = choice(
         0,
-        (0, 1, 2, 4, 8),
+        (0, 1, 2, 4),
         when=_DECODER,
         unit="epochs",
         source="Section 5, future work",
@@ -108,7 +108,7 @@ class AttentiveSpace:
     )
     generic_first_epochs: int = choice(
         0,
-        (0, 1, 2, 4, 8),
+        (0, 1, 2, 4),
         when=_DECODER,
         unit="epochs",
         source="Section 5, future work",
@@ -177,7 +177,7 @@ PRESETS = {
     "demo": Preset(
         fixed={"resize_px": 72, "size_px": 64, "width": 0.125, "encoder_weights": "none"},
         num_trials=12,
-        max_epochs=10,
+        max_epochs=16,
         synthetic_cases=400,
         synthetic_size_px=96,
     ),

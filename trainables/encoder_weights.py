@@ -11,7 +11,6 @@ from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -75,7 +74,8 @@ def _read_file(name: str, modified: int) -> VggWeights:
 
 @lru_cache(maxsize=2)
 def _download(normalised: bool) -> VggWeights:
-    models = torchvision.models
+    from torchvision import models  # slow to import, and needed only to download
+
     weights = models.VGG16_BN_Weights.IMAGENET1K_V1 if normalised else models.VGG16_Weights.IMAGENET1K_V1
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)

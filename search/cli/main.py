@@ -13,6 +13,7 @@ from trainables.errors import DermtuneError
 _EPILOG = """\b
 Examples:
   dermtune search gated                                a synthetic set, a couple of minutes on two CPU cores
+  dermtune search attentive                            the same for the other architecture
   dermtune search gated --data derm7pt:release_v0      the paper's data
   dermtune search gated --data table:lesions.csv --trials 40 --max-epochs 60
   dermtune list                                        searches so far

@@ -21,7 +21,7 @@ from trainables.data.images import Progress
 from trainables.tasks import TASKS, Task
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 3
+_SYNTHETIC_VERSION = 4
 
 
 @dataclass(frozen=True)

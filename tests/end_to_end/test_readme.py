@@ -12,7 +12,13 @@ import pytest
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
-SHORT = ["--trials", "2", "--max-epochs", "2", "--set", "size_px=96", "--set", "batches_per_epoch=1"]
+SHORT = {
+    "gated": ["--trials", "2", "--max-epochs", "2", "--set", "size_px=96", "--set", "batches_per_epoch=1"],
+    "attentive": [
+        *("--trials", "2", "--max-epochs", "2", "--set", "size_px=32", "--set", "resize_px=40", "--set", "width=0.125"),
+        *("--set", "encoder_weights=none"),
+    ],
+}
 
 
 def commands() -> list[str]:
@@ -38,6 +44,7 @@ def write_lesions(folder: Path) -> None:
 
 def test_every_command_of_the_readme_runs(shell: Any, eventually: Callable[..., None]) -> None:
     assert shell.run("data", "synth", "derm7pt", "release_v0", "--cases", "60", "--size", "96").status == 0
+    assert shell.run("data", "synth", "isic2017", "isic2017", "--cases", "40", "--size", "48").status == 0
     write_lesions(shell.folder)
     lines = commands()
     assert lines[:2] == ["make demo", "make test"]
@@ -49,14 +56,15 @@ def test_every_command_of_the_readme_runs(shell: Any, eventually: Callable[..., 
             serves(shell, eventually)
             continue
         if arguments[0] == "search":
-            arguments += SHORT if "size_px=128" not in arguments else [*SHORT[:4], *SHORT[6:]]
+            short = SHORT[arguments[1]]
+            arguments += short if "size_px=128" not in arguments else [*short[:4], *short[6:]]
         done = shell.run(*arguments)
         assert done.status == 0, f"{line}\n{done.err}"
         assert "Traceback" not in done.err
         if arguments[0] == "best":
             trial = next(path.name for path in (shell.folder / "winner").iterdir())
         ran += 1
-    assert ran >= 11
+    assert ran >= 14
 
 
 def serves(shell: Any, eventually: Callable[..., None]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 from PIL import Image
-from skimage.segmentation import slic
 
 from trainables.data.isic2017 import PARTS, Part
 from trainables.data.isic2017_drawing import Drawing, draw_case
@@ -115,6 +114,8 @@ def _save(part: Part, name: str, drawing: Drawing) -> None:
 
 def superpixels(drawing: Drawing) -> Int[np.ndarray, "size size"]:
     """SLIC superpixels of about 40 px each, numbered from 0 without gaps."""
+    from skimage.segmentation import slic  # slow to import, and needed only to draw
+
     count = max(4, drawing.lesion.size // _SUPERPIXEL_PX)
     found = slic(drawing.pixels, n_segments=count, compactness=12, start_label=0)
     return np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
