@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from models.attentive_convlstm import AttentionScale, AttentiveConvLstm
 from models.dropout import drop
-from models.structure_decoder import Pooling, StructureDecoder, dense
+from models.layers import dense
+from models.structure_decoder import Pooling, StructureDecoder
 from models.vgg import BatchNormMode, VggBlocks, scaled
 
 Head = Literal["gap", "fully_connected"]
@@ -19,8 +20,8 @@ DiagnosisInput = Literal["attended", "features"]
 NUM_STRUCTURES = 6
 NUM_DIAGNOSES = 2
 MINIMUM_SIZE_PX = 32
-#: VGG's own classifier: cells a side after adaptive pooling, units, dropout.
-_VGG_CELLS, _VGG_UNITS, _VGG_DROPOUT = 7, 4096, 0.5
+#: VGG's own classifier: cells a side after adaptive pooling, units, dropout, deviation of its initial weights.
+_VGG_CELLS, _VGG_UNITS, _VGG_DROPOUT, _VGG_DEVIATION = 7, 4096, 0.5, 0.01
 
 
 class Reading(NamedTuple):
@@ -188,7 +189,7 @@ class DiagnosisBranch(nn.Module):
         if head == "fully_connected":
             units = scaled(_VGG_UNITS, width)
             widths = pairwise((last * _VGG_CELLS**2, units, units, NUM_DIAGNOSES))
-            self.layers = nn.ModuleList(dense(before, after, generator) for before, after in widths)
+            self.layers = nn.ModuleList(dense(before, after, generator, deviation=_VGG_DEVIATION) for before, after in widths)
             return
         self.pooled_channels = channels * timesteps
         if pooled_width and timesteps:

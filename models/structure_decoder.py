@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.initialisation import glorot_uniform_, he_normal_
+from models.initialisation import he_normal_
+from models.layers import dense, fresh_convolution
 from models.reflected import convolve_reflected
-from models.vgg import BatchNormMode, fresh_convolution, scaled
+from models.vgg import BatchNormMode, scaled
 
 Pooling = Literal["average", "maximum"]
 #: glibc gives larger blocks back to the system at once, and every page is faulted in again by the next allocation.
@@ -160,7 +161,8 @@ class StructureDecoder(nn.Module):
                  encoded: the encoder's pooled maps, finest first; unused without skips.
         """
         parts = torch.split(hidden, self._timesteps_at_once(hidden), 1)
-        masks, classes = zip(*(self._decode(part, encoded) for part in parts), strict=True)
+        skips = [skip(encoded[-1 - position]) for position, skip in enumerate(self.skips)]
+        masks, classes = zip(*(self._decode(part, skips) for part in parts), strict=True)
         return torch.cat(masks, 1), torch.cat(classes, 1)
 
     def _timesteps_at_once(self, hidden: Tensor) -> int:
@@ -171,13 +173,12 @@ class StructureDecoder(nn.Module):
         widest = 4 * batch * self._finest_channels * (8 * height) * (8 * width)
         return max(1, min(int(time), _REUSED_BYTES // int(widest)))
 
-    def _decode(self, hidden: Tensor, encoded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _decode(self, hidden: Tensor, skips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         batch, time = hidden.shape[:2]
         maps, pooled = hidden.flatten(0, 1), []
         for position, stage in enumerate(self.stages):
-            if self.skips:
-                skip = self.skips[position](encoded[-1 - position])
-                maps = ((maps.reshape(batch, time, *maps.shape[1:]) + skip.unsqueeze(1)) / 2).flatten(0, 1)
+            if skips:
+                maps = ((maps.reshape(batch, time, *maps.shape[1:]) + skips[position].unsqueeze(1)) / 2).flatten(0, 1)
             pooled.append(maps.mean((2, 3)) if self.pooling == "average" else maps.amax((2, 3)))
             maps = stage(maps)
         classes = self.classifier(torch.cat(pooled, 1))
@@ -194,11 +195,3 @@ def _stage(
         norm = nn.BatchNorm2d(after) if batch_norm == "trained" else nn.Identity()
         layers += [norm, nn.ReLU(inplace=True)]
     return nn.Sequential(*(layers[:-2] if ends_in_logits else layers))
-
-
-def dense(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    """A dense layer with Glorot's uniform weights and a zero bias."""
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
-    glorot_uniform_(layer.weight, fan_in=inputs, fan_out=outputs, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer

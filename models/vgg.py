@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.initialisation import he_normal_
+from models.layers import fresh_convolution
 
 BatchNormMode = Literal["trained", "frozen", "none"]
 #: (convolutions, channels) of the five blocks.
@@ -39,18 +39,6 @@ def normalisation(channels: int, mode: BatchNormMode) -> nn.Module:
     if mode == "trained":
         return nn.BatchNorm2d(channels)
     return FrozenBatchNorm(channels) if mode == "frozen" else nn.Identity()
-
-
-def fresh_convolution(
-    channels_in: int, channels: int, *, size: int, padding: int, generator: torch.Generator | None
-) -> nn.Conv2d:
-    """A convolution as torchvision's VGG starts one: He's normal weights by the outgoing fan, zero bias."""
-    # Made without memory first: torch would draw weights from its global generator.
-    layer = nn.Conv2d(channels_in, channels, size, padding=padding, device="meta").to_empty(device="cpu")
-    he_normal_(layer.weight, fan=channels * size * size, generator=generator)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 class VggBlocks(nn.Module):

@@ -97,7 +97,7 @@ class AttentiveSpace:
     weight_decay: float = real(1e-6, 1e-8, 1e-3, log=True, source="Section 4.1", doc="Adam's L2 term")
     adam_beta1: float = real(0.92, 0.8, 0.99, source="Section 4.1, β1", doc="decay of Adam's mean gradient")
     adam_beta2: float = real(0.96, 0.9, 0.9999, source="Section 4.1, β2", doc="decay of Adam's mean squared gradient")
-    batch_size: int = integer(8, 4, 64, log=True, unit="cases", source="Section 4.1", doc="cases in a batch")
+    batch_size: int = integer(8, 4, 32, log=True, unit="cases", source="Section 4.1", doc="cases in a batch")
     decoder_first_epochs: int = choice(
         0,
         (0, 1, 2, 4),
@@ -177,7 +177,7 @@ PRESETS = {
     "demo": Preset(
         fixed={"resize_px": 72, "size_px": 64, "width": 0.125, "encoder_weights": "none"},
         num_trials=12,
-        max_epochs=16,
+        max_epochs=12,
         synthetic_cases=400,
         synthetic_size_px=96,
     ),

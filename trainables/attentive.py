@@ -16,12 +16,12 @@ from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged, build_model, joined, judge
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
-from trainables.data import read_segmented
+from trainables.data import needed, read_segmented
 from trainables.data.images import Progress, decode
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import STRUCTURES, SegmentedCases
-from trainables.devices import choose_device, threads
-from trainables.errors import CheckpointError, DataError
+from trainables.devices import choose_device, image_layout, threads
+from trainables.errors import DataError
 from trainables.folders import read_json
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
@@ -44,8 +44,8 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     Raises:  DataError: with every problem found.
              ValueError: when a data field does not fit.
     """
-    encoder_weights.read_weights(str(config["encoder_weights"]), str(config["batch_norm"]))
-    data = attentive_data.load(config, _needed(source), torch.device("cpu"), progress)
+    encoder_weights.read_weights(str(config["encoder_weights"]))
+    data = attentive_data.load(config, needed(source), torch.device("cpu"), progress)
     leaks = data.segmented.leaks()
     if leaks:
         raise DataError(*leaks)
@@ -80,7 +80,9 @@ def _metric_names(data: AttentiveData, *, decoder: bool) -> list[str]:
         silent = torch.zeros_like(batch.masks[:, :1]), torch.zeros(len(members), 1, len(STRUCTURES))
         parts.append(read_structures(*silent, batch.masks, batch.known, data.superpixel_maps(members)))
     found = structure_metrics(StructureReadings.joined(parts))
-    return names + [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
+    promised = [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
+    # Where attributes are annotated every mask is judged, whatever it is said to be.
+    return [*names, *promised, *(["structures/class_accuracy"] if data.segmented.attributes_known[valid].any() else [])]
 
 
 def _notes(segmented: SegmentedCases) -> tuple[str, ...]:
@@ -101,7 +103,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     """
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
-    data = attentive_data.load(request.config, _needed(request.source), device)
+    data = attentive_data.load(request.config, needed(request.source), device)
     best = BestEpoch(
         request.objective,
         selection="loss" if request.config["selection"] == "loss" else "metric",
@@ -116,21 +118,12 @@ def load_model(folder: Path) -> AttentiveNetwork:
     Raises:  CheckpointError: when the folder is damaged.
     """
     document = _document(folder)
-    try:
-        model = build_model(document["config"])
-        model.load_state_dict(checkpoints.read(folder, "model"))
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"a checkpoint's weights must fit its config.json; got {reason} in {folder}") from error
-    return model.to(memory_format=torch.channels_last).eval()
+    model = checkpoints.restore_model(folder, lambda: build_model(document["config"]))
+    return model.to(memory_format=image_layout(torch.device("cpu"))).eval()
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    document = read_json(folder, "config.json")
-    absent = [name for name in ("config", "classes", "structures", "num_threads", "device") if name not in document]
-    if absent:
-        raise CheckpointError(f"a checkpoint's config.json must have {absent[0]!r}; got none in {folder}")
-    return document
+    return read_json(folder, "config.json", needed=("config", "classes", "structures", "num_threads", "device"))
 
 
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:
@@ -176,7 +169,8 @@ def judge_split(folder: Path, source: str, split: str) -> tuple[Judged, Segmente
         raise DataError(f"--split must be one of {', '.join(segmented.cases.splits)}; got {split!r}")
     device = choose_device("auto" if document["device"] == "cuda" else document["device"])
     data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device)
-    model, parts = load_model(folder).to(device), []
+    model, parts = load_model(folder), []
+    model.to(device, memory_format=image_layout(device))  # type: ignore[call-overload]
     with threads(document["num_threads"]), torch.no_grad():
         for start in range(0, len(members), CHUNK):
             chunk = members[start : start + CHUNK]
@@ -205,7 +199,7 @@ def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
 def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> Tensor:
     images = to_unit_range(pixels)
     centre, _ = views(images, images[:, :1], size_px, "none", None)
-    return centre.contiguous(memory_format=torch.channels_last)
+    return centre.contiguous(memory_format=image_layout(centre.device))
 
 
 def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:
@@ -239,9 +233,3 @@ def _gaze(reading: Reading, index: int, step: int, cropped: float) -> dict[str, 
         area = float((reading.masks[index, step] > 0).float().mean())
         found |= {"structure": STRUCTURES[best], "probability": float(probabilities[best]), "mask_share": area}
     return found
-
-
-def _needed(source: str | None) -> str:
-    if source is None:
-        raise ValueError("the attentive task must have data; got none (--data FORMAT:PATH)")
-    return source

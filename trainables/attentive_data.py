@@ -17,6 +17,7 @@ from trainables.data import read_segmented, split_source
 from trainables.data.images import Progress, load_images
 from trainables.data.masks import load_masks
 from trainables.data.segmented import SegmentedCases
+from trainables.devices import image_layout
 from trainables.residence import channel_statistics, gather, resident
 
 
@@ -84,7 +85,7 @@ class AttentiveData:
         images, masks = views(images, masks, self.size_px, turning, generator)
         index = torch.from_numpy(members).to(self.device)
         return AttentiveBatch(
-            images.contiguous(memory_format=torch.channels_last), masks, self.melanoma[index], self.known[index]
+            images.contiguous(memory_format=image_layout(self.device)), masks, self.melanoma[index], self.known[index]
         )
 
     def superpixel_maps(self, members: Int[np.ndarray, " batch"]) -> Int[Tensor, "batch size size"]:
@@ -119,7 +120,7 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
 
 
 def _modified(path: Path) -> int:
-    """When the ground truth or the list of files last changed."""
+    """When a table or a list of files last changed; a file edited in place is read again by the next process only."""
     watched = [path, *path.glob("*.csv"), *path.glob("ISIC-2017_*_Data"), *path.glob("ISIC-2017_*_GroundTruth")]
     return max(place.stat().st_mtime_ns for place in watched)
 

@@ -18,11 +18,12 @@ from trainables.augmentation import Turning
 from trainables.batches import Passes
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
+from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
 from trainables.metrics import classification_metrics
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
-#: Cases of one forward pass in evaluation; one size, so that a case's result never varies.
+#: Cases of one forward pass in evaluation, always counted from a split's first, so that the same split gives the same bits.
 CHUNK = 16
 #: Training images that show a pretrained encoder's batch norms what to expect.
 _CALIBRATION_IMAGES = 32
@@ -59,14 +60,17 @@ class AttentiveLearner:
         imagenet = encoder_weights.IMAGENET_MEAN, encoder_weights.IMAGENET_DEVIATION
         statistics = imagenet if config["input_normalisation"] == "imagenet" else data.channel_statistics
         model = build_model(config, generator, statistics)
-        weights = encoder_weights.read_weights(str(config["encoder_weights"]), str(config["batch_norm"]))
+        whole = config["head"] == "fully_connected"
+        weights = encoder_weights.read_weights(str(config["encoder_weights"]), dense=whole)
         if weights is not None:
             self.notes += encoder_weights.put_in(model, weights)
             self._weights_digest = weights.digest
-        model.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(data.device, memory_format=image_layout(data.device))  # type: ignore[call-overload]
         if weights is not None and encoder_weights.needs_calibration(model, weights):
             shown = self._train[np.linspace(0, len(self._train) - 1, min(_CALIBRATION_IMAGES, len(self._train))).astype(int)]
             self.notes.append(encoder_weights.calibrate(model, data.batch(shown).images))
+        if weights is None and config["encoder"] == "frozen":
+            self.notes.append("the encoder is frozen with random weights (the paper's are ImageNet's: --set encoder_weights=)")
         if isinstance(model.decoder, StructureDecoder) and model.decoder.projects_skips:
             self.notes.append(
                 "1×1 convolutions fit the encoder's skips to the narrower decoder (the paper averages them as they are)"
@@ -86,27 +90,31 @@ class AttentiveLearner:
     def loss(self, batch: AttentiveBatch) -> Tensor:
         """Eq. 14, or what is trained of it in this epoch."""
         reading = self.model(batch.images, self.torch_generators["device"])
-        structures_only = self._has_decoder and self._epoch <= self._early("decoder_first_epochs")
-        generic_only = self._has_decoder and self._epoch <= self._early("generic_first_epochs")
-        return self._loss(reading, batch, structures_only=structures_only, generic_only=generic_only)
+        early = self.model.decoder is not None
+        generic_only = early and self._epoch <= number(self._config, "generic_first_epochs")
+        structures_only = early and self._epoch <= number(self._config, "decoder_first_epochs")
+        diagnosis, pairs = self._losses(reading, batch, generic_only=generic_only)
+        return self._combined(diagnosis, pairs, structures_only=structures_only)
 
-    @property
-    def _has_decoder(self) -> bool:
-        return self.model.decoder is not None
-
-    def _early(self, name: str) -> int:
-        return int(number(self._config, name))
-
-    def _loss(self, reading: Reading, batch: AttentiveBatch, *, structures_only: bool, generic_only: bool) -> Tensor:
-        diagnosis = diagnosis_loss(reading.diagnosis, batch.melanoma, number(self._config, "focal_theta"))
+    def _losses(
+        self, reading: Reading, batch: AttentiveBatch, *, generic_only: bool = False
+    ) -> tuple[Tensor, structure_losses.PairLosses | None]:
+        """The diagnosis loss, and those of masks and structures, None without a decoder."""
+        theta = number(self._config, "focal_theta")
+        diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta)
         if reading.masks is None or reading.structures is None:
-            return diagnosis
+            return diagnosis, None
         present = batch.masks.flatten(2).any(-1)
         present[:, NUM_GENERIC:] &= batch.known.unsqueeze(-1) & (not generic_only)
+        iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), batch.masks)
+        return diagnosis, structure_losses.pair_losses(iou, reading.structures, present)
+
+    def _combined(self, diagnosis: Tensor, pairs: structure_losses.PairLosses | None, *, structures_only: bool = False) -> Tensor:
+        """Eq. 14."""
+        if pairs is None:
+            return diagnosis
         structures = structure_losses.structures_loss(
-            structure_losses.soft_iou(reading.masks.sigmoid(), batch.masks),
-            reading.structures,
-            present,
+            pairs,
             weights=self._structure_weights,
             balancing=self._balancing,
             segmentation_share=number(self._config, "segmentation_share"),
@@ -116,23 +124,35 @@ class AttentiveLearner:
         alpha = number(self._config, "diagnosis_weight")
         return alpha * diagnosis + (1 - alpha) * structures
 
+    @property
+    def valid_batches(self) -> float:
+        """Training batches that the validation split would fill."""
+        return len(self._valid) * self.batches_per_epoch / len(self._train)
+
     def validate(self) -> dict[str, float]:
-        """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains."""
+        """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains, balanced over the split.
+
+        Raises:  TrialDiverged: when the loss is not finite.
+        """
         self.model.eval()
-        total, parts = 0.0, []
+        diagnosis, pairs, parts = 0.0, [], []
         for start in range(0, len(self._valid), CHUNK):
             members = self._valid[start : start + CHUNK]
             batch = self._data.batch(members)
             with torch.no_grad():
                 reading = self.model(batch.images)
-                loss = float(self._loss(reading, batch, structures_only=False, generic_only=False))
-            if not math.isfinite(loss):
-                raise TrialDiverged(f"valid/loss must be finite; got {loss} at epoch {self._epoch}")
-            total += loss * len(members)
+                part, found = self._losses(reading, batch)
+            diagnosis += float(part) * len(members)
+            pairs += [] if found is None else [found]
+            structures = 0.0 if found is None else float(found.masks.sum() + found.named.sum())
+            if not math.isfinite(diagnosis + structures):
+                raise TrialDiverged(f"valid/loss must be finite; got NaN or infinity at epoch {self._epoch}")
             parts.append(judge(reading, batch, self._data, members))
-        judged = joined(parts)
-        metrics = judged.metrics(self._data.segmented.cases.labels[self._valid])
-        return {"valid/loss": total / len(self._valid), **{f"valid/{name}": value for name, value in metrics.items()}}
+        mean = torch.tensor(diagnosis / len(self._valid), device=self._data.device)
+        together = structure_losses.PairLosses(*map(torch.cat, zip(*pairs, strict=True))) if pairs else None
+        metrics = joined(parts).metrics(self._data.segmented.cases.labels[self._valid])
+        loss = float(self._combined(mean, together))
+        return {"valid/loss": loss, **{f"valid/{name}": value for name, value in metrics.items()}}
 
     def description(self) -> dict[str, Any]:
         """Classes, structures, fingerprint of the data and of the pretrained weights."""

@@ -45,6 +45,10 @@ class BowlTrial:
         """Epochs done."""
         return self._epoch
 
+    def rehearse(self) -> float:
+        """Seconds of an epoch."""
+        return self.step().seconds
+
     def step(self) -> EpochReport:
         """One epoch: the height above the floor shrinks by the rate.
 

@@ -1,19 +1,21 @@
 """Checkpoints of torch trials: tensors as safetensors, the rest as JSON (see `trainables.folders`)."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
+from trainables.errors import CheckpointError
 from trainables.folders import encode_json, read_verified, write_folder
 
 Tensors = Mapping[str, Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def write(folder: Path, *, tensors: Mapping[str, Tensors], documents: Mapping[str, Mapping[str, Any]]) -> None:
@@ -38,6 +40,22 @@ def read(folder: Path, stem: str) -> dict[str, Tensor]:
     Raises:  CheckpointError: when the file is missing or does not match its hash.
     """
     return dict(load_tensors(read_verified(folder, f"{stem}.safetensors")))
+
+
+def restore_model(folder: Path, build: Callable[[], Model]) -> Model:
+    """A fresh model with a checkpoint's weights.
+
+    Args:    folder: the checkpoint.
+             build: makes the model that its config.json names.
+    Raises:  CheckpointError: when the weights are damaged or do not fit.
+    """
+    try:
+        model = build()
+        model.load_state_dict(read(folder, "model"))
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"a checkpoint's weights must fit its config.json; got {reason} in {folder}") from error
+    return model
 
 
 def versions() -> dict[str, str]:

@@ -147,6 +147,9 @@ class Trial(Protocol):
     def notes(self) -> Sequence[str]:
         """What this trial does otherwise than its paper or than one would expect, a line each."""
 
+    def rehearse(self) -> float:
+        """Seconds that an epoch would take, from as little of one as tells; the trial is of no use afterwards."""
+
     def step(self) -> EpochReport:
         """Runs one epoch and validates.
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class VggWeights:
              norms: scale, shift, mean and variance after each convolution, empty for a plain network.
              dense: (weight, bias) of each dense layer.
              name: where they come from, for messages.
-             digest: of the tensors, 16 hexadecimal digits.
+             digest: of convolutions and norms, 16 hexadecimal digits.
     """
 
     convolutions: tuple[tuple[Tensor, Tensor], ...]
@@ -41,24 +41,24 @@ class VggWeights:
     digest: str
 
 
-def read_weights(choice: str, batch_norm: str) -> VggWeights | None:
+def read_weights(choice: str, *, dense: bool = False) -> VggWeights | None:
     """The weights that a configuration names.
 
-    Args:    choice: "none", "imagenet" or a file with torchvision's state dict of `vgg16` or `vgg16_bn`, whole or its beginning.
-             batch_norm: "none" takes torchvision's plain network, else the one with batch norm.
+    Args:    choice: "none"; "imagenet", torchvision's `vgg16_bn`, whose norms can be folded away; or a file with torchvision's
+                 state dict of `vgg16` or `vgg16_bn`, whole or its beginning.
+             dense: whether VGG's dense layers are wanted, half a gigabyte.
     Returns: None for "none".
     Raises:  DataError: when they cannot be had or are no VGG-16.
     """
     if choice == "none":
         return None
-    normalised = batch_norm != "none"
-    if choice != "imagenet":
-        return _read_file(choice, Path(choice).stat().st_mtime_ns if Path(choice).is_file() else 0)
-    return _download(normalised)
+    if choice == "imagenet":
+        return _download(dense)
+    return _read_file(choice, Path(choice).stat().st_mtime_ns if Path(choice).is_file() else 0, dense)
 
 
-@lru_cache(maxsize=2)
-def _read_file(name: str, modified: int) -> VggWeights:
+@lru_cache(maxsize=1)
+def _read_file(name: str, modified: int, dense: bool) -> VggWeights:
     try:
         state = load_file(name) if name.endswith(".safetensors") else torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -69,25 +69,26 @@ def _read_file(name: str, modified: int) -> VggWeights:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(f"encoder_weights must be a state dict of tensors; got another object in {name} (--set encoder_weights=)")
-    return in_order(state, Path(name).name)
+    return in_order(state, Path(name).name, dense=dense)
 
 
-@lru_cache(maxsize=2)
-def _download(normalised: bool) -> VggWeights:
+@lru_cache(maxsize=1)
+def _download(dense: bool) -> VggWeights:
     from torchvision import models  # slow to import, and needed only to download
 
-    weights = models.VGG16_BN_Weights.IMAGENET1K_V1 if normalised else models.VGG16_Weights.IMAGENET1K_V1
+    weights = models.VGG16_BN_Weights.IMAGENET1K_V1
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"encoder_weights imagenet must be downloadable or in torch's cache; got {error} from {weights.url}"
+            f"encoder_weights imagenet must be downloadable or in torch's cache; got {reason} from {weights.url}"
             " (--set encoder_weights=FILE, or none)"
         ) from error
-    return in_order(state, "vgg16_bn (ImageNet)" if normalised else "vgg16 (ImageNet)")
+    return in_order(state, "vgg16_bn, ImageNet", dense=dense)
 
 
-def in_order(state: Mapping[str, Tensor], name: str) -> VggWeights:
+def in_order(state: Mapping[str, Tensor], name: str, *, dense: bool = True) -> VggWeights:
     """Sorts a state dict's layers by their numbers: `features.7` is another layer in `vgg16_bn` than in `vgg16`.
 
     Raises:  DataError: when the convolutions are not those of VGG-16, or fewer than the encoder's seven.
@@ -95,10 +96,11 @@ def in_order(state: Mapping[str, Tensor], name: str) -> VggWeights:
     layers: dict[str, dict[str, Tensor]] = {}
     for key in sorted(state, key=_natural):
         prefix, _, part = key.rpartition(".")
-        layers.setdefault(prefix, {})[part] = state[key].float()
+        if dense or not (part in ("weight", "bias") and state.get(f"{prefix}.weight", torch.empty(0)).ndim == 2):
+            layers.setdefault(prefix, {})[part] = state[key].float()
     convolutions = [_pair(layer) for layer in layers.values() if layer.get("weight", torch.empty(0)).ndim == 4]
     norms = [_norm(layer) for layer in layers.values() if "running_mean" in layer and "running_var" in layer]
-    dense = [_pair(layer) for layer in layers.values() if layer.get("weight", torch.empty(0)).ndim == 2]
+    denses = [_pair(layer) for layer in layers.values() if layer.get("weight", torch.empty(0)).ndim == 2]
     found, expected = [tuple(weight.shape) for weight, _ in convolutions], _shapes()
     channels = [shape[0] for shape in found]
     fits = (
@@ -106,7 +108,7 @@ def in_order(state: Mapping[str, Tensor], name: str) -> VggWeights:
         and found == expected[: len(found)]
         and [len(bias) for _, bias in convolutions] == channels
         and (not norms or [[len(value) for value in norm] for norm in norms] == [[count] * 4 for count in channels])
-        and all(bool(value.isfinite().all()) for value in state.values())
+        and all(bool(value.isfinite().all()) for layer in layers.values() for value in layer.values())
     )
     if not fits:
         raise DataError(
@@ -114,10 +116,10 @@ def in_order(state: Mapping[str, Tensor], name: str) -> VggWeights:
             f" {len(found)} convolutions and {len(norms)} norms in {name} (--set encoder_weights=)"
         )
     digest = hashlib.sha256()
-    for layer in layers.values():
-        for value in layer.values():
+    for values in (*convolutions, *norms):
+        for value in values:
             digest.update(value.contiguous().numpy().tobytes())
-    return VggWeights(tuple(convolutions), tuple(norms), tuple(dense), name, digest.hexdigest()[:16])
+    return VggWeights(tuple(convolutions), tuple(norms), tuple(denses), name, digest.hexdigest()[:16])
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
@@ -150,7 +152,7 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
     A batch-norm network's norms are folded into its convolutions where ours has none, which is exact in evaluation.
 
     Args:    network: on the CPU, its encoder at full width.
-    Returns: what starts fresh, one line each, for the log.
+    Returns: what starts fresh or is folded, one line each, for the log.
     Raises:  ValueError: when the encoder is narrower.
     """
     if network.encoder.channels != [channels for _, channels in BLOCKS[:3]]:
@@ -173,7 +175,9 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
         if fresh:
             why = "are not in it" if len(weights.convolutions) < len(layers) else "have another width there"
             notes.append(f"{fresh} of the 6 convolutions of blocks 4 and 5 start fresh: they {why} ({weights.name})")
-        elif not weights.norms and isinstance(layers[-1][1], nn.BatchNorm2d):
+        if weights.norms and not isinstance(layers[0][1], nn.BatchNorm2d):
+            notes.append(f"pretrained batch norms are folded into their convolutions ({weights.name})")
+        if not fresh and not weights.norms and isinstance(layers[-1][1], nn.BatchNorm2d):
             notes.append(f"the batch norms of blocks 4 and 5 start fresh beside plain weights ({weights.name})")
         dense = [layer for layer in network.diagnosis.layers if isinstance(layer, nn.Linear)][:-1]
         for layer, (weight, bias) in zip(dense, weights.dense, strict=False):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,12 @@ def read_verified(folder: Path, name: str) -> bytes:
     return data
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, Any]:
     """A JSON object after its file's hash was checked.
 
-    Raises:  CheckpointError: when the file is missing, does not match its hash or holds no JSON object.
+    Args:    folder, name: which file.
+             needed: keys that it must have.
+    Raises:  CheckpointError: when the file is missing, does not match its hash, holds no JSON object or lacks a key.
     """
     try:
         document = json.loads(read_verified(folder, name))
@@ -57,6 +59,9 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(f"{folder / name} must hold JSON; got {error}") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{folder / name} must hold a JSON object; got {type(document).__name__}")
+    absent = [key for key in needed if key not in document]
+    if absent:
+        raise CheckpointError(f"a checkpoint's {name} must have {absent[0]!r}; got none in {folder}")
     return document
 
 

@@ -11,11 +11,11 @@ from models.gated_network import GatedNetwork, check_size
 from spaces.fields import Value, number
 from trainables import checkpoints, gated_data, metrics, seven_point
 from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
-from trainables.data import read_labelled
+from trainables.data import needed, read_labelled
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.images import Progress, decode, load_images
 from trainables.devices import choose_device, threads
-from trainables.errors import CheckpointError, DataError
+from trainables.errors import DataError
 from trainables.folders import read_json
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, predict_logits, probabilities_of
@@ -33,7 +33,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
              ValueError: when a data field does not fit the data.
     """
     check_size(int(number(config, "size_px")))
-    data = gated_data.load(config, _needed(source), torch.device("cpu"), progress)
+    data = gated_data.load(config, needed(source), torch.device("cpu"), progress)
     leaks = data.cases.leaks()
     if leaks:
         raise DataError(*leaks)
@@ -58,7 +58,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     check_size(int(number(request.config, "size_px")))
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
-    data = gated_data.load(request.config, _needed(request.source), device)
+    data = gated_data.load(request.config, needed(request.source), device)
     best = BestEpoch(
         request.objective,
         selection="loss" if request.config["selection"] == "loss" else "metric",
@@ -73,21 +73,11 @@ def load_model(folder: Path) -> GatedNetwork:
     Raises:  CheckpointError: when the folder is damaged.
     """
     document = _document(folder)
-    try:
-        model = build_model(document["config"], _tasks(document))
-        model.load_state_dict(checkpoints.read(folder, "model"))
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"a checkpoint's weights must fit its config.json; got {reason} in {folder}") from error
-    return model.eval()
+    return checkpoints.restore_model(folder, lambda: build_model(document["config"], _tasks(document))).eval()
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    document = read_json(folder, "config.json")
-    absent = [name for name in ("config", "classes", "primary_task", "num_threads", "device") if name not in document]
-    if absent:
-        raise CheckpointError(f"a checkpoint's config.json must have {absent[0]!r}; got none in {folder}")
-    return document
+    return read_json(folder, "config.json", needed=("config", "classes", "primary_task", "num_threads", "device"))
 
 
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:
@@ -146,12 +136,6 @@ def _prediction(image: str, tasks: Sequence[LabelTask], probabilities: Any) -> d
     if set(seven_point.POINTS) <= set(labels):
         result["seven_point_score"] = int(seven_point.scores({name: [label] for name, label in labels.items()})[0])
     return result
-
-
-def _needed(source: str | None) -> str:
-    if source is None:
-        raise ValueError("the gated task must have data; got none (--data FORMAT:PATH)")
-    return source
 
 
 def _tasks(document: dict[str, Any]) -> tuple[LabelTask, ...]:

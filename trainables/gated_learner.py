@@ -78,6 +78,11 @@ class GatedLearner:
         per_task = losses.focal_loss(logits, codes, weights, number(self._config, "focal_beta"))
         return (per_task * self._task_weights).sum()
 
+    @property
+    def valid_batches(self) -> float:
+        """Training batches that the validation split would fill."""
+        return len(self._valid) / len(self._draw(np.random.default_rng(0)))
+
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and its loss, without label weights and L2 (the paper's validation loss)."""
         logits = predict_logits(self.model, self._data, self._valid)

@@ -16,6 +16,8 @@ from trainables.folders import read_json
 from trainables.selection import BestEpoch
 
 Batch = Any
+#: Batches by which an epoch is estimated.
+_REHEARSED = 3
 
 
 @runtime_checkable
@@ -40,6 +42,10 @@ class Learner(Protocol):
 
         Args:    epoch: 1 for the first.
         """
+
+    @property
+    def valid_batches(self) -> float:
+        """Training batches that the validation split would fill."""
 
     def draw_batch(self) -> Batch:
         """The next training batch, on the learner's device."""
@@ -102,16 +108,39 @@ class TrainedTrial:
             ended=self._ended(),
         )
 
+    def rehearse(self) -> float:
+        """Seconds that an epoch would take, from the fastest of a few batches, with and without their gradients."""
+        learner = self.learner
+        learner.model.train()
+        trained, seen = [], []
+        for _ in range(_REHEARSED + 1):
+            # Each time from the beginning of a pass, whose last batch may be a small one.
+            learner.begin(self.request.max_epochs)
+            batch = learner.draw_batch()
+            start = time.perf_counter()
+            float(self._train_batch(batch))
+            between = time.perf_counter()
+            with torch.no_grad():
+                float(learner.loss(batch))
+            trained.append(between - start)
+            seen.append(time.perf_counter() - between)
+        # The first ones also pay for what is made once.
+        return min(trained[1:]) * learner.batches_per_epoch + min(seen[1:]) * learner.valid_batches
+
+    def _train_batch(self, batch: Batch) -> Tensor:
+        loss = self.learner.loss(batch)
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.learner.optimizer.step()
+        return loss.detach()
+
     def _train_epoch(self) -> float:
         self.learner.model.train()
         self.learner.begin(self._epoch + 1)
         total = torch.zeros(())
         for _ in range(self.learner.batches_per_epoch):
-            loss = self.learner.loss(self.learner.draw_batch())
-            self.learner.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.learner.optimizer.step()
-            total = total.to(loss.device) + loss.detach()
+            loss = self._train_batch(self.learner.draw_batch())
+            total = total.to(loss.device) + loss
         # One wait for the device an epoch, not one a batch.
         return float(total) / self.learner.batches_per_epoch
 

@@ -1,14 +1,12 @@
 """The attentive network's training loss over unsorted masks (Esteve-Cogollos & Fernández-Torres 2020, Eq. 10 to 16)."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-
-Balancing = Literal["presence", "inverse_presence", "minibatch", "none"]
 
 
 class Pairs(NamedTuple):
@@ -106,29 +104,51 @@ def balanced_mean(
     return (weights * sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
 
 
-def structures_loss(
+class PairLosses(NamedTuple):
+    """Losses of matched pairs; several batches' may be joined and balanced as one.
+
+    Args:    masks: 1 - softIoU of each pair.
+             named: cross-entropy of each pair's class.
+             structure: which structure each pair is of.
+    """
+
+    masks: Tensor
+    named: Tensor
+    structure: Tensor
+
+
+def pair_losses(
     iou: Float[Tensor, "batch structures time"],
     classes: Float[Tensor, "batch time structures"],
     present: Bool[Tensor, "batch structures"],
-    *,
-    weights: Float[Tensor, " structures"],
-    balancing: str,
-    segmentation_share: float,
-) -> Float[Tensor, ""]:
-    """gamma · L_seg + mu · L_class over matched pairs, mu = 1 - gamma.
+) -> PairLosses:
+    """Matches masks with structures and gives both losses of every pair.
 
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 10, 13 and the bracket of Eq. 14
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 10 and 13
     Deviations: none.
 
     Args:    iou: see `soft_iou`.
              classes: logits of what each timestep's mask shows.
              present: which structures a case has, unknown ones left out.
+    """
+    pairs = match(iou, present)
+    masks = 1 - iou.float()[pairs.case, pairs.structure, pairs.time]
+    named = -classes.float().log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
+    return PairLosses(masks, named, pairs.structure)
+
+
+def structures_loss(
+    pairs: PairLosses, *, weights: Float[Tensor, " structures"], balancing: str, segmentation_share: float
+) -> Float[Tensor, ""]:
+    """gamma · L_seg + mu · L_class over matched pairs, mu = 1 - gamma.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, the bracket of Eq. 14
+    Deviations: none.
+
+    Args:    pairs: of a batch, or of a whole split.
              weights, balancing: see `balanced_mean`.
              segmentation_share: gamma, 0 to 1.
     """
-    pairs = match(iou, present)
-    masks = 1 - iou[pairs.case, pairs.structure, pairs.time]
-    named = -classes.float().log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
-    segmentation = balanced_mean(masks, pairs.structure, weights, balancing)
-    classification = balanced_mean(named, pairs.structure, weights, balancing)
+    segmentation = balanced_mean(pairs.masks, pairs.structure, weights, balancing)
+    classification = balanced_mean(pairs.named, pairs.structure, weights, balancing)
     return segmentation_share * segmentation + (1 - segmentation_share) * classification

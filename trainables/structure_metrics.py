@@ -72,7 +72,10 @@ def read_structures(
     best_iou = hard.gather(2, surest.indices.unsqueeze(-1)).squeeze(-1)
     batch = torch.arange(len(masks), device=masks.device)
     attribute_scores = torch.stack(
-        [_log_odds(masks[batch, surest.indices[:, s]], surest.values[:, s]) for s in range(NUM_GENERIC, len(STRUCTURES))],
+        [
+            probabilities[batch, surest.indices[:, column]] * surest.values[:, column, None, None]
+            for column in range(NUM_GENERIC, len(STRUCTURES))
+        ],
         1,
     )
     matches = hard.unsqueeze(1) > torch.tensor(THRESHOLDS, device=masks.device).view(1, -1, 1, 1)
@@ -105,12 +108,6 @@ def _confusions(
     size = len(STRUCTURES)
     cells = torch.nn.functional.one_hot(paired * size + said, size * size) * judged.unsqueeze(-1)
     return np.asarray(cells.sum(1).reshape(-1, size, size).cpu())
-
-
-def _log_odds(mask: Float[Tensor, "batch height width"], probability: Float[Tensor, " batch"]) -> Tensor:
-    """Log-odds of `sigmoid(mask) · probability`."""
-    log_score = torch.nn.functional.logsigmoid(mask) + probability.log().view(-1, 1, 1)
-    return log_score - torch.log1p(-log_score.exp().clamp(max=1 - 1e-7))
 
 
 def _bins(log_odds: Tensor) -> Tensor:
@@ -159,13 +156,14 @@ def _superpixel_counts(
     index = index + torch.arange(len(index), device=index.device).unsqueeze(1) * count
 
     def means(values: Tensor) -> Tensor:
-        sums = torch.zeros(len(index) * count, values.shape[1], device=values.device)
-        sums.index_add_(0, index.flatten(), values.flatten(2).transpose(1, 2).flatten(0, 1).float())
+        # In double precision the order in which a GPU adds does not show in a bin.
+        sums = torch.zeros(len(index) * count, values.shape[1], device=values.device, dtype=torch.float64)
+        sums.index_add_(0, index.flatten(), values.flatten(2).transpose(1, 2).flatten(0, 1).double())
         return (sums / sizes.clamp(min=1)).view(len(index), count, -1).transpose(1, 2)
 
     sizes = torch.bincount(index.flatten(), minlength=len(index) * count).unsqueeze(1)
     exists = (sizes.view(len(index), 1, count) > 0) & known.view(-1, 1, 1)
-    score = means(scores.sigmoid())
+    score = means(scores)
     positive = means(truth[:, NUM_GENERIC:]) >= 0.5
     return _histograms(_bins(torch.logit(score, 1e-7)), positive, exists)
 

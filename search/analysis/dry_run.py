@@ -1,4 +1,4 @@
-"""What a search will cost, from one measured epoch."""
+"""What a search will cost, from a few measured batches."""
 
 import math
 import shutil
@@ -21,7 +21,7 @@ from trainables.tasks import TASKS
 class Estimate:
     """Expected cost of a search.
 
-    Args:    epoch_s: seconds of one measured epoch of the paper's configuration.
+    Args:    epoch_s: seconds of an epoch of the paper's configuration.
              hours: wall time with the scheduler's early stops.
              hours_at_most: wall time if no trial is stopped.
              disk_mib: checkpoints that are kept and those of running trials.
@@ -40,7 +40,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Trains one epoch of the paper's configuration here, saves it, and multiplies.
+    """Trains a few batches of the paper's configuration here, saves it, and multiplies.
 
     Args:    plan: of the search; nothing is written to its storage.
     Raises:  PlanError: when the plan is for a cluster that has not been looked at.
@@ -53,13 +53,13 @@ def estimate(plan: Plan) -> Estimate:
     device = "auto" if plan.gpus_per_trial else "cpu"
     request = TrialRequest(plan.task, config, plan.source, plan.seed, plan.objective, plan.max_epochs, device, threads)
     trial = task.load().build(request)
-    trial.step()  # the first epoch also pays for what is made once
-    seconds = trial.step().seconds
+    seconds = trial.rehearse()
     scratch = Path(tempfile.mkdtemp(prefix="dermtune-dry-run-"))
     try:
-        trial.save_best(scratch / "best")
         trial.save(scratch / "state")
-        best, state = (_size(scratch / name) for name in ("best", "state"))
+        # A best checkpoint is the model without the state; a state of a trial that has validated holds its best model, too.
+        best = sum(file.stat().st_size for file in (scratch / "state").iterdir() if not file.name.startswith("state"))
+        state = best + sum(file.stat().st_size for file in (scratch / "state").iterdir())
     finally:
         shutil.rmtree(scratch)
     at_once = plan.max_concurrent
@@ -84,7 +84,3 @@ def expected_epochs(plan: Plan) -> float:
     bounds = [0, *rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
     spans = [(after - before) for before, after in pairwise(bounds)]
     return float(sum(span / plan.reduction**passed for passed, span in enumerate(spans)))
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())

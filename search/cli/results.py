@@ -140,7 +140,8 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
         for group, confusions in found.confusions.items():
             for key, matrix in confusions.matrices.items():
                 rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
-                show_rows(f"{group}, {key}: rows true, columns said", ("", *confusions.classes), rows)
+                kind = f"τ = {key}" if key.isdigit() else key
+                show_rows(f"{_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
 
     context.emit(document, show)
 

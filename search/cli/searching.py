@@ -16,7 +16,7 @@ from trainables.tasks import TASKS
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
 @click.option("--preset", metavar="demo|paper", help="Size of the search [default: demo without --data, else paper].")
 @click.option("--name", help="Of the search [default: task and time].")
-@click.option("--dry-run", is_flag=True, help="Measure one epoch and say what the search would cost.")
+@click.option("--dry-run", is_flag=True, help="Measure a few batches and say what the search would cost.")
 @click.option("--trials", "num_trials", type=click.IntRange(1), help="Configurations to try.")
 @click.option("--max-epochs", type=click.IntRange(1), help="Epochs of a trial that is never stopped.")
 @click.option("--time-budget", "time_budget_s", type=Duration(), help="For example 45m or 2h.")
@@ -73,11 +73,12 @@ def _run(context: Context, preparation: Any) -> int:
     if plan.preset == "paper" and plan.gpus_per_trial == 0 and TASKS[plan.task].formats:
         from search.analysis.dry_run import estimate
 
+        err.print("no GPU here: measuring a few batches of the paper's configuration")
         cost = estimate(plan)
         err.print(
-            f"no GPU here: about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
+            f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
             f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
-            " (--trials, --max-epochs and --set size_px= make it less)"
+            " (--trials, --max-epochs and smaller images by --set make it less)"
         )
     views: list[SearchView] = []
 

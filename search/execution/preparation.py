@@ -10,6 +10,7 @@ from search.errors import PlanError
 from search.execution.code_version import code_version
 from search.execution.resources import DEFAULT_GPU_SHARE, local_resources, max_concurrent
 from search.records.plan import Plan
+from search.strategy.distributions import paper_config
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
@@ -21,7 +22,7 @@ from trainables.data.images import Progress
 from trainables.tasks import TASKS, Task
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 4
+_SYNTHETIC_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def prepare_search(
     _check_counts(options)
     _check_metrics(options)
     source = _source(task, preset, options.data, say)
-    prepared = task.load().prepare({**complete(task.space, {}), **fixed}, source, progress)
+    prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
     objective, *further = _objectives(options, task, fixed, prepared)
     plan = Plan(
         name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",

@@ -125,12 +125,15 @@ class Bridge:
             self.stop(trial, f"rung {stopped_at}")
         elif self.plan.epoch_budget is not None and self._num_epochs >= self.plan.epoch_budget:
             self.stop(trial, "epoch budget")
+        if trial not in self._running:
+            del self._records[trial]
         return trial not in self._running
 
     def _finish(self, trial: str, reason: str) -> None:
         scores = self._records[trial].scores(self.plan.objectives)
         if scores is None:
-            self.fail(trial, f"one of {', '.join(o.metric for o in self.plan.objectives)} was not reported")
+            names = ", ".join(objective.metric for objective in self.plan.further_objectives)
+            self.fail(trial, f"{names} must be reported to be an objective; got none at the best epoch (--metric)")
             return
         self._ledger.append("finished", trial=trial, reason=reason)
         self.study.tell(self._running.pop(trial), list(scores))

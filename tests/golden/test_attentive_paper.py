@@ -100,6 +100,13 @@ def learner(**settings: object) -> AttentiveLearner:
     return made
 
 
+def loss_of(
+    made: AttentiveLearner, reading: Reading, batch: AttentiveBatch, *, structures_only: bool, generic_only: bool
+) -> torch.Tensor:
+    diagnosis, pairs = made._losses(reading, batch, generic_only=generic_only)
+    return made._combined(diagnosis, pairs, structures_only=structures_only)
+
+
 def one_case() -> tuple[Reading, AttentiveBatch]:
     """Lesion above skin; the first mask is half of the lesion, the second all the skin; ŷ = .8; no idea of the classes."""
     truth = torch.zeros(1, 6, 4, 4)
@@ -114,26 +121,26 @@ def one_case() -> tuple[Reading, AttentiveBatch]:
 def test_equation_14(alpha: float, gamma: float) -> None:
     diagnosis, segmentation, classes = 0.04 * -math.log(0.8), (0.5 + 0.0) / 2, math.log(6)
     expected = alpha * diagnosis + (1 - alpha) * (gamma * segmentation + (1 - gamma) * classes)
-    found = learner(diagnosis_weight=alpha, segmentation_share=gamma)._loss(
-        *one_case(), structures_only=False, generic_only=False
+    found = loss_of(
+        learner(diagnosis_weight=alpha, segmentation_share=gamma), *one_case(), structures_only=False, generic_only=False
     )
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_equation_14_with_structures_only_and_with_w() -> None:
     structures = 0.75 * 0.25 + 0.25 * math.log(6)
-    found = learner()._loss(*one_case(), structures_only=True, generic_only=False)
+    found = loss_of(learner(), *one_case(), structures_only=True, generic_only=False)
     assert float(found) == pytest.approx(structures, rel=1e-5)
     # w of lesion and skin is (5946 - 2000) / 5946 / 5 each.
     weight = 3946 / 5946 / 5
-    weighted = learner(balancing="presence")._loss(*one_case(), structures_only=True, generic_only=False)
+    weighted = loss_of(learner(balancing="presence"), *one_case(), structures_only=True, generic_only=False)
     assert float(weighted) == pytest.approx(structures * weight, rel=1e-5)
 
 
 def test_equation_14_without_a_decoder_is_the_diagnosis() -> None:
     reading, batch = one_case()
     bare = Reading(reading.diagnosis, None, None, None)
-    found = learner(decoder=False)._loss(bare, batch, structures_only=False, generic_only=False)
+    found = loss_of(learner(decoder=False), bare, batch, structures_only=False, generic_only=False)
     assert float(found) == pytest.approx(0.04 * -math.log(0.8), rel=1e-5)
 
 
@@ -143,7 +150,7 @@ def test_generic_first_and_unknown_attributes_leave_the_attributes_out(known: bo
     masks = batch.masks.clone()
     masks[0, 4] = 1
     with_attribute = AttentiveBatch(batch.images, masks, batch.melanoma, torch.tensor([known]))
-    found = learner()._loss(reading, with_attribute, structures_only=True, generic_only=known)
+    found = loss_of(learner(), reading, with_attribute, structures_only=True, generic_only=known)
     assert float(found) == pytest.approx(0.75 * 0.25 + 0.25 * math.log(6), rel=1e-5)
 
 
@@ -152,7 +159,7 @@ def test_generic_first_leaves_the_batchs_masks_as_they_were() -> None:
     masks = batch.masks.clone()
     masks[0, 4] = 1
     given = AttentiveBatch(batch.images, masks, batch.melanoma, torch.tensor([True]))
-    learner()._loss(reading, given, structures_only=False, generic_only=True)
+    loss_of(learner(), reading, given, structures_only=False, generic_only=True)
     assert bool(given.masks[0, 4].all())
     assert given.known.tolist() == [True]
 

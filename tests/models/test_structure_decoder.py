@@ -111,15 +111,19 @@ def inputs(time: int = 4) -> tuple[Tensor, list[Tensor]]:
 @pytest.mark.parametrize("batch_norm", ["none", "frozen", "trained"])
 @pytest.mark.parametrize("skip_channels", [[8, 16, 32], None], ids=["skips", "no skips"])
 @pytest.mark.parametrize("pooling", ["average", "maximum"])
-def test_in_chunks_equals_all_at_once(batch_norm: str, skip_channels: list[int] | None, pooling: str) -> None:
+def test_in_chunks_equals_all_at_once(
+    batch_norm: str, skip_channels: list[int] | None, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = decoder(batch_norm=batch_norm, skip_channels=skip_channels, pooling=pooling)
     hidden, encoded = inputs()
     masks, classes = made(hidden, encoded)
     assert masks.shape == (2, 4, 32, 48)
     assert classes.shape == (2, 4, 6)
-    at_once = made._decode(hidden, encoded)
-    torch.testing.assert_close(masks, at_once[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(classes, at_once[1], rtol=1e-5, atol=1e-5)
+    for size in (1, 3, 4):
+        monkeypatch.setattr(made, "_timesteps_at_once", lambda _, size=size: size)
+        chunked = made(hidden, encoded)
+        torch.testing.assert_close(chunked[0], masks, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(chunked[1], classes, rtol=1e-5, atol=1e-5)
 
 
 def test_timesteps_pass_unmixed() -> None:

@@ -1,4 +1,4 @@
-"""What a search will cost: expected epochs by hand, and an estimate from two measured epochs."""
+"""What a search will cost: expected epochs by hand, and an estimate from what a trial rehearses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from search.analysis.dry_run import estimate, expected_epochs
 from search.errors import PlanError
 from search.records.plan import Plan
+from trainables.bowl import BowlTrial
 from trainables.contract import Objective
 
 PLAN = Plan(
@@ -51,6 +52,14 @@ def test_an_estimate_multiplies_a_measured_epoch() -> None:
     assert found.hours == pytest.approx(20 * (1 + 4 * 2 / 3) * found.epoch_s / 3600 / 2)
     assert 0 < found.disk_mib < 1
     assert found.trials_at_once == 2
+
+
+def test_an_estimate_rehearses_and_trains_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BowlTrial, "rehearse", lambda _: 7.0)
+    monkeypatch.setattr(BowlTrial, "step", lambda _: pytest.fail("an epoch was trained"))
+    found = estimate(PLAN)
+    assert found.epoch_s == 7.0
+    assert found.hours_at_most == pytest.approx(20 * 81 * 7 / 3600 / 2)
 
 
 def test_every_number_of_an_estimate_is_positive() -> None:

@@ -121,7 +121,7 @@ def test_a_trial_that_never_reports_the_second_metric_fails(make: Make, tmp_path
     trial = bridge.ask().trial
     assert bridge.report(trial, [_epoch(1, 0.5, None)], None) is False
     assert bridge.report(trial, [_epoch(2, 0.6, None)], "max_epochs") is True
-    reason = "one of valid/gain, valid/cost was not reported"
+    reason = "valid/cost must be reported to be an objective; got none at the best epoch (--metric)"
     assert _last(tmp_path) == {"event": "failed", "trial": trial, "reason": reason}
     (told,) = bridge.study.trials
     assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)

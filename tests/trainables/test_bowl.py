@@ -26,6 +26,10 @@ def run(trial: bowl.BowlTrial, epochs: int) -> list[EpochReport]:
     return [replace(trial.step(), seconds=0.0) for _ in range(epochs)]
 
 
+def test_a_rehearsal_takes_as_long_as_an_epoch() -> None:
+    assert 0.05 <= build(seconds_per_epoch=0.05).rehearse() < 1
+
+
 @pytest.mark.parametrize(
     ("fields", "floor"),
     [

@@ -148,7 +148,9 @@ def test_plain_weights_give_torchvisions_features(batch_norm: str, plain: nn.Seq
 def test_weights_with_norms_give_torchvisions_features(batch_norm: str, normalised: nn.Sequential) -> None:
     network, images = network_of(batch_norm), images_of(2)
     weights = in_order(state_of(normalised), "vgg16_bn")
-    put_in(network, weights)
+    notes = put_in(network, weights)
+    folded = "pretrained batch norms are folded into their convolutions (vgg16_bn)"
+    assert (folded in notes) is (batch_norm == "none")
     with torch.no_grad():
         expected = normalised[: POOL3["bn"]](images)
     torch.testing.assert_close(encoded(network, images), expected, rtol=1e-4, atol=1e-4)
@@ -167,14 +169,48 @@ def test_frozen_norms_copy_scale_shift_and_statistics(normalised: nn.Sequential)
     torch.testing.assert_close(encoded(network, images_of(2)), encoded(network.eval(), images_of(2)))
 
 
-@pytest.mark.parametrize(("kind", "batch_norm"), [("plain", "none"), ("bn", "trained"), ("bn", "none")])
-def test_blocks_4_and_5_are_filled_at_full_width(kind: str, batch_norm: str, request: pytest.FixtureRequest) -> None:
+FOLDED = "pretrained batch norms are folded into their convolutions (whole)"
+FRESH_NORMS = "the batch norms of blocks 4 and 5 start fresh beside plain weights (whole)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch_norm", "notes"),
+    [("plain", "none", []), ("bn", "trained", []), ("bn", "frozen", []), ("bn", "none", [FOLDED])],
+)
+def test_blocks_4_and_5_are_filled_at_full_width(
+    kind: str, batch_norm: str, notes: list[str], request: pytest.FixtureRequest
+) -> None:
     features = request.getfixturevalue("normalised" if kind == "bn" else "plain")
     network, images = network_of(batch_norm, width=1.0), images_of(1)
-    assert put_in(network, in_order(state_of(features), "whole")) == []
+    assert put_in(network, in_order(state_of(features), "whole")) == notes
     with torch.no_grad():
         found = network.diagnosis.blocks(encoded(network, images))[-1]
         torch.testing.assert_close(found, features(images), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_norm", ["trained", "frozen"])
+def test_fresh_norms_of_blocks_4_and_5_beside_plain_weights_are_noted(batch_norm: str, plain: nn.Sequential) -> None:
+    assert put_in(network_of(batch_norm, width=1.0), in_order(state_of(plain), "whole")) == [FRESH_NORMS]
+
+
+def test_a_narrow_encoder_takes_no_weights(plain: nn.Sequential) -> None:
+    network = network_of("none", encoder_width=0.125)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(ValueError, match=r"an encoder must have its full width for pretrained weights; got \[8, 16, 32\]"):
+        put_in(network, in_order(state_of(plain), "vgg16"))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_dense_layers_are_kept_only_where_they_are_wanted(suffix: str, plain: nn.Sequential, tmp_path: Path) -> None:
+    state = {**state_of(plain), "classifier.0.weight": torch.ones(5, 4), "classifier.0.bias": torch.ones(5)}
+    assert not in_order(state, "without", dense=False).dense
+    assert len(in_order(state, "with").dense) == 1
+    file = tmp_path / f"weights.{suffix}"
+    torch.save(state, file) if suffix == "pt" else save_file(state, file)
+    without, having = read_weights(str(file)), read_weights(str(file), dense=True)
+    assert (len(without.dense), len(having.dense)) == (0, 1)
+    assert len(without.convolutions) == len(having.convolutions) == 13
 
 
 def test_the_input_statistics_are_torchvisions() -> None:
@@ -240,7 +276,7 @@ def test_the_shared_file_holds_blocks_1_to_3(shared_data: Path) -> None:
     file = shared_data / "vgg16_blocks1-3.pt"
     if not file.is_file():
         pytest.skip(f"needs {file}, which is not part of the repository")
-    weights = read_weights(str(file), "frozen")
+    weights = read_weights(str(file))
     assert weights is not None
     assert len(weights.convolutions) == 7
     assert weights.name == "vgg16_blocks1-3.pt"
@@ -284,7 +320,7 @@ def test_dense_layers_that_fit_are_copied_but_the_last(plain: nn.Sequential) -> 
 
 
 def test_none_reads_nothing() -> None:
-    assert read_weights("none", "frozen") is None
+    assert read_weights("none") is None
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
@@ -294,7 +330,7 @@ def test_a_file_reads_back(suffix: str, plain: nn.Sequential, tmp_path: Path) ->
         torch.save(state, file)
     else:
         save_file(state, file)
-    weights = read_weights(str(file), "none")
+    weights = read_weights(str(file))
     assert weights.digest == in_order(state, "other name").digest
     assert weights.name == file.name
 
@@ -302,10 +338,10 @@ def test_a_file_reads_back(suffix: str, plain: nn.Sequential, tmp_path: Path) ->
 def test_a_file_that_changed_is_read_again(plain: nn.Sequential, tmp_path: Path) -> None:
     file, state = tmp_path / "weights.pt", state_of(plain, 7)
     torch.save(state, file)
-    first = read_weights(str(file), "none")
+    first = read_weights(str(file))
     torch.save({**state, "features.0.bias": state["features.0.bias"] + 1}, file)
     os.utime(file, (1, 1))
-    second = read_weights(str(file), "none")
+    second = read_weights(str(file))
     assert first.digest != second.digest
     assert torch.equal(second.convolutions[0][1], first.convolutions[0][1] + 1)
 
@@ -319,7 +355,7 @@ def test_the_digest_covers_the_norms(normalised: nn.Sequential) -> None:
 
 def refused(file: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read_weights(str(file), "none")
+        read_weights(str(file))
     text = str(caught.value)
     assert "\n" not in text
     assert text.endswith("(--set encoder_weights=)")
@@ -435,30 +471,30 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     assert str(tmp_path) in refused(tmp_path)
 
 
-@pytest.mark.parametrize("batch_norm", ["none", "frozen"])
-def test_a_failing_download_is_one_clear_line(batch_norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("error", [URLError("Name or service not known"), OSError("not known"), RuntimeError("hash not known")])
+def test_a_failing_download_is_one_clear_line(dense: bool, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
-        raise URLError("Name or service not known")
+        raise error
 
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", fail)
     monkeypatch.setattr(encoder_weights, "_download", encoder_weights._download.__wrapped__)
-    name = "vgg16-" if batch_norm == "none" else "vgg16_bn-"
-    wanted = rf"encoder_weights imagenet must be downloadable or in torch's cache; got .*not known.* from https?://.*{name}"
+    wanted = r"encoder_weights imagenet must be downloadable or in torch's cache; got .*not known.* from https?://.*vgg16_bn-"
     with pytest.raises(DataError, match=wanted) as caught:
-        read_weights("imagenet", batch_norm)
+        read_weights("imagenet", dense=dense)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith("(--set encoder_weights=FILE, or none)")
 
 
-@pytest.mark.parametrize(("batch_norm", "kind"), [("none", "plain"), ("trained", "bn"), ("frozen", "bn")])
-def test_imagenet_takes_the_network_that_the_norms_need(
-    batch_norm: str, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("batch_norm", ["none", "trained", "frozen"])
+def test_imagenet_is_the_network_with_norms_whatever_ours_has(
+    batch_norm: str, normalised: nn.Sequential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {
-        name: state_of(request.getfixturevalue(fixture))
-        for name, fixture in (("VGG16_Weights", "plain"), ("VGG16_BN_Weights", "normalised"))
-    }
+    given = {"VGG16_BN_Weights": state_of(normalised)}
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda self, **_: given[type(self).__name__])
     monkeypatch.setattr(encoder_weights, "_download", encoder_weights._download.__wrapped__)
-    weights = read_weights("imagenet", batch_norm)
-    assert len(weights.norms) == (13 if kind == "bn" else 0)
+    weights = read_weights("imagenet")
+    assert len(weights.norms) == 13
+    notes = put_in(network_of(batch_norm, width=1.0), weights)
+    folded = ["pretrained batch norms are folded into their convolutions (vgg16_bn, ImageNet)"]
+    assert notes == (folded if batch_norm == "none" else [])

@@ -337,7 +337,7 @@ def test_images_too_small_for_the_network_are_refused_before_data_are_read() -> 
 
 
 def test_a_gated_trial_needs_data() -> None:
-    with pytest.raises(ValueError, match=r"the gated task must have data; got none \(--data FORMAT:PATH\)"):
+    with pytest.raises(ValueError, match=r"a task that is trained must have data; got none \(--data FORMAT:PATH\)"):
         gated.build(request_of(None))
 
 

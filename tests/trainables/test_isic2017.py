@@ -142,7 +142,7 @@ def test_the_readers_for_tasks_take_their_own_kind(release: Path) -> None:
     source = f"isic2017:{release}"
     assert isinstance(read_source(source), SegmentedCases)
     assert len(read_segmented(source).lesions) == 7
-    with pytest.raises(DataError, match=r"--data must have a format that fits the task .*got 'isic2017:"):
+    with pytest.raises(DataError, match=r"--data must have a format that fits the task; got 'isic2017:"):
         read_labelled(source)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from trainables.data.isic2017 import read
 from trainables.data.isic2017_drawing import draw_case
 from trainables.data.isic2017_synthetic import covered, draw_labels, superpixels, write
-from trainables.data.masks import inspect, read_masks
+from trainables.data.masks import inspect, masks_of, read_planes
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, SegmentedCases
 from trainables.tasks import TASKS
 
@@ -101,7 +101,7 @@ def test_files_are_those_of_the_challenge(drawn: Path) -> None:
 
 def test_every_case_shows_some_lesion_and_some_skin(cases: SegmentedCases) -> None:
     for index in range(60):
-        found, _ = read_masks(cases, index)
+        found = masks_of(*read_planes(cases, index), cases.annotations[index])
         shares = dict(zip(STRUCTURES, found.mean((1, 2)), strict=True))
         assert shares["skin"] > 0.1
         assert shares["lesion"] + sum(shares[name] for name in ATTRIBUTES) > 0.15

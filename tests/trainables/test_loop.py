@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables import loop
 from trainables.contract import Objective, TrialRequest
 from trainables.loop import Learner, TrainedTrial
 from trainables.selection import BestEpoch
@@ -28,6 +29,11 @@ class OneWeight:
         self.numpy_generators, self.torch_generators = {}, {}
         self.notes = notes
         self.calls: list[Any] = []
+
+    @property
+    def valid_batches(self) -> float:
+        """Any number."""
+        return 2.5
 
     def begin(self, epoch: int) -> None:
         """Remembers the epoch and whether the model trains."""
@@ -77,6 +83,51 @@ def test_a_resumed_trial_begins_the_epoch_that_would_have_followed(tmp_path: Pat
     resumed.load(tmp_path / "state")
     resumed.step()
     assert learner.calls[0] == (4, True)
+
+
+class Clock:
+    """A time that passes only where a test lets it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        """What `time` has under this name."""
+        return self.now
+
+
+class Slow(OneWeight):
+    """A loss takes the next of given seconds; with a gradient and without one are told apart."""
+
+    def __init__(self, clock: Clock, trained: list[float], seen: list[float], batches: int) -> None:
+        super().__init__([])
+        self.clock, self.seconds, self.batches_per_epoch = clock, {True: trained, False: seen}, batches
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Of any kind, after some time."""
+        self.clock.now += self.seconds[torch.is_grad_enabled()].pop(0)
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        # The fastest but for the first, which also pays for what is made once; 2.5 validation batches.
+        (40, 40 * 3.0 + 2.5 * 1.0),
+        (3, 3 * 3.0 + 2.5 * 1.0),
+        (2, 2 * 5.0 + 2.5 * 1.5),
+        (1, 1 * 7.0 + 2.5 * 2.0),
+    ],
+)
+def test_a_rehearsal_multiplies_the_fastest_batches(batches: int, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    learner = Slow(clock, [0.5, 7.0, 5.0, 3.0], [0.25, 2.0, 1.5, 1.0], batches)
+    trial = trial_of(learner)
+    assert trial.rehearse() == pytest.approx(expected)
+    rounds = min(3, batches) + 1
+    assert learner.calls == [(1, True), *["batch"] * (2 * rounds)]
+    assert trial.epoch == 0
 
 
 @pytest.mark.parametrize("notes", [[], ["weights are random", "größer als im Artikel"]])

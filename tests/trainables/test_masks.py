@@ -14,7 +14,15 @@ from trainables.attentive_data import on_device, unpack
 from trainables.data import masks
 from trainables.data.images import load_images
 from trainables.data.isic2017 import read
-from trainables.data.masks import decode_superpixels, encode_superpixels, inspect, load_masks, read_masks, structure_masks
+from trainables.data.masks import (
+    decode_superpixels,
+    encode_superpixels,
+    inspect,
+    load_masks,
+    masks_of,
+    read_planes,
+    structure_masks,
+)
 from trainables.data.segmented import SegmentedCases
 from trainables.errors import DataError
 
@@ -33,6 +41,12 @@ def cache(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A cache of this test's own."""
     monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path / "the cache"))
     return tmp_path / "the cache" / "masks"
+
+
+def whole_masks(cases: SegmentedCases, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """A case's six masks at full size and its superpixels."""
+    seen, numbers = read_planes(cases, index)
+    return masks_of(seen, numbers, cases.annotations[index]), numbers
 
 
 def entries(cache: Path) -> list[Path]:
@@ -78,7 +92,9 @@ def nearest(array: np.ndarray, size: int) -> np.ndarray:
 )
 def test_a_colour_stands_for_its_index(colour: tuple[int, int, int], index: int) -> None:
     pixel = np.array([[colour]], dtype=np.uint8)
-    assert decode_superpixels(pixel).tolist() == [[index]]
+    found = decode_superpixels(pixel)
+    assert found.dtype == np.int32
+    assert found.tolist() == [[index]]
     assert encode_superpixels(np.array([[index]])).tolist() == pixel.tolist()
 
 
@@ -92,7 +108,7 @@ def test_indices_survive_their_colours() -> None:
 def test_attributes_fall_on_superpixels_above_a_byte(release: Path, first: int) -> None:
     save_indices(superpixel_file(release), indices() + first)
     write_features(release, first + 4, streaks=[first + 1], pigment_network=[first + 2, first + 3])
-    found, numbers = read_masks(read(release), 0)
+    found, numbers = whole_masks(read(release), 0)
     assert np.array_equal(numbers, indices() + first)
     expected = [indices() >= 2, indices() < 0, indices() < 0, indices() == 1]
     assert np.array_equal(found[2:], np.stack(expected))
@@ -142,7 +158,7 @@ def test_an_attribute_outside_the_lesion_is_no_skin_and_inside_it_no_lesion() ->
 
 
 def test_a_cases_masks_are_those_written_in_it(release: Path) -> None:
-    found, numbers = read_masks(read(release), 0)
+    found, numbers = whole_masks(read(release), 0)
     assert np.array_equal(numbers, indices())
     shown = np.isin(indices(), [0, 2])
     expected = [lesion() & ~shown, ~lesion() & ~shown, indices() == 0, indices() < 0, indices() < 0, shown]
@@ -151,11 +167,11 @@ def test_a_cases_masks_are_those_written_in_it(release: Path) -> None:
 
 @pytest.mark.parametrize("case", [2, 3])
 def test_unknown_attributes_leave_lesion_and_skin(release: Path, case: int) -> None:
-    found, numbers = read_masks(read(release), case)
+    found, numbers = whole_masks(read(release), case)
     assert np.array_equal(found[0], lesion())
     assert np.array_equal(found[1], ~lesion())
     assert not found[2:].any()
-    assert not numbers.any()
+    assert numbers is None
 
 
 def lesion_image(mode: str) -> Image.Image:
@@ -178,21 +194,21 @@ def lesion_image(mode: str) -> Image.Image:
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "1", "16"])
 def test_a_lesion_mask_of_any_kind_is_the_same_mask(release: Path, mode: str) -> None:
     lesion_image(mode).save(lesion_file(release, "ISIC_0000002"))
-    found, _ = read_masks(read(release), 1)
+    found, _ = whole_masks(read(release), 1)
     assert np.array_equal(found[0], lesion())
 
 
 def test_a_grey_lesion_mask_is_cut_in_the_middle(release: Path) -> None:
     values = np.tile(np.array([0, 1, 127, 128, 254, 255], dtype=np.uint8), (HEIGHT, 2))
     Image.fromarray(values).save(lesion_file(release, "ISIC_0000002"))
-    found, _ = read_masks(read(release), 1)
+    found, _ = whole_masks(read(release), 1)
     assert np.array_equal(found[0], values >= 128)
 
 
 def test_a_16_bit_lesion_mask_is_cut_in_the_middle(release: Path) -> None:
     values = np.tile(np.array([0, 300, 32767, 32768, 65000, 65535], dtype=np.uint16), (HEIGHT, 2))
     Image.fromarray(values).save(lesion_file(release, "ISIC_0000002"))
-    found, _ = read_masks(read(release), 1)
+    found, _ = whole_masks(read(release), 1)
     assert np.array_equal(found[0], values >= 32768)
 
 
@@ -201,14 +217,14 @@ def test_a_lesion_mask_of_0_and_1_is_not_taken_for_an_empty_one(release: Path) -
     Image.fromarray(lesion().astype(np.uint8)).save(lesion_file(release, "ISIC_0000002"))
     cases = read(release)
     told = [problem.split(":")[0] for problem in inspect(cases)]
-    assert told == ["ISIC_0000002"] or np.array_equal(read_masks(cases, 1)[0][0], lesion())
+    assert told == ["ISIC_0000002"] or np.array_equal(whole_masks(cases, 1)[0][0], lesion())
 
 
 def test_superpixels_with_an_alpha_channel_are_the_same(release: Path) -> None:
     with Image.open(superpixel_file(release)) as image:
         with_alpha = image.convert("RGBA")
     with_alpha.save(superpixel_file(release))
-    assert np.array_equal(read_masks(read(release), 0)[1], indices())
+    assert np.array_equal(whole_masks(read(release), 0)[1], indices())
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "1", "P", "CMYK"])
@@ -225,7 +241,7 @@ def test_a_mask_of_another_size_is_told_with_its_case(release: Path, file: objec
         smaller = image.resize((WIDTH - 2, HEIGHT), Image.Resampling.NEAREST)
     smaller.save(path)
     with pytest.raises(DataError, match=rf"^ISIC_0000001: {path.name} must have its image's size, 12×8 px; got 10×8$"):
-        read_masks(read(release), 0)
+        read_planes(read(release), 0)
 
 
 def test_a_turned_image_has_the_size_that_one_sees(release: Path) -> None:
@@ -233,7 +249,7 @@ def test_a_turned_image_has_the_size_that_one_sees(release: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (HEIGHT, WIDTH)).save(release / DATA / "ISIC_0000002.jpg", exif=exif)
-    assert np.array_equal(read_masks(read(release), 1)[0][0], lesion())
+    assert np.array_equal(whole_masks(read(release), 1)[0][0], lesion())
 
 
 @pytest.mark.parametrize("length", [1, 3, 5, 8])
@@ -241,7 +257,7 @@ def test_lists_that_do_not_fit_the_superpixels_are_told_with_their_case(release:
     write_features(release, length)
     expected = rf"^ISIC_0000001: the features' lists must have an entry for each superpixel, 4; got {length}$"
     with pytest.raises(DataError, match=expected):
-        read_masks(read(release), 0)
+        read_planes(read(release), 0)
 
 
 @pytest.mark.parametrize("what", ["lesion", "superpixels", "image"])
@@ -297,7 +313,7 @@ def test_unpacked_bits_are_the_nearest_neighbour_masks(release: Path, cache: Pat
     found = unpack(torch.from_numpy(loaded.bits), size).numpy()
     assert found.shape == (7, 6, size, size)
     for case in range(7):
-        whole, _ = read_masks(cases, case)
+        whole, _ = whole_masks(cases, case)
         for structure in range(6):
             assert np.array_equal(found[case, structure].astype(bool), nearest(whole[structure], size))
 
@@ -326,7 +342,7 @@ def test_the_centre_is_cut_out_of_images_masks_and_superpixels_alike(release: Pa
     members = np.array([0, 5])
     batch, maps = data.batch(members), data.superpixel_maps(members)
     for position, case in enumerate(members):
-        whole, numbers = read_masks(cases, int(case))
+        whole, numbers = whole_masks(cases, int(case))
         for structure in range(6):
             expected = nearest(whole[structure], 40)[4:36, 4:36]
             assert np.array_equal(batch.masks[position, structure].numpy().astype(bool), expected)
@@ -342,7 +358,7 @@ def test_a_second_call_reads_nothing(release: Path, cache: Path, monkeypatch: py
     def refuse(cases: SegmentedCases, index: int) -> None:
         raise AssertionError(f"case {index} was read again")
 
-    monkeypatch.setattr(masks, "read_masks", refuse)
+    monkeypatch.setattr(masks, "read_planes", refuse)
     second = load_masks(read(release), 8)
     assert (second.digest, len(entries(cache))) == (first.digest, 1)
     assert np.array_equal(second.bits, first.bits)

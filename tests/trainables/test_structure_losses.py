@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.structure_losses import balanced_mean, match, soft_iou, structure_weights, structures_loss
+from trainables.structure_losses import (
+    PairLosses,
+    balanced_mean,
+    match,
+    pair_losses,
+    soft_iou,
+    structure_weights,
+    structures_loss,
+)
 
 STRUCTURES = 6
 
@@ -122,9 +130,7 @@ def test_soft_iou_equals_a_loop() -> None:
 
 def loss_of(masks: Tensor, classes: Tensor, truth: Tensor, present: Tensor, *, balancing: str, gamma: float) -> Tensor:
     return structures_loss(
-        soft_iou(masks.sigmoid(), truth),
-        classes,
-        present,
+        pair_losses(soft_iou(masks.sigmoid(), truth), classes, present),
         weights=structure_weights(np.array([9, 9, 5, 1, 3, 1]), balancing),
         balancing=balancing,
         segmentation_share=gamma,
@@ -147,6 +153,21 @@ def test_loss_equals_a_plain_loop_over_the_best_pairs(balancing: str) -> None:
     expected = 0.7 * plainly(segmentation, structure, weights, balancing) + 0.3 * plainly(naming, structure, weights, balancing)
     found = loss_of(masks, classes, truth, present, balancing=balancing, gamma=0.7)
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_pairs_of_several_batches_joined_are_those_of_all_cases_at_once() -> None:
+    generator = torch.Generator().manual_seed(4)
+    iou, classes = torch.rand(4, STRUCTURES, 3, generator=generator), torch.randn(4, 3, STRUCTURES, generator=generator)
+    present = torch.rand(4, STRUCTURES, generator=generator) < 0.5
+    present[0] = False
+    whole = pair_losses(iou, classes, present)
+    parts = [pair_losses(iou[part], classes[part], present[part]) for part in (slice(0, 1), slice(1, 4))]
+    joined = PairLosses(*map(torch.cat, zip(*parts, strict=True)))
+    for found, expected in zip(joined, whole, strict=True):
+        assert torch.equal(found, expected)
+    found = triples(iou, present)
+    assert sorted(whole.structure.tolist()) == sorted(structure for _, structure, _ in found)
+    assert sorted(whole.masks.tolist()) == pytest.approx(sorted(1 - float(iou[c, s, t]) for c, s, t in found), abs=1e-6)
 
 
 def halves() -> tuple[Tensor, Tensor]:

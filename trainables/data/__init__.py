@@ -66,6 +66,16 @@ def split_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> tuple
     return name, path
 
 
+def needed(source: str | None) -> str:
+    """The source itself, for a task that cannot do without.
+
+    Raises:  ValueError: when there is none.
+    """
+    if source is None:
+        raise ValueError("a task that is trained must have data; got none (--data FORMAT:PATH)")
+    return source
+
+
 def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cases:
     """Reads `FORMAT:PATH`.
 
@@ -95,5 +105,5 @@ def read_segmented(source: str, classes: Mapping[str, Sequence[str]] | None = No
 
 def _of_kind(kind: type, source: str, cases: Cases) -> Cases:
     if not isinstance(cases, kind):
-        raise DataError(f"--data must have a format that fits the task (`dermtune search --help`); got {source!r}")
+        raise DataError(f"--data must have a format that fits the task; got {source!r}")
     return cases

@@ -41,7 +41,7 @@ def draw_case(kind: str, attributes: Collection[str], blotched: bool, size_px: i
     canvas = blend(canvas, np.array(_COLOURS[kind]) + generator.normal(0, 0.025, 3), lesion.inside)
     if blotched:
         x, y = place(generator, 0.6)
-        canvas = blend(canvas, _BLUE_BLACK, 0.85 * spot(lesion, x, y, generator.uniform(0.25, 0.4)) * lesion.inside)
+        canvas = blend(canvas, _BLUE_BLACK, 0.7 * spot(lesion, x, y, generator.uniform(0.16, 0.28)) * lesion.inside)
     regions = {}
     for name, paint in _PAINTERS.items():
         if name in attributes:

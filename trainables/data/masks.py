@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from trainables.data.images import Progress, decode
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
+#: Full-size planes of so many cases are in memory at once.
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def decode_superpixels(image: UInt8[np.ndarray, "height width 3"]) -> Int[np.nda
     Source: ISIC 2017 challenge, Part 2
     Deviations: none; Esteve-Cogollos's code multiplies by 255 and 65535, which is wrong from index 255 on.
     """
-    return np.asarray(image.astype(np.int64) @ np.array([1, 256, 65536]))
+    red, green, blue = (image[..., channel].astype(np.int32) for channel in range(3))
+    return red | green << 8 | blue << 16
 
 
 def encode_superpixels(indices: Int[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
@@ -66,10 +70,10 @@ def structure_masks(
     return np.concatenate([(~(skin | dermoscopic))[None], skin[None], attributes])
 
 
-def read_masks(
+def read_planes(
     cases: SegmentedCases, index: int
-) -> tuple[Bool[np.ndarray, "structures height width"], Int[np.ndarray, "height width"]]:
-    """One case's masks and superpixels at full size.
+) -> tuple[Bool[np.ndarray, "height width"], Int[np.ndarray, "height width"] | None]:
+    """One case's lesion mask and superpixel indices at full size; no superpixels where the attributes are unknown.
 
     Raises:  DataError: when a file does not decode, or its size or its lists do not fit, with the case's name.
     """
@@ -78,13 +82,21 @@ def read_masks(
     lesion = _binary(_open(name, lesion_file, image_size))
     annotation = cases.annotations[index]
     if annotation is None or superpixel_file is None:
-        nothing = np.zeros((len(ATTRIBUTES), *lesion.shape), dtype=bool)
-        return structure_masks(lesion, nothing), np.zeros(lesion.shape, dtype=np.int64)
+        return lesion, None
     indices = decode_superpixels(np.asarray(_open(name, superpixel_file, image_size).convert("RGB")))
     lists, count = len(next(iter(annotation.values()))), int(indices.max()) + 1
     if lists != count:
         raise DataError(f"{name}: the features' lists must have an entry for each superpixel, {count}; got {lists}")
-    return structure_masks(lesion, np.stack([annotation[attribute][indices] for attribute in ATTRIBUTES])), indices
+    return lesion, indices
+
+
+def masks_of(
+    lesion: Bool[np.ndarray, "height width"], indices: Int[np.ndarray, "height width"] | None, annotation: Annotation | None
+) -> Bool[np.ndarray, "structures height width"]:
+    """The six structures' masks of planes of any size; see `structure_masks`."""
+    if indices is None or annotation is None:
+        return structure_masks(lesion, np.zeros((len(ATTRIBUTES), *lesion.shape), dtype=bool))
+    return structure_masks(lesion, np.stack([annotation[attribute][indices] for attribute in ATTRIBUTES]))
 
 
 def _binary(image: Image.Image) -> Bool[np.ndarray, "height width"]:
@@ -124,15 +136,21 @@ def inspect(cases: SegmentedCases, progress: Progress | None = None) -> list[str
              progress: called with (done, all).
     """
     problems = cases.leaks()
-    for index in range(len(cases.lesions)):
+
+    def look(index: int) -> str | None:
+        name = cases.cases.names[index]
         try:
-            read_masks(cases, index)
+            read_planes(cases, index)
             decode(cases.cases.images[index], 32)
         except DataError as error:
-            name = cases.cases.names[index]
-            problems.append(str(error) if str(error).startswith(name) else f"{name}: {error}")
-        if progress is not None:
-            progress(index + 1, len(cases.lesions))
+            return str(error) if str(error).startswith(name) else f"{name}: {error}"
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, problem in enumerate(pool.map(look, range(len(cases.lesions))), start=1):
+            problems += [problem] if problem else []
+            if progress is not None:
+                progress(done, len(cases.lesions))
     return problems
 
 
@@ -173,18 +191,20 @@ def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress 
 
     def fill(index: int) -> tuple[str, str | None]:
         try:
-            masks, indices = read_masks(cases, index)
+            lesion, indices = read_planes(cases, index)
         except DataError as error:
             return "", str(error)
-        rows, columns = (_nearest(side, size_px) for side in indices.shape)
-        bits[index] = np.packbits(masks[:, rows[:, None], columns], axis=-1)
-        superpixels[index] = np.unique(indices[rows[:, None], columns], return_inverse=True)[1].reshape(size_px, size_px)
-        superpixel_file = cases.superpixels[index]
-        annotated = b"" if superpixel_file is None else superpixel_file.read_bytes()
-        return hashlib.sha256(np.packbits(masks).tobytes() + b"|" + annotated).hexdigest(), None
+        rows, columns = (_nearest(side, size_px) for side in lesion.shape)
+        seen = None if indices is None else indices[rows[:, None], columns]
+        bits[index] = np.packbits(masks_of(lesion[rows[:, None], columns], seen, cases.annotations[index]), axis=-1)
+        if seen is not None:
+            superpixels[index] = np.unique(seen, return_inverse=True)[1].reshape(size_px, size_px)
+        files = (cases.lesions[index], cases.superpixels[index])
+        content = b"|".join(file.read_bytes() for file in files if file is not None)
+        return hashlib.sha256(content + _packed(cases.annotations[index])).hexdigest(), None
 
     digests, problems = [], []
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         for done, (digest, problem) in enumerate(pool.map(fill, range(count)), start=1):
             digests.append(digest)
             problems += [problem] if problem else []
