@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading
-from spaces.fields import Value, number
+from spaces.fields import Value
 from trainables import attentive_data, checkpoints, encoder_weights
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged, build_model, joined, judge
@@ -104,11 +104,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = attentive_data.load(request.config, needed(request.source), device)
-    best = BestEpoch(
-        request.objective,
-        selection="loss" if request.config["selection"] == "loss" else "metric",
-        patience=int(number(request.config, "patience")),
-    )
+    best = BestEpoch.of(request.config, request.objective)
     return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request, best)
 
 

@@ -59,11 +59,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = gated_data.load(request.config, needed(request.source), device)
-    best = BestEpoch(
-        request.objective,
-        selection="loss" if request.config["selection"] == "loss" else "metric",
-        patience=int(number(request.config, "patience")),
-    )
+    best = BestEpoch.of(request.config, request.objective)
     return TrainedTrial(GatedLearner(request.config, data, request.seed), request, best)
 
 

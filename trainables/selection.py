@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from spaces.fields import Value, number
 from trainables.contract import SCORE_WINDOW, Objective
 from trainables.errors import TrialDiverged
 
@@ -40,6 +41,12 @@ class BestEpoch:
     score: float = math.nan
     loss: float = math.inf
     recent: list[float] = field(default_factory=list)
+
+    @staticmethod
+    def of(config: Mapping[str, Value], objective: Objective) -> "BestEpoch":
+        """As the fields `selection` and `patience` of a configuration say."""
+        selection: Selection = "loss" if config["selection"] == "loss" else "metric"
+        return BestEpoch(objective, selection=selection, patience=int(number(config, "patience")))
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> tuple[float, bool]:
         """Takes an epoch's metrics; gives its score and whether it is the best so far.

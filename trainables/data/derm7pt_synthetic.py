@@ -11,7 +11,7 @@ from PIL import Image
 from trainables import seven_point
 from trainables.data.cases import SPLITS
 from trainables.data.derm7pt import GROUPS, INDEX_FILES, TASKS
-from trainables.data.drawing import draw_lesion
+from trainables.data.drawing import check_numbers, draw_lesion
 
 #: Cases of each label among Derm7pt's 1011, in the order of the labels.
 FREQUENCIES = {
@@ -27,7 +27,6 @@ FREQUENCIES = {
 SPLIT_SIZES = {"train": 413, "valid": 203, "test": 395}
 #: Share of melanomas among cases that score 3 or more, and below: on the real test split 95 of 149 and 6 of 246.
 MELANOMA_RATES = (95 / 149, 6 / 246)
-MINIMUM_CASES = 30
 
 
 def write(folder: Path, num_cases: int, size_px: int, seed: int) -> None:
@@ -42,10 +41,7 @@ def write(folder: Path, num_cases: int, size_px: int, seed: int) -> None:
              seed: the same seed writes the same bytes.
     Raises:  ValueError: when a number is too small.
     """
-    if num_cases < MINIMUM_CASES or size_px < 32:
-        raise ValueError(
-            f"a synthetic set must have {MINIMUM_CASES} cases and 32 px or more; got {num_cases} and {size_px} (--cases, --size)"
-        )
+    check_numbers(num_cases, size_px)
     generator = np.random.default_rng(seed)
     labels = draw_labels(num_cases, generator)
     meta = _meta(labels, generator)

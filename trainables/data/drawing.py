@@ -24,6 +24,21 @@ WHITE = (0.90, 0.86, 0.84)
 RED = (0.78, 0.14, 0.16)
 
 
+MINIMUM_CASES, MINIMUM_SIZE_PX = 30, 32
+
+
+def check_numbers(num_cases: int, size_px: int) -> None:
+    """Refuses a set in which a label might not occur, or images on which nothing could be seen.
+
+    Raises:  ValueError: when a number is too small.
+    """
+    if num_cases < MINIMUM_CASES or size_px < MINIMUM_SIZE_PX:
+        raise ValueError(
+            f"a synthetic set must have {MINIMUM_CASES} cases and {MINIMUM_SIZE_PX} px or more; got {num_cases} and {size_px}"
+            " (--cases, --size)"
+        )
+
+
 @dataclass(frozen=True)
 class Lesion:
     """Geometry of one lesion in units of its own radius.

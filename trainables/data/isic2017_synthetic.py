@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 from PIL import Image
 
+from trainables.data.drawing import check_numbers
 from trainables.data.isic2017 import PARTS, Part
 from trainables.data.isic2017_drawing import Drawing, draw_case
 from trainables.data.masks import encode_superpixels
@@ -24,7 +25,6 @@ SHARES = {"train": 0.6, "valid": 0.25, "test": 0.15}
 BLOTCHED = (0.9, 0.06)
 #: How much likelier an attribute of malignancy makes a melanoma, as a factor on its odds.
 SUSPICIOUS = {"negative_network": 4.0, "streaks": 5.0}
-MINIMUM_CASES = 30
 _SUPERPIXEL_PX = 40
 _COVERED = 0.25
 
@@ -41,10 +41,7 @@ def write(folder: Path, num_cases: int, size_px: int, seed: int) -> None:
              seed: the same seed writes the same bytes.
     Raises:  ValueError: when a number is too small.
     """
-    if num_cases < MINIMUM_CASES or size_px < 32:
-        raise ValueError(
-            f"a synthetic set must have {MINIMUM_CASES} cases and 32 px or more; got {num_cases} and {size_px} (--cases, --size)"
-        )
+    check_numbers(num_cases, size_px)
     generator = np.random.default_rng(seed)
     present, kinds = draw_labels(num_cases, generator)
     splits = _splits(kinds, generator)

@@ -1,0 +1,27 @@
+"""The benchmarks run, as small as they go; their figures are for `docs/performance.md`, not for a test."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
+SMALL = {
+    "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
+    "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
+}
+
+
+def test_every_benchmark_is_run_here() -> None:
+    assert {file.name for file in (REPOSITORY / "benchmarks").glob("*.py")} == set(SMALL)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs_and_prints_its_ratio_last(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "benchmarks" / name), *SMALL[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ratio: \d+\.\d\d$", done.stdout.strip().splitlines()[-1])
