@@ -47,12 +47,12 @@ def write_page(shown: list[Shown]) -> None:
     rows: dict[str, str] = {}
     for line in page.read_text().splitlines() if page.is_file() else []:
         if re.match(r"\| \d", line):
-            rows[line.split(" | ")[1]] = line
+            rows[" | ".join(line.removeprefix("| ").split(" | ")[:2])] = line
     memory = psutil.virtual_memory().total / 2**30
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpus()}, Python {platform.python_version()}"
     for s in shown:
         met = "yes" if s.met else "**no**"
-        rows[s.what] = f"| {s.issue} | {s.what} | `{s.command}` | {s.figure} | {met} | {datetime.now(UTC):%Y-%m-%d} | {machine} |"
+        rows[f"{s.issue} | {s.what}"] = f"| {s.issue} | {s.what} | `{s.command}` | {s.figure} | {met} | {datetime.now(UTC):%Y-%m-%d} | {machine} |"
     head = [
         "# Acceptance",
         "",
