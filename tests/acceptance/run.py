@@ -52,7 +52,9 @@ def write_page(shown: list[Shown]) -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpus()}, Python {platform.python_version()}"
     for s in shown:
         met = "yes" if s.met else "**no**"
-        rows[f"{s.issue} | {s.what}"] = f"| {s.issue} | {s.what} | `{s.command}` | {s.figure} | {met} | {datetime.now(UTC):%Y-%m-%d} | {machine} |"
+        rows[f"{s.issue} | {s.what}"] = (
+            f"| {s.issue} | {s.what} | `{s.command}` | {s.figure} | {met} | {datetime.now(UTC):%Y-%m-%d} | {machine} |"
+        )
     head = [
         "# Acceptance",
         "",
