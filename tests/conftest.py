@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine that does other things draws slowly now and then; pytest-timeout bounds every test as it is.
+settings.register_profile("dermtune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dermtune")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
