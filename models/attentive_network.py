@@ -62,6 +62,9 @@ class AttentiveNetwork(nn.Module):
     Raises:  ValueError: when there is a decoder without attention, or a width leaves no channel.
     """
 
+    input_mean: Tensor
+    input_deviation: Tensor
+
     def __init__(
         self,
         *,
@@ -86,8 +89,6 @@ class AttentiveNetwork(nn.Module):
             raise ValueError("attention must be on for a decoder; got attention off (--set decoder=false)")
         self.register_buffer("input_mean", torch.tensor(input_mean).view(3, 1, 1))
         self.register_buffer("input_deviation", torch.tensor(input_deviation).view(3, 1, 1))
-        self.input_mean: Tensor
-        self.input_deviation: Tensor
         self.encoder = VggBlocks(
             (0, 1, 2),
             channels_in=3,

@@ -21,6 +21,7 @@ from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
 from trainables.metrics import classification_metrics
+from trainables.streams import Streams
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
 #: Cases of one forward pass in evaluation, always counted from a split's first, so that the same split gives the same bits.
@@ -39,16 +40,16 @@ class AttentiveLearner:
 
     def __init__(self, config: Mapping[str, Value], data: AttentiveData, seed: int) -> None:
         self._config, self._data = config, data
-        weights_seed, batch_seed, device_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
-        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": np.random.default_rng(batch_seed)}
-        self.torch_generators: Mapping[str, torch.Generator] = {"device": torch.Generator(data.device).manual_seed(device_seed)}
+        streams = Streams.of(seed, data.device)
+        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
+        self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
         self._train, self._valid = data.splits["train"], data.splits["valid"]
         size = min(int(number(config, "batch_size")), len(self._train))
         self.batches_per_epoch = math.ceil(len(self._train) / size)
-        self._passes = Passes(len(self._train), size, self.numpy_generators["batches"])
+        self._passes = Passes(len(self._train), size, streams.batches)
         self._epoch, self._weights_digest = 1, ""
         self.notes: list[str] = []
-        self.model = self._build(torch.Generator().manual_seed(weights_seed))
+        self.model = self._build(streams.weights)
         self.optimizer = build_optimizer(self.model, config)
         self._balancing = str(config["balancing"])
         weights = structure_losses.structure_weights(data.segmented.training_presence(), self._balancing)

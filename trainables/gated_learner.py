@@ -15,6 +15,7 @@ from trainables.augmentation import augment, to_unit_range
 from trainables.data.cases import LabelTask
 from trainables.gated_data import GatedData
 from trainables.metrics import classification_metrics
+from trainables.streams import Streams
 
 CHUNK = 256
 
@@ -29,13 +30,12 @@ class GatedLearner:
 
     def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int) -> None:
         self._config, self._data = config, data
-        weights_seed, batch_seed, device_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
-        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": np.random.default_rng(batch_seed)}
-        self.torch_generators: Mapping[str, torch.Generator] = {"device": torch.Generator(data.device).manual_seed(device_seed)}
+        streams = Streams.of(seed, data.device)
+        self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
+        self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
         self.batches_per_epoch = int(number(config, "batches_per_epoch"))
         statistics = data.channel_statistics if self._is("input_normalisation", "training_set") else None
-        generator = torch.Generator().manual_seed(weights_seed)
-        self.model = build_model(config, data.cases.tasks, generator, statistics).to(data.device)
+        self.model = build_model(config, data.cases.tasks, streams.weights, statistics).to(data.device)
         self.optimizer = build_optimizer(self.model, config)
         self.notes: list[str] = []
         self._train = data.cases.splits["train"]

@@ -354,12 +354,10 @@ def test_the_digest_covers_the_norms(normalised: nn.Sequential) -> None:
 
 
 def refused(file: Path) -> str:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"^encoder_weights must .*; got .*\(--set encoder_weights=\)$") as caught:
         read_weights(str(file))
     text = str(caught.value)
     assert "\n" not in text
-    assert text.endswith("(--set encoder_weights=)")
-    assert text.startswith("encoder_weights must ")
     return text
 
 
@@ -404,13 +402,13 @@ def test_no_state_dict(value: object, tmp_path: Path) -> None:
 
 
 def test_keys_that_are_no_text(tmp_path: Path) -> None:
-    refused(saved(tmp_path, {0: torch.zeros(3)}))
+    assert "must be a state dict of tensors" in refused(saved(tmp_path, {0: torch.zeros(3)}))
 
 
 def test_norms_without_scale_and_shift(plain: nn.Sequential, tmp_path: Path) -> None:
     """As `BatchNorm2d(affine=False)` writes them."""
     statistics = {"features.1.running_mean": torch.zeros(64), "features.1.running_var": torch.ones(64)}
-    refused(saved(tmp_path, {**state_of(plain, 7), **statistics}))
+    assert "got 7 convolutions and 1 norms" in refused(saved(tmp_path, {**state_of(plain, 7), **statistics}))
 
 
 def test_norms_of_the_wrong_size(normalised: nn.Sequential, tmp_path: Path) -> None:
@@ -418,7 +416,7 @@ def test_norms_of_the_wrong_size(normalised: nn.Sequential, tmp_path: Path) -> N
     state = state_of(normalised, 7)
     for part in ("weight", "bias", "running_mean", "running_var"):
         state[f"features.1.{part}"] = torch.ones(32)
-    refused(saved(tmp_path, state))
+    assert "got 7 convolutions and 7 norms" in refused(saved(tmp_path, state))
 
 
 @pytest.mark.parametrize("text", ["VGG16 weights go here\n", "hello\n", "a list of weights\n", "", "<html>404</html>"])
