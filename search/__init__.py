@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def run(
     *,
     data: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    plan: str | os.PathLike[str] | None = None,
     storage: str = "runs",
     tracking_uri: str | None = None,
     address: str | None = None,
@@ -25,6 +27,7 @@ def run(
     Args:    task: "gated" or "attentive".
              data: `FORMAT:PATH`, None for a synthetic set and the demo preset.
              settings: fields that are fixed, as in `--set`.
+             plan: a plan.json to repeat; everything else that is given changes it.
              storage: folder of all searches.
              tracking_uri: MLflow's store, None for `<storage>/mlflow.db` or MLFLOW_TRACKING_URI.
              address: of a Ray cluster, None for this machine or RAY_ADDRESS.
@@ -33,6 +36,7 @@ def run(
     Raises:  PlanError, DataError, ValueError: when the request must change; nothing has been written then.
     """
     # Ray, torch and MLflow take seconds to import: only a search needs them.
+    from search.execution.again import repeated
     from search.execution.preparation import SearchOptions, prepare_search
     from search.execution.session import run_search
     from search.records.folder import storage_folder
@@ -42,5 +46,9 @@ def run(
     texts = {name: value if isinstance(value, str) else format_value(value) for name, value in (settings or {}).items()}
     folder = storage_folder(storage)
     address = address or os.environ.get("RAY_ADDRESS")
-    plan = prepare_search(SearchOptions(task=task, data=data, settings=texts, **options), address=address).plan
-    return run_search(plan, folder, tracking_uri=tracking_uri or default_tracking_uri(folder), address=address)
+    if data is not None:
+        options["data"] = data
+    given = {"task": task, "settings": texts, **options}
+    request = SearchOptions(**given) if plan is None else repeated(Path(plan), given)
+    prepared = prepare_search(request, storage=folder, address=address).plan
+    return run_search(prepared, folder, tracking_uri=tracking_uri or default_tracking_uri(folder), address=address)

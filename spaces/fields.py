@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeAlias, cast
 Value: TypeAlias = float | int | str | bool | None
 Kind = Literal["real", "integer", "choice", "text", "path"]
 _KEY = "dermtune"
+_RANGE = re.compile(r"(?P<int>int:)?(?P<log>log:)?(?P<low>[^.:|]+(?:\.\d*)?|\.\d+)\.\.(?P<high>.+)")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,43 @@ class Field:
             raise ValueError(f"{self.name} must be {self._noun()}; got {value!r} (--set {self.name}=)")
         return float(value) if self.kind == "real" else value  # type: ignore[arg-type]
 
+    def narrowed(self, text: str) -> "Field":
+        """The field over a range of the user's, and searched; its default becomes the nearest value in it.
+
+        Args:    text: `log:1e-4..1e-2`, `0.3..0.9`, `int:2..8` or `a|b|c`.
+        Raises:  ValueError: when the text is no range, or reaches beyond the field's own.
+        """
+        if ".." not in text:
+            values = tuple(dict.fromkeys(self.parse(part) for part in text.split("|")))
+            if len(values) < 2:
+                raise ValueError(f"--space {self.name}= must leave two values or more; got {text!r} (one: --set {self.name}=)")
+            default = self.default if self.default in values else self._nearest(values)
+            return dataclasses.replace(self, kind="choice", choices=values, default=default, searched=True, log=False)
+        low, high, log = self._bounds(text)
+        if not self.low <= low < high <= self.high or (log and low <= 0):
+            raise ValueError(f"--space {self.name}= must be a range within {self.range_text()}; got {text!r}")
+        default = min(max(cast(float, self.default), low), high)
+        return dataclasses.replace(self, low=low, high=high, log=log, default=default, searched=True)
+
+    def _nearest(self, values: tuple[Value, ...]) -> Value:
+        if self.kind in ("real", "integer"):
+            return min(values, key=lambda value: abs(cast(float, value) - cast(float, self.default)))
+        return values[0]
+
+    def _bounds(self, text: str) -> tuple[float, float, bool]:
+        match = _RANGE.fullmatch(text)
+        if match is None or self.kind not in ("real", "integer") or (match["int"] and self.kind != "integer"):
+            wanted = (
+                f"a range such as {self.range_text()}" if self.kind in ("real", "integer") else f"some of {self.range_text()}"
+            )
+            raise ValueError(f"--space {self.name}= must be {wanted}; got {text!r}")
+        number = int if self.kind == "integer" else float
+        try:
+            low, high = number(match["low"]), number(match["high"])
+        except ValueError:
+            raise ValueError(f"--space {self.name}= must be a range of {self._noun()}; got {text!r}") from None
+        return low, high, bool(match["log"])
+
     def _noun(self) -> str:
         if self.kind == "choice":
             return f"one of {self.range_text()}"
@@ -169,6 +208,17 @@ def fields_of(space: type) -> dict[str, Field]:
         entry.name: Field(name=entry.name, default=cast(Value, entry.default), **entry.metadata[_KEY])
         for entry in dataclasses.fields(space)
     }
+
+
+def narrowed(fields: Mapping[str, Field], ranges: Mapping[str, str]) -> dict[str, Field]:
+    """The fields, those named over the user's ranges.
+
+    Args:    ranges: field → range, see `Field.narrowed`.
+    Raises:  ValueError: when a name is unknown or a range does not fit.
+    """
+    for name in ranges:
+        known_field(fields, name)
+    return {name: field.narrowed(ranges[name]) if name in ranges else field for name, field in fields.items()}
 
 
 def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:

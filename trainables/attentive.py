@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading
@@ -15,7 +15,8 @@ from trainables import attentive_data, checkpoints, encoder_weights
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged, build_model, joined, judge
 from trainables.augmentation import to_unit_range, views
-from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
+from trainables.contract import Casewise, Confusions, Evaluation, Prepared, TrialRequest
+from trainables.costs import COSTS
 from trainables.data import needed, read_segmented
 from trainables.data.images import Progress, decode
 from trainables.data.isic2017 import MELANOMA
@@ -25,7 +26,6 @@ from trainables.errors import DataError
 from trainables.folders import read_json
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
-from trainables.selection import BestEpoch
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
 _MELANOMA_METRICS = ("accuracy", "recall", "precision", "f1", "calibration_error")
@@ -56,6 +56,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
             "train/loss",
             "valid/loss",
             *(f"valid/{name}" for name in _metric_names(data, decoder=bool(config["decoder"]))),
+            *COSTS,
         ),
         num_train=len(data.splits["train"]),
         num_valid=len(valid),
@@ -104,8 +105,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = attentive_data.load(request.config, needed(request.source), device)
-    best = BestEpoch.of(request.config, request.objective)
-    return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request, best)
+    return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request)
 
 
 def load_model(folder: Path) -> AttentiveNetwork:
@@ -148,6 +148,22 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
         intervals=named(bootstrap(len(members), lambda chosen: judged.metrics(labels, chosen))),
         confusions=confusions,
     )
+
+
+def casewise(folder: Path, source: str, split: str) -> Casewise:
+    """What a checkpoint says of every case of a split, ready to be measured on any of them.
+
+    Args:    folder, source, split: see `evaluate`.
+    Raises:  CheckpointError, DataError: see `evaluate`.
+    """
+    judged, segmented, members = judge_split(folder, source, split)
+    labels = segmented.cases.labels[members]
+
+    def measure(chosen: Int[np.ndarray, " chosen"] | None) -> dict[str, float]:
+        found = judged.metrics(labels) if chosen is None else judged.metrics(labels, chosen)
+        return {f"{split}/{name}": value for name, value in found.items()}
+
+    return Casewise(split, len(members), measure)
 
 
 def judge_split(folder: Path, source: str, split: str) -> tuple[Judged, SegmentedCases, Any]:

@@ -155,6 +155,10 @@ class AttentiveLearner:
         loss = float(self._combined(mean, together))
         return {"valid/loss": loss, **{f"valid/{name}": value for name, value in metrics.items()}}
 
+    def diagnose(self) -> Reading:
+        """What the network reads in the first validation case."""
+        return cast(Reading, self.model(self._data.batch(self._valid[:1]).images))
+
     def description(self) -> dict[str, Any]:
         """Classes, structures, fingerprint of the data and of the pretrained weights."""
         return {

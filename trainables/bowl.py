@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spaces.fields import Value
-from trainables.contract import EpochReport, Evaluation, Prepared, TrialRequest
+from trainables.contract import Casewise, EpochReport, Evaluation, Prepared, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import DataError
 from trainables.folders import encode_json, read_json, write_folder
@@ -37,7 +37,8 @@ class BowlTrial:
         self.request, self._epoch = request, 0
         self._config = request.config
         self.notes: list[str] = []
-        self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs)
+        only = request.max_epochs if request.only_last_epoch else None
+        self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs, only=only)
         self._generator = np.random.default_rng(request.seed)
 
     @property
@@ -117,6 +118,14 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     Raises:  DataError: always.
     """
     raise DataError(f"evaluate must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
+def casewise(folder: Path, source: str, split: str) -> Casewise:
+    """A bowl has no cases.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"a task without data has no cases; got a bowl ({folder})")
 
 
 def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:

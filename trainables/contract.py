@@ -1,9 +1,12 @@
 """The trial contract: what a search asks of anything that it tries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
 
 from spaces.fields import Value
 
@@ -40,6 +43,7 @@ class TrialRequest:
              max_epochs: where a trial ends by itself.
              device: a torch device, "auto" for CUDA where there is one.
              num_threads: of the CPU; it decides the order of sums, and with it a result's last bits.
+             only_last_epoch: whether the last epoch is the best one whatever it scores: nothing is chosen.
     """
 
     task: str
@@ -50,6 +54,7 @@ class TrialRequest:
     max_epochs: int
     device: str = "auto"
     num_threads: int = 1
+    only_last_epoch: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
@@ -71,6 +76,7 @@ class EpochReport:
              seconds: wall time of the epoch, validation included.
              is_best: whether it is the trial's best epoch so far.
              ended: why the trial is over after it ("max_epochs", "patience"), None when it goes on.
+             costs: what a diagnosis costs with this model (`trainables.costs`); measured, so never the same twice.
     """
 
     epoch: int
@@ -79,6 +85,7 @@ class EpochReport:
     seconds: float
     is_best: bool
     ended: str | None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,20 @@ class Evaluation:
         for name, found in self.confusions.items():
             document |= {name: dict(found.matrices), f"{name}_classes": list(found.classes)}
         return document
+
+
+@dataclass(frozen=True)
+class Casewise:
+    """What a checkpoint says of every case of a split, ready to be measured on any of them.
+
+    Args:    split: "train", "valid" or "test".
+             num_cases: cases in it.
+             measure: indices of cases, with repetitions, or None for all → full metric name → value.
+    """
+
+    split: str
+    num_cases: int
+    measure: Callable[[Int[np.ndarray, " chosen"] | None], Mapping[str, float]]
 
 
 @runtime_checkable

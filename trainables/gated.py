@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from models.gated_network import GatedNetwork, check_size
 from spaces.fields import Value, number
 from trainables import checkpoints, gated_data, metrics, seven_point
-from trainables.contract import Confusions, Evaluation, Prepared, TrialRequest
+from trainables.contract import Casewise, Confusions, Evaluation, Prepared, TrialRequest
+from trainables.costs import COSTS
 from trainables.data import needed, read_labelled
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.images import Progress, decode, load_images
@@ -20,7 +22,6 @@ from trainables.folders import read_json
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, GatedLearner, build_model, infer, predict_logits, probabilities_of
 from trainables.loop import TrainedTrial
-from trainables.selection import BestEpoch
 
 
 def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:
@@ -43,7 +44,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     names = metrics.classification_metrics(np.ones(shape) / shape[-1], codes, data.cases.tasks, data.cases.primary)
     return Prepared(
         fingerprint=data.fingerprint,
-        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names)),
+        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
     )
@@ -59,8 +60,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = gated_data.load(request.config, needed(request.source), device)
-    best = BestEpoch.of(request.config, request.objective)
-    return TrainedTrial(GatedLearner(request.config, data, request.seed), request, best)
+    return TrainedTrial(GatedLearner(request.config, data, request.seed), request)
 
 
 def load_model(folder: Path) -> GatedNetwork:
@@ -85,6 +85,39 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
+    cases, members, probabilities = _judged(folder, source, split)
+    arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
+    found = metrics.seven_point_confusions(*arguments)
+    return Evaluation(
+        split=split,
+        num_cases=len(members),
+        metrics={f"{split}/{name}": value for name, value in metrics.classification_metrics(*arguments).items()},
+        intervals={f"{split}/{name}": value for name, value in metrics.bootstrap_intervals(*arguments).items()},
+        confusions={"seven_point": Confusions(("benign", "melanoma"), dict(found))} if found else {},
+    )
+
+
+def casewise(folder: Path, source: str, split: str) -> Casewise:
+    """A checkpoint's probabilities of every case of a split, ready to be measured on any of them.
+
+    Args:    folder, source, split: see `evaluate`.
+    Raises:  CheckpointError, DataError: see `evaluate`.
+    """
+    cases, members, probabilities = _judged(folder, source, split)
+    labels = cases.labels[members]
+
+    def measure(chosen: Int[np.ndarray, " chosen"] | None) -> dict[str, float]:
+        rows = slice(None) if chosen is None else chosen
+        found = metrics.classification_metrics(probabilities[rows], labels[rows], cases.tasks, cases.primary)
+        return {f"{split}/{name}": value for name, value in found.items()}
+
+    return Casewise(split, len(members), measure)
+
+
+def _judged(
+    folder: Path, source: str, split: str
+) -> tuple[CaseSet, Int[np.ndarray, " members"], Float[np.ndarray, "members tasks classes"]]:
+    """The data's cases, the indices of a split's, and the checkpoint's probabilities of those."""
     document = _document(folder)
     config, classes = document["config"], document["classes"]
     cases = _fitting(read_labelled(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
@@ -98,15 +131,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     members = cases.splits[split]
     with threads(document["num_threads"]):
         probabilities = probabilities_of(predict_logits(load_model(folder).to(device), data, members))
-    arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
-    found = metrics.seven_point_confusions(*arguments)
-    return Evaluation(
-        split=split,
-        num_cases=len(members),
-        metrics={f"{split}/{name}": value for name, value in metrics.classification_metrics(*arguments).items()},
-        intervals={f"{split}/{name}": value for name, value in metrics.bootstrap_intervals(*arguments).items()},
-        confusions={"seven_point": Confusions(("benign", "melanoma"), dict(found))} if found else {},
-    )
+    return cases, members, probabilities
 
 
 def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:

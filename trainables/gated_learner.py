@@ -1,7 +1,7 @@
 """What the training loop needs of the gated network: model, optimiser, batches, loss, validation."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -92,6 +92,10 @@ class GatedLearner:
         found = classification_metrics(probabilities_of(logits), cases.labels[self._valid], cases.tasks, cases.primary)
         metrics = {f"valid/{name}": value for name, value in found.items()}
         return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics}
+
+    def diagnose(self) -> Tensor:
+        """Logits of the first validation case."""
+        return cast(Tensor, self.model(to_unit_range(self._data.batch(self._valid[:1]))))
 
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""

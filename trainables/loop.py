@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables import checkpoints
 from trainables.contract import EpochReport, TrialRequest
+from trainables.costs import costs_of
 from trainables.errors import CheckpointError, TrialDiverged
 from trainables.folders import read_json
 from trainables.selection import BestEpoch
@@ -56,6 +57,9 @@ class Learner(Protocol):
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split by their full names."""
 
+    def diagnose(self) -> Any:
+        """What the model says of the first validation case; its cost is timed."""
+
     def description(self) -> dict[str, Any]:
         """What `config.json` says beyond the request: classes, data set, fingerprint."""
 
@@ -65,14 +69,14 @@ class TrainedTrial:
 
     Args:    learner: the task's part.
              request: what the trial was asked to be.
-             best: follows the validations.
     """
 
-    def __init__(self, learner: Learner, request: TrialRequest, best: BestEpoch) -> None:
-        self.learner, self.request, self.best = learner, request, best
+    def __init__(self, learner: Learner, request: TrialRequest) -> None:
+        self.learner, self.request, self.best = learner, request, BestEpoch.of(request)
         self._epoch = 0
         self._best_weights: dict[str, Tensor] = {}
         self._best_metrics: dict[str, float] = {}
+        self._costs: dict[str, float] = {}
 
     @property
     def epoch(self) -> int:
@@ -96,6 +100,9 @@ class TrainedTrial:
             raise TrialDiverged(f"train/loss must be finite; got {train_loss} at epoch {self._epoch}")
         metrics = {"train/loss": train_loss, **self.learner.validate()}
         score, is_best = self.best.observe(self._epoch, metrics)
+        seconds = time.perf_counter() - start
+        if not self._costs:
+            self._costs = costs_of(self.learner.model, self.learner.diagnose, next(self.learner.model.parameters()).device)
         if is_best:
             self._best_metrics = metrics
             self._best_weights = {name: value.clone() for name, value in self.learner.model.state_dict().items()}
@@ -103,9 +110,10 @@ class TrainedTrial:
             epoch=self._epoch,
             metrics=metrics,
             score=score,
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             is_best=is_best,
             ended=self._ended(),
+            costs=self._costs,
         )
 
     def rehearse(self) -> float:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from spaces.fields import Value, number
-from trainables.contract import SCORE_WINDOW, Objective
+from spaces.fields import number
+from trainables.contract import SCORE_WINDOW, Objective, TrialRequest
 from trainables.errors import TrialDiverged
 
 Selection = Literal["metric", "loss"]
@@ -31,11 +31,13 @@ class BestEpoch:
              selection: "metric": the best epoch has the best trailing mean of the objective; "loss": the lowest
                  validation loss (the paper's rule).
              patience: epochs without a better one before the trial ends.
+             only: the one epoch that can be the best, None for any.
     """
 
     objective: Objective
     selection: Selection
     patience: int
+    only: int | None = None
     epoch: int = 0
     value: float = math.nan
     score: float = math.nan
@@ -43,10 +45,11 @@ class BestEpoch:
     recent: list[float] = field(default_factory=list)
 
     @staticmethod
-    def of(config: Mapping[str, Value], objective: Objective) -> "BestEpoch":
-        """As the fields `selection` and `patience` of a configuration say."""
-        selection: Selection = "loss" if config["selection"] == "loss" else "metric"
-        return BestEpoch(objective, selection=selection, patience=int(number(config, "patience")))
+    def of(request: TrialRequest) -> "BestEpoch":
+        """As the fields `selection` and `patience` of a request's configuration say."""
+        selection: Selection = "loss" if request.config["selection"] == "loss" else "metric"
+        patience = int(number(request.config, "patience"))
+        return BestEpoch(request.objective, selection, patience, request.max_epochs if request.only_last_epoch else None)
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> tuple[float, bool]:
         """Takes an epoch's metrics; gives its score and whether it is the best so far.
@@ -66,7 +69,9 @@ class BestEpoch:
         value = metrics[self.objective.metric]
         self.recent = [*self.recent, value][-SCORE_WINDOW:]
         score = math.fsum(self.recent) / len(self.recent)
-        if self.selection == "loss":
+        if self.only is not None:
+            better = epoch == self.only
+        elif self.selection == "loss":
             better = metrics[LOSS] < self.loss
         else:
             sign = self.objective.sign
@@ -78,7 +83,7 @@ class BestEpoch:
 
     def out_of_patience(self, epoch: int) -> bool:
         """Whether the trial has waited too long for a better epoch."""
-        return epoch - self.epoch >= self.patience
+        return self.only is None and epoch - self.epoch >= self.patience
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes, as JSON values."""

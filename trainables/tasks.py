@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
 from spaces.fields import Preset, Value
-from trainables.contract import Evaluation, Objective, Prepared, Trial, TrialRequest
+from trainables.contract import Casewise, Evaluation, Objective, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
 
 
@@ -27,6 +27,9 @@ class TaskModule(Protocol):
 
     def evaluate(self, folder: Path, source: str, split: str) -> Evaluation:
         """A checkpoint's metrics on a split."""
+
+    def casewise(self, folder: Path, source: str, split: str) -> Casewise:
+        """What a checkpoint says of every case of a split, ready to be measured on any of them."""
 
     def predict(self, folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
         """What a checkpoint says of single images, one JSON object each."""

@@ -1,7 +1,9 @@
 """Finished and running searches: what there is, who leads, where the best checkpoints lie."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from search.records.folder import SearchFolder, list_searches
 from search.records.ledger import read_events
 from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
+from search.strategy.rungs import rung_correlation, rungs
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def open_search(storage: Path, name: str) -> RecordedSearch:
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    return RecordedSearch(folder, plan, TrialTable.of(read_events(folder.ledger_file), plan.objective))
+    return RecordedSearch(folder, plan, TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints))
 
 
 def searches(storage: Path) -> list[dict[str, Any]]:
@@ -57,7 +60,7 @@ def searches(storage: Path) -> list[dict[str, Any]]:
 
 
 def _search_row(found: RecordedSearch) -> dict[str, Any]:
-    ranked = found.table.ranked()
+    best = found.table.best
     return {
         "name": found.plan.name,
         "task": found.plan.task,
@@ -65,8 +68,9 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
         "metric": found.plan.objective.metric,
         "num_trials": len(found.table.trials),
         "num_failed": found.table.count("failed"),
-        "best_value": ranked[0].value if ranked else None,
-        "best_score": ranked[0].score if ranked else None,
+        "best_value": best.value if best else None,
+        "best_score": best.score if best else None,
+        "confirms": found.plan.confirmation.search if found.plan.confirmation else None,
         "wall_s": found.table.wall_s,
         "created": found.plan.created,
         "data": found.plan.source,
@@ -87,6 +91,7 @@ def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
             "score": trial.score,
             "scores": dict(zip([o.metric for o in objectives], trial.scores(objectives) or (), strict=False)),
             "pareto": trial.trial in front,
+            "within_limits": not trial.excess(found.plan.constraints) if trial.score is not None else None,
             "epoch": trial.best_epoch or None,
             "epochs": len(trial.epochs),
             "seconds": round(trial.train_s, 3),
@@ -116,19 +121,41 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
     }
 
 
-def best_rows(found: RecordedSearch, top: int, run_ids: dict[str, str]) -> list[dict[str, Any]]:
+def rung_predictions(found: RecordedSearch) -> list[dict[str, Any]]:
+    """How well each rung predicts the next one and the last epoch: one JSON object per pair with enough trials."""
+    plan, sign = found.plan, found.plan.objective.sign
+    if plan.scheduler == "none" or plan.confirmation is not None:
+        return []
+    levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
+    records = [record for record in found.table.trials.values() if record.state != "failed"]
+    at = {level: {r.trial: sign * e["score"] for r in records for e in r.epochs if e["epoch"] == level} for level in levels}
+    pairs = [(early, late) for early, late in pairwise(levels)]
+    found_pairs = [rung_correlation(early, late, list(at[early].values()), *_both(at[early], at[late])) for early, late in pairs]
+    return [asdict(correlation) for correlation in found_pairs if correlation is not None]
+
+
+def _both(early: dict[str, float], late: dict[str, float]) -> tuple[list[float], list[float]]:
+    shared = [trial for trial in early if trial in late]
+    return [early[trial] for trial in shared], [late[trial] for trial in shared]
+
+
+def best_rows(
+    found: RecordedSearch, top: int, run_ids: dict[str, str], trials: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """The best checkpoints over all trials and all epochs, best first (`dermtune best`).
 
     Args:    found: the search.
              top: how many, 1 or more.
              run_ids: trial → MLflow run.
+             trials: only these, None for all.
     Raises:  PlanError: when a search has kept fewer checkpoints.
              SearchNotFound: when no trial has reported anything yet.
     """
-    ranked = found.table.ranked()
+    ranked = [trial for trial in found.table.ranked() if not trial.excess(found.plan.constraints)]
     if not ranked:
-        raise SearchNotFound(f"NAME must be a search with a trial that reported; got {found.plan.name!r} (`dermtune show`)")
-    kept = [trial for trial in ranked if trial.checkpoint is not None]
+        wanted = "a trial that reported" + (" and kept all limits" if found.plan.constraints else "")
+        raise SearchNotFound(f"NAME must be a search with {wanted}; got {found.plan.name!r} (`dermtune show`)")
+    kept = [trial for trial in ranked if trial.checkpoint is not None and (trials is None or trial.trial in trials)]
     if not 1 <= top <= len(kept):
         raise PlanError(f"--top must be 1 to {len(kept)}, the checkpoints that {found.plan.name} keeps; got {top}")
     return [

@@ -5,21 +5,48 @@ from dataclasses import asdict
 
 import click
 
-from search.cli.options import Context, command_options, err
+from search.cli.options import Context, command_options, err, out
 from search.cli.tables import show_rows
 from search.errors import PlanError
 
 
 @click.command()
+@click.argument("name", required=False)
+@click.option("--repair", is_flag=True, help="Make Tune's record, Optuna and MLflow agree with the ledger.")
 @command_options
-def doctor(context: Context) -> int:
-    """Look whether this machine can run a search."""
+def doctor(context: Context, name: str | None, repair: bool) -> int:
+    """Look whether this machine can run a search; with NAME, whether Tune, Optuna and MLflow agree with its ledger."""
+    if name is not None:
+        return _examine(context, name, repair)
+    if repair:
+        raise PlanError("--repair must be given the NAME of a search")
     from search.analysis.machine import check_machine
 
     checks = check_machine(context.storage, context.uri())
     cells = [(check.name, "ok" if check.ok else "FAILED", check.detail) for check in checks]
     context.emit([asdict(check) for check in checks], lambda: show_rows("", ("what", "", "found"), cells))
     return 0 if all(check.ok for check in checks) else 1
+
+
+def _examine(context: Context, name: str, repair: bool) -> int:
+    from search.analysis import agreement
+    from search.analysis.leaderboard import open_search
+
+    found, uri = open_search(context.storage, name), context.uri()
+    if repair:
+        agreement.repair(found, uri)
+    wrong = agreement.differences(found, uri)
+    document = {"name": name, "num_trials": len(found.table.trials), "differences": [asdict(entry) for entry in wrong]}
+
+    def show() -> None:
+        if wrong:
+            cells = [(entry.trial or "all", entry.where, entry.text) for entry in wrong]
+            show_rows(f"{name}: {len(wrong)} differences to the ledger (--repair mends them)", ("trial", "in", "what"), cells)
+        else:
+            out.print(f"{name}: Tune, Optuna and MLflow agree with the ledger on {len(found.table.trials)} trials", markup=False)
+
+    context.emit(document, show)
+    return 1 if wrong else 0
 
 
 @click.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from search.errors import PlanError
@@ -76,6 +77,32 @@ class Duration(click.ParamType[float]):
         if match is None:
             self.fail(f"must be a number with s, m, h or d, for example 2h; got {value!r}", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]
+
+
+class Amount(click.ParamType[tuple[float, bool]]):
+    """A number, or `+` and a number, which comes on top.
+
+    Args:    kind: what the number is: `click.INT`, `click.FLOAT`, `Duration()`.
+    """
+
+    name = "amount"
+
+    def __init__(self, kind: click.ParamType[Any]) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, bool]:
+        """The number, and whether it comes on top."""
+        if isinstance(value, tuple):
+            return value
+        number = self._kind.convert(str(value).removeprefix("+"), param, ctx)
+        if number <= 0:
+            self.fail(f"must be above 0; got {value!r}", param, ctx)
+        return float(number), str(value).startswith("+")
+
+
+def given_options(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that were asked for, by flag or environment, and not left at their defaults."""
+    return {name: value for name, value in options.items() if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
 
 
 def parse_settings(pairs: tuple[str, ...], flag: str) -> dict[str, str]:

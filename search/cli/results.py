@@ -7,7 +7,7 @@ import click
 
 from search.analysis import leaderboard
 from search.cli.options import Context, command_options, duration_text, err, number, out
-from search.cli.tables import show_config, show_leaderboard, show_rows
+from search.cli.tables import show_config, show_rows, show_search
 from search.errors import PlanError
 from trainables import folders
 from trainables.data import split_source
@@ -56,7 +56,9 @@ def show(context: Context, name: str, trial: str | None) -> None:
         return
     rows = leaderboard.trial_rows(found)
     title = f"{name} ({found.state}): {found.plan.objective.metric} ({found.plan.objective.mode})"
-    context.emit({"name": name, "state": found.state, "trials": rows}, lambda: show_leaderboard(title, rows))
+    predictions = leaderboard.rung_predictions(found)
+    document = {"name": name, "state": found.state, "trials": rows, "rungs": predictions}
+    context.emit(document, lambda: show_search(title, found, rows, predictions))
 
 
 def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
@@ -88,18 +90,25 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
 @click.argument("name")
 @click.option("--top", default=1, show_default=True, help="How many.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="Copy the checkpoints here.")
+@click.option("--confirmed", is_flag=True, help="The winner of `dermtune confirm`: its run with the median value.")
 @command_options
-def best(context: Context, name: str, top: int, folder: Path | None) -> None:
+def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool) -> None:
     """Give the best checkpoint over all trials and all epochs."""
     from search.records.tracking.mlflow_tracker import trial_runs
 
     found = leaderboard.open_search(context.storage, name)
+    trials = None
+    if confirmed:
+        from search.analysis.confirmation import latest_confirmation, median_run
+
+        found = latest_confirmation(context.storage, name)
+        name, trials = found.plan.name, [median_run(found)]
     try:
         run_ids = {trial: run for trial, (run, _) in trial_runs(context.uri(), name).items()}
     except PlanError as error:
         err.print(f"without MLflow's run ids: {error}", markup=False)
         run_ids = {}
-    rows = leaderboard.best_rows(found, top, run_ids)
+    rows = leaderboard.best_rows(found, top, run_ids, trials)
     if folder is not None:
         rows = leaderboard.copy_checkpoints(rows, folder)
 

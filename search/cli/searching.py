@@ -1,12 +1,25 @@
-"""`dermtune search` and `dermtune stop`."""
+"""`dermtune search`, `resume`, `confirm` and `stop`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from search.cli.options import Context, Duration, command_options, duration_text, err, out, parse_settings
-from search.cli.tables import show_estimate, show_result
+from search.cli.options import (
+    Amount,
+    Context,
+    Duration,
+    command_options,
+    duration_text,
+    err,
+    given_options,
+    out,
+    parse_settings,
+)
+from search.cli.tables import show_confirmation, show_estimate, show_result
 from search.errors import PlanError
 from trainables.tasks import TASKS
 
@@ -16,11 +29,14 @@ from trainables.tasks import TASKS
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
 @click.option("--preset", metavar="demo|paper", help="Size of the search [default: demo without --data, else paper].")
 @click.option("--name", help="Of the search [default: task and time].")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.json to repeat; other flags change it.")
 @click.option("--dry-run", is_flag=True, help="Measure a few batches and say what the search would cost.")
 @click.option("--trials", "num_trials", type=click.IntRange(1), help="Configurations to try.")
 @click.option("--max-epochs", type=click.IntRange(1), help="Epochs of a trial that is never stopped.")
 @click.option("--time-budget", "time_budget_s", type=Duration(), help="For example 45m or 2h.")
 @click.option("--epoch-budget", type=click.IntRange(1), help="Epochs over all trials.")
+@click.option("--gpu-hours", type=click.FloatRange(0, min_open=True), help="Hours of whole GPUs over all trials.")
+@click.option("--terminate", is_flag=True, help="End when little more is to be expected (Optuna's terminator).")
 @click.option(
     "--metric",
     "metrics",
@@ -28,32 +44,50 @@ from trainables.tasks import TASKS
     multiple=True,
     help="What to optimise [default: the task's]; the first of several ranks and prunes.",
 )
-@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, gp or cmaes.")
-@click.option("--scheduler", default="asha", show_default=True, help="asha or none.")
+@click.option("--constraint", "constraints", metavar="'METRIC<=V'", multiple=True, help="A limit that the best trial must keep.")
+@click.option("--sampler", default="tpe", show_default=True, help="tpe, gp, cmaes, random, qmc or nsga2.")
+@click.option("--scheduler", default="asha", show_default=True, help="asha, asha-promote, hyperband, median, one-epoch or none.")
 @click.option("--grace-period", type=click.IntRange(1), help="Epochs before a trial may be stopped.")
 @click.option("--reduction", type=click.IntRange(2), default=3, show_default=True, help="One in so many passes a rung.")
 @click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Fix a field (see `dermtune space`).")
+@click.option("--space", metavar="FIELD=RANGE", multiple=True, help="Narrow a field: log:1e-4..1e-2, 0.3..0.9, a|b.")
+@click.option("--warm-start", metavar="NAME", multiple=True, help="Learn from an earlier search's trials.")
 @click.option("--cpus-per-trial", type=click.FloatRange(0.1), default=1.0, show_default=True)
 @click.option("--gpus-per-trial", default="auto", show_default=True, help="A share, a whole number or auto.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: what fits].")
 @click.option("--keep", "keep_checkpoints", type=click.IntRange(1), default=5, show_default=True, help="Best checkpoints kept.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @command_options
-def search(context: Context, task: str, settings: tuple[str, ...], dry_run: bool, **options: Any) -> int:
+@click.pass_context
+def search(
+    click_context: click.Context,
+    /,
+    context: Context,
+    task: str,
+    settings: tuple[str, ...],
+    space: tuple[str, ...],
+    dry_run: bool,
+    plan_file: Path | None,
+    **options: Any,
+) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
+    from search.execution.again import repeated
     from search.execution.preparation import SearchOptions, prepare_search
     from search.records.folder import SearchFolder
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
-    request = SearchOptions(task=task, settings=parse_settings(settings, "--set"), **options)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        decoding = bar.add_task("decoding images", total=None, visible=False)
+    texts: dict[str, Any] = {"settings": parse_settings(settings, "--set"), "space": parse_settings(space, "--space")}
+    if plan_file is None:
+        request = SearchOptions(task=task, **texts, **options)
+    else:
+        request = repeated(plan_file, {"task": task, **texts, **given_options(click_context, options)})
+    with _decoding() as progress:
         preparation = prepare_search(
             request,
+            storage=context.storage,
             address=context.address,
-            progress=lambda done, total: bar.update(decoding, completed=done, total=total, visible=True),
+            progress=progress,
             say=lambda line: err.print(line, markup=False),
         )
     if dry_run:
@@ -62,24 +96,39 @@ def search(context: Context, task: str, settings: tuple[str, ...], dry_run: bool
         found = estimate(preparation.plan)
         context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
         return 0
-    return _run(context, preparation)
+    _warn_of_cost(preparation.plan)
+    return _run(context, preparation.plan)
 
 
-def _run(context: Context, preparation: Any) -> int:
+@contextmanager
+def _decoding() -> Iterator[Any]:
+    """A bar that appears when images are decoded; gives what is called with (done, all)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        decoding = bar.add_task("decoding images", total=None, visible=False)
+        yield lambda done, total: bar.update(decoding, completed=done, total=total, visible=True)
+
+
+def _warn_of_cost(plan: Any) -> None:
+    """What a search of the paper's size costs without a GPU, before it begins."""
+    if plan.preset != "paper" or plan.gpus_per_trial != 0 or not TASKS[plan.task].formats:
+        return
+    from search.analysis.dry_run import estimate
+
+    err.print("no GPU here: measuring a few batches of the paper's configuration")
+    cost = estimate(plan)
+    err.print(
+        f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
+        f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
+        " (--trials, --max-epochs and smaller images by --set make it less)"
+    )
+
+
+def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
+    """Runs or resumes a plan before the user's eyes; gives its result."""
     from search.cli.live import SearchView
-    from search.execution.session import run_search
+    from search.execution.session import resume_search, run_search
 
-    plan = preparation.plan
-    if plan.preset == "paper" and plan.gpus_per_trial == 0 and TASKS[plan.task].formats:
-        from search.analysis.dry_run import estimate
-
-        err.print("no GPU here: measuring a few batches of the paper's configuration")
-        cost = estimate(plan)
-        err.print(
-            f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
-            f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
-            " (--trials, --max-epochs and smaller images by --set make it less)"
-        )
     views: list[SearchView] = []
 
     def listeners(plan: Any, table: Any) -> list[Any]:
@@ -87,19 +136,90 @@ def _run(context: Context, preparation: Any) -> int:
         return [views[-1].on_event]
 
     at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
-    err.print(f"search {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
+    kind = "search" if plan.confirmation is None else "confirmation"
+    err.print(f"{kind} {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
     try:
-        result = run_search(plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners)
+        result = (resume_search if resumed else run_search)(
+            plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners
+        )
     finally:
         for view in views:
             view.close()
-    context.emit(result.summary(), lambda: show_result(result, context.storage))
     if result.tracking_error is not None:
-        err.print(f"MLflow does not have everything: {result.tracking_error}", markup=False)
+        err.print(
+            f"MLflow does not have everything: {result.tracking_error} (dermtune doctor {plan.name} --repair)", markup=False
+        )
     if result.ended == "interrupted":
-        err.print(f"interrupted; everything so far is saved: dermtune show {plan.name}", markup=False)
+        err.print(f"interrupted; everything so far is saved. Go on with: dermtune resume {plan.name}", markup=False)
+    return result
+
+
+def _run(context: Context, plan: Any, *, resumed: bool = False) -> int:
+    result = _train(context, plan, resumed=resumed)
+    context.emit(result.summary(), lambda: show_result(result, context.storage))
+    if result.ended == "interrupted":
         return 130
     return 0 if result.best is not None else 1
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trials", "num_trials", type=Amount(click.INT), metavar="[+]N", help="Trials in all, or so many more.")
+@click.option("--time-budget", "time_budget_s", type=Amount(Duration()), metavar="[+]T", help="Time in all, or so much more.")
+@click.option("--epoch-budget", type=Amount(click.INT), metavar="[+]N", help="Epochs in all, or so many more.")
+@click.option("--gpu-hours", type=Amount(click.FLOAT), metavar="[+]H", help="Hours of whole GPUs in all, or so many more.")
+@click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once.")
+@command_options
+def resume(context: Context, name: str, **extension: Any) -> int:
+    """Go on with a search that was interrupted or killed, or extend one; finished trials are not run again."""
+    from search.execution.again import Extension, prepare_resume
+
+    with _decoding() as progress:
+        plan = prepare_resume(context.storage, name, Extension(**extension), progress)
+    status = _run(context, plan, resumed=True)
+    if plan.confirmation is not None and status == 0:
+        _report_confirmation(context, name)
+    return status
+
+
+@click.command()
+@click.argument("name")
+@click.option("--top", type=click.IntRange(2), default=5, show_default=True, help="Best configurations to confirm.")
+@click.option("--seeds", "num_seeds", type=click.IntRange(1), default=3, show_default=True, help="Fresh seeds of each.")
+@click.option("--folds", "num_folds", type=click.IntRange(1), default=1, show_default=True, help="Stratified splits.")
+@click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: as in the search].")
+@command_options
+def confirm(context: Context, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None) -> int:
+    """Re-run the best configurations on fresh seeds, and splits: is the winner still the winner?"""
+    from search.execution.again import prepare_confirmation
+
+    plan = prepare_confirmation(context.storage, name, top, num_seeds, num_folds, max_concurrent)
+    result = _train(context, plan)
+    if result.ended == "interrupted":
+        return 130
+    return _report_confirmation(context, plan.name)
+
+
+def _report_confirmation(context: Context, name: str) -> int:
+    from search.analysis.confirmation_report import read_report, write_report
+    from search.analysis.leaderboard import open_search
+
+    found = open_search(context.storage, name)
+    verdict = read_report(found.folder.path) or _measure(found)
+    page = write_report(verdict, found.folder.path)
+    context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
+    return 0 if verdict.winner is not None else 1
+
+
+def _measure(found: Any) -> Any:
+    """A confirmation's finding, with a bar while it is computed."""
+    from search.analysis.confirmation import confirm_search
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
+        drawing = bar.add_task("resampling cases and seeds", total=None)
+        return confirm_search(
+            found, found.folder.storage, progress=lambda done, total: bar.update(drawing, completed=done, total=total)
+        )
 
 
 @click.command()
@@ -113,4 +233,4 @@ def stop(context: Context, name: str) -> None:
     context.emit({"name": name, "stop_requested": True}, lambda: out.print(f"{name} saves and ends within seconds"))
 
 
-COMMANDS = (search, stop)
+COMMANDS = (search, resume, confirm, stop)

@@ -53,6 +53,24 @@ def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | No
         out.print(f"… and {len(rows) - len(shown)} more")
 
 
+def show_search(title: str, found: Any, rows: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]]) -> None:
+    """Leaderboard, limits, Pareto front, and how well early rungs predict late ones."""
+    show_leaderboard(title, rows)
+    plan = found.plan
+    if plan.constraints:
+        outside = sum(row["within_limits"] is False for row in rows)
+        limits = ", ".join(map(str, plan.constraints))
+        out.print(f"limits: {limits}; {outside} of {len(rows)} trials do not keep them and stand last", markup=False)
+    if plan.further_objectives:
+        out.print(f"Pareto front: {', '.join(row['trial'] for row in rows if row['pareto']) or 'empty'}", markup=False)
+    for pair in predictions:
+        out.print(
+            f"epoch {pair['rung']} predicts epoch {pair['later']} with a rank correlation of {pair['observed']:.2f} over"
+            f" {pair['num_trials']} trials ({pair['estimate']:.2f} had none been stopped in between)",
+            markup=False,
+        )
+
+
 def show_config(task: str, config: dict[str, Any], title: str = "Best configuration") -> None:
     """A configuration beside the paper's."""
     fields = fields_of(TASKS[task].space)
@@ -122,3 +140,35 @@ def show_estimate(plan: Any, found: Any) -> None:
             ("disk", f"{found.disk_mib:.0f} MiB of checkpoints"),
         ],
     )
+
+
+def show_confirmation(verdict: Any, page: Path) -> None:
+    """Who won on fresh seeds, and by how much."""
+    show_rows(
+        f"{verdict.search}: {verdict.metric} ({verdict.mode}) on {verdict.num_seeds} fresh seeds, {verdict.num_folds} folds",
+        ("trial", "claimed", "confirmed", "95 % interval", "runs", "difference", "95 % interval", ""),
+        [
+            (
+                s.trial,
+                number(s.claimed),
+                number(s.mean),
+                _between(s.interval),
+                str(len(s.values)),
+                number(s.difference),
+                _between(s.difference_interval),
+                "winner" if s.trial == verdict.winner else ("out" if s.out else "tied" if s.trial in verdict.tied else ""),
+            )
+            for s in verdict.standings
+        ],
+    )
+    out.print(f"\n{verdict.sentence}", markup=False)
+    if verdict.curse is not None:
+        way = "worse" if verdict.curse > 0 else "better"
+        out.print(f"The search's best, {verdict.claimed_best}, did {abs(verdict.curse):.4f} {way} than claimed.", markup=False)
+    if verdict.test_note:
+        out.print(verdict.test_note, markup=False)
+    out.print(f"Checkpoint: {verdict.checkpoint or 'none'}\nReport: {page}", markup=False)
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "–" if interval is None else f"{number(interval[0])} to {number(interval[1])}"

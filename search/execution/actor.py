@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from search.execution.code_version import check_code_version
-from search.records.checkpoint_store import best_folder, drop_older_states, state_folder, states
+from search.records.checkpoint_store import best_folder, drop_older_states, drop_unheard, state_folder, states
 from search.records.failure import write_failure
 from trainables.contract import EpochReport, Trial, TrialRequest
 from trainables.errors import CheckpointError
@@ -20,6 +20,8 @@ from trainables.tasks import TASKS
 
 #: Epochs are reported together, at most so far apart, so that tiny ones do not each cost a round trip.
 REPORT_INTERVAL_S = 1.0
+#: The key of an assignment that says which epoch the ledger has heard of last.
+KNOWN_EPOCH = "known_epoch"
 #: A trial can go on from a state at most so old, and from every rung.
 STATE_INTERVAL_S = 30.0
 
@@ -52,14 +54,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             raise
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes all that going on needs; Tune asks for it when it pauses a trial."""
+        """Makes sure that the trial's folder has its present state; Tune asks for it when it pauses a trial."""
         trial = self._trial = self._trial or self._build()
-        trial.save(Path(checkpoint_dir) / "trial")
+        self._write_state(trial)
+        (Path(checkpoint_dir) / "where").write_text(str(self._folder))
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Takes over what `save_checkpoint` wrote."""
-        trial = self._trial = self._trial or self._build()
-        trial.load(Path(checkpoint) / "trial")
+        """Nothing: the first step goes on from the newest state in the trial's folder."""
 
     def _step(self) -> dict[str, Any]:
         trial = self._trial = self._trial or self._build()
@@ -71,7 +72,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             if last.ended or last.epoch in rungs or time.monotonic() - start >= REPORT_INTERVAL_S:
                 break
         return {
-            "epochs": [{key: value for key, value in asdict(report).items() if key != "ended"} for report in reports],
+            "epochs": [_epoch(report) for report in reports],
             "ended": last.ended,
             "checkpoint": self._save_best(trial, reports),
             "where": self._where(),
@@ -83,6 +84,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         check_code_version(self._assignment["code_version"])
         request = TrialRequest.from_json(self._assignment["request"])
         trial = TASKS[request.task].load().build(request)
+        drop_unheard(self._folder, self._assignment[KNOWN_EPOCH])
         for state in states(self._folder):
             try:
                 trial.load(state)
@@ -105,13 +107,22 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         due = time.monotonic() - self._saved_at >= STATE_INTERVAL_S
         if ended or not (due or at_rung):
             return None
+        self._write_state(trial)
+        return trial.epoch
+
+    def _write_state(self, trial: Trial) -> None:
         folder = state_folder(self._folder, trial.epoch)
-        if not folder.exists():
+        if trial.epoch and not folder.exists():
             trial.save(folder)
             drop_older_states(self._folder)
         self._saved_at = time.monotonic()
-        return trial.epoch
 
     def _where(self) -> dict[str, Any]:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if self._assignment["request"]["device"] != "cpu" else ""
         return {"host": platform.node(), "pid": os.getpid(), "device": f"cuda:{gpus}" if gpus else "cpu"}
+
+
+def _epoch(report: EpochReport) -> dict[str, Any]:
+    """An epoch as the ledger has it: what it cost stands among its metrics."""
+    found = {key: value for key, value in asdict(report).items() if key not in ("ended", "costs")}
+    return {**found, "metrics": {**report.metrics, **report.costs}}

@@ -4,18 +4,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from search.errors import PlanError
 from search.execution.code_version import code_version
 from search.execution.resources import DEFAULT_GPU_SHARE, local_resources, max_concurrent
+from search.records.constraints import Constraint
+from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
-from spaces.fields import Field, Preset, Value, complete, fields_of, known_field, suggest
+from spaces.fields import Field, Preset, Value, complete, fields_of, format_value, known_field, narrowed, suggest
 from trainables.contract import Mode, Objective, Prepared
+from trainables.costs import COSTS
 from trainables.data import DATASETS, split_source
 from trainables.data.cache import build_once, cache_root
 from trainables.data.images import Progress
@@ -35,6 +39,9 @@ class SearchOptions:
              name: of the search; None makes one from the task and the time.
              settings: field → text, as in `--set FIELD=VALUE`.
              metrics: `NAME` or `NAME:min` or `NAME:max` each; the first ranks and prunes, several are a multi-objective search.
+             space: field → range, as in `--space FIELD=RANGE`.
+             constraints: `METRIC<=V` or `METRIC>=V` each.
+             warm_start: names of earlier searches in `storage`.
              gpus_per_trial: a number or "auto".
              the rest: see `Plan`.
     """
@@ -44,11 +51,16 @@ class SearchOptions:
     preset: str | None = None
     name: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    warm_start: Sequence[str] = ()
     num_trials: int | None = None
     max_epochs: int | None = None
     time_budget_s: float | None = None
     epoch_budget: int | None = None
+    gpu_hours: float | None = None
+    terminate: bool = False
     sampler: str = "tpe"
     scheduler: str = "asha"
     grace_period: int | None = None
@@ -71,6 +83,7 @@ class Preparation:
 def prepare_search(
     options: SearchOptions,
     *,
+    storage: Path | None = None,
     address: str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
@@ -78,6 +91,7 @@ def prepare_search(
     """Checks a request, reads its data and decodes its images.
 
     Args:    options: what was asked.
+             storage: folder of all searches, where those to start from lie.
              address: of the cluster that will run it; its resources are looked at when it is joined.
              progress: called with (done, all) while images are decoded.
              say: called with a line when something takes a while.
@@ -86,8 +100,8 @@ def prepare_search(
     """
     task = TASKS[known(options.task, TASKS, "TASK")]
     preset = task.presets[known(options.preset or ("paper" if options.data else "demo"), task.presets, "--preset")]
-    fields = fields_of(task.space)
-    fixed = _fixed(task.space, fields, preset, options.settings)
+    fields = narrowed(fields_of(task.space), options.space)
+    fixed = _fixed(task.space, fields, preset, options)
     for table, name, flag in ((SAMPLERS, options.sampler, "--sampler"), (SCHEDULERS, options.scheduler, "--scheduler")):
         known(name, table, flag)
     num_trials, max_epochs = options.num_trials or preset.num_trials, options.max_epochs or preset.max_epochs
@@ -95,6 +109,7 @@ def prepare_search(
     rungs(grace_period, max_epochs, options.reduction)
     _check_counts(options)
     _check_metrics(options)
+    _check_warm_start(options, storage)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
     objective, *further = _objectives(options, task, fixed, prepared)
@@ -119,6 +134,11 @@ def prepare_search(
         keep_checkpoints=options.keep_checkpoints,
         time_budget_s=options.time_budget_s,
         epoch_budget=options.epoch_budget,
+        gpu_hours=options.gpu_hours,
+        terminate=options.terminate,
+        space=dict(options.space),
+        constraints=_constraints(options, prepared),
+        warm_start=tuple(options.warm_start),
         data_fingerprint=prepared.fingerprint,
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -136,6 +156,8 @@ def _check_counts(options: SearchOptions) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise PlanError(f"{name} must be 1 or more; got {value}")
+    if options.gpu_hours is not None and not options.gpu_hours > 0:
+        raise PlanError(f"gpu_hours must be above 0; got {options.gpu_hours}")
     if not options.cpus_per_trial > 0:
         raise PlanError(f"cpus_per_trial must be above 0; got {options.cpus_per_trial}")
 
@@ -176,6 +198,35 @@ def _check_metrics(options: SearchOptions) -> None:
         raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")
 
 
+def _constraints(options: SearchOptions, prepared: Prepared) -> tuple[Constraint, ...]:
+    """The limits, each on a metric that trials report.
+
+    Raises:  PlanError: when one is not.
+    """
+    found = tuple(Constraint.parse(text) for text in options.constraints)
+    for limit in found:
+        if limit.metric not in prepared.metrics:
+            near = suggest(limit.metric, list(prepared.metrics)) or f" (one of {', '.join(prepared.metrics)})"
+            raise PlanError(f"--constraint must be on a metric that trials report; got {limit.metric!r}{near}")
+    if found and not SAMPLERS[options.sampler].limits:
+        fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.limits)
+        raise PlanError(f"--sampler must be one that knows constraints ({fitting}); got {options.sampler}")
+    return found
+
+
+def _check_warm_start(options: SearchOptions, storage: Path | None) -> None:
+    """Refuses searches to start from that are not there or of another task.
+
+    Raises:  PlanError, SearchNotFound: when one is.
+    """
+    for name in options.warm_start:
+        if storage is None:
+            raise PlanError(f"--warm-start must be a search in the storage; got {name!r} and no storage")
+        earlier = SearchFolder(storage, name).plan()
+        if earlier.task != options.task or earlier.confirmation is not None:
+            raise PlanError(f"--warm-start must be a search of {options.task}; got {name!r}, which is of {earlier.task}")
+
+
 def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
     """`NAME[:min|max]`; losses and errors are minimised unless told otherwise.
 
@@ -185,7 +236,7 @@ def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
     if given not in ("", "min", "max") or name not in reported:
         near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"
         raise PlanError(f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{near}")
-    falls = name.rpartition("/")[2] in ("loss", "calibration_error", "calibration_error_mean", "height")
+    falls = name in COSTS or name.rpartition("/")[2] in ("loss", "calibration_error", "calibration_error_mean", "height")
     mode: Mode = "min" if given == "min" or (not given and falls) else "max"
     return Objective(name, mode)
 
@@ -202,11 +253,24 @@ def _fair(objective: Objective, task: Task, fixed: Mapping[str, Value]) -> Objec
     return objective
 
 
-def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, settings: Mapping[str, str]) -> dict[str, Value]:
+def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, options: SearchOptions) -> dict[str, Value]:
+    both = [name for name in options.settings if name in options.space]
+    if both:
+        raise PlanError(f"a field must be fixed or narrowed; got {both[0]} in --set and in --space")
     unsearched = {name: f.default for name, f in fields.items() if not f.searched}
-    given = {name: known_field(fields, name).parse(text) for name, text in settings.items()}
-    complete(space, {**preset.fixed, **given})
-    return {**unsearched, **preset.fixed, **given}
+    given = {name: known_field(fields, name).parse(text) for name, text in options.settings.items()}
+    fixed = {name: value for name, value in {**unsearched, **preset.fixed, **given}.items() if name not in options.space}
+    complete(space, {name: value for name, value in fixed.items() if name not in unsearched or name in given})
+    unreachable = [name for name in options.space if not _reachable(fields[name], fixed)]
+    if unreachable:
+        needs = " and ".join(f"{key}={'|'.join(map(format_value, ok))}" for key, ok in fields[unreachable[0]].when.items())
+        raise PlanError(f"--space {unreachable[0]}= must be left out unless {needs}")
+    return fixed
+
+
+def _reachable(field: Field, fixed: Mapping[str, Value]) -> bool:
+    """Whether the field can mean anything beside these."""
+    return all(fixed[name] in allowed for name, allowed in field.when.items() if name in fixed)
 
 
 def parse_gpus(text: str) -> float | None:
@@ -258,5 +322,7 @@ def with_resources(plan: Plan, resources: Mapping[str, float]) -> Plan:
     """
     share = DEFAULT_GPU_SHARE if resources.get("GPU") else 0.0
     gpus = share if plan.gpus_per_trial is None else plan.gpus_per_trial
+    if plan.gpu_hours is not None and not gpus:
+        raise PlanError("--gpu-hours must be for trials on GPUs; got none here (--epoch-budget and --time-budget know no GPU)")
     fits = max_concurrent(resources, plan.cpus_per_trial, gpus, plan.max_concurrent)
     return replace(plan, gpus_per_trial=gpus, max_concurrent=min(fits, plan.num_trials))

@@ -12,6 +12,7 @@ from search.records.curves import curves_frame, trials_frame
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
+from search.strategy.projection import study_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class SearchResult:
     Args:    plan: of the search.
              folder: where it lies.
              table: its trials.
-             study: the Optuna study, complete.
-             ray_trials: trial → Ray's final status, for comparison.
-             ended: "all trials", "time budget", "epoch budget", "stop requested" or "interrupted".
+             ray_trials: trial → Tune's last word on it.
+             ended: "all trials", "terminated", "time budget", "epoch budget", "GPU hours", "stop requested" or "interrupted".
              experiment_id: MLflow's.
              tracking_error: why MLflow does not have everything, None when it has.
     """
@@ -31,7 +31,6 @@ class SearchResult:
     plan: Plan
     folder: SearchFolder
     table: TrialTable
-    study: optuna.Study
     ray_trials: Mapping[str, str]
     ended: str
     experiment_id: str
@@ -39,9 +38,13 @@ class SearchResult:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best trial over all trials and all epochs, None when none reported anything."""
-        ranked = self.table.ranked()
-        return ranked[0] if ranked else None
+        """The best trial over all trials and all epochs, None when none reported anything or kept all limits."""
+        return self.table.best
+
+    @property
+    def study(self) -> optuna.Study:
+        """The search as an Optuna study in memory."""
+        return study_of(self.plan, self.table)
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -18,22 +18,26 @@ from search.execution.actor import TrialActor
 from search.execution.preparation import with_resources
 from search.execution.ray_session import ray_session
 from search.execution.result import SearchResult
-from search.execution.stopping import INTERRUPTED, EarlyEnd, watch_for_end
-from search.execution.tune_adapter import Assignments, BridgeScheduler, TrialSource
+from search.execution.stopping import INTERRUPTED, EarlyEnd, wait_for_workers, watch_for_end
+from search.execution.tune_adapter import Assignments, ConductedScheduler, TrialSource, TuneWitness
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.folder import SearchFolder
-from search.records.ledger import Ledger, Listener
+from search.records.ledger import Event, Ledger, Listener, read_events
 from search.records.plan import Plan
-from search.records.study import export_study, new_study
+from search.records.study import export_to_file
 from search.records.tracking.mlflow_tracker import MlflowTracker, has_experiment
 from search.records.trials import TrialTable
-from search.strategy.bridge import Bridge, Suggestion
-from search.strategy.samplers import drawn_at_random, make_sampler
-from search.strategy.schedulers import SCHEDULERS
-from spaces.fields import fields_of
+from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
+from search.strategy.bridge import Bridge
+from search.strategy.conductor import Conductor, Suggestion
+from search.strategy.projection import study_of
+from search.strategy.race import Race
+from search.strategy.samplers import drawn_at_random
+from search.strategy.warm_start import fitting_trials
 from trainables.contract import TrialRequest
-from trainables.tasks import TASKS
+
+Listeners = Callable[[Plan, TrialTable], Sequence[Listener]]
 
 
 def run_search(
@@ -42,9 +46,9 @@ def run_search(
     *,
     tracking_uri: str,
     address: str | None = None,
-    listeners: Callable[[Plan, TrialTable], Sequence[Listener]] = lambda plan, table: (),
+    listeners: Listeners = lambda plan, table: (),
 ) -> SearchResult:
-    """Runs a prepared search to its end.
+    """Runs a prepared search, or confirmation, to its end.
 
     Args:    plan: see `prepare_search`.
              storage: folder of all searches.
@@ -59,107 +63,183 @@ def run_search(
     with ray_session(address) as resources:
         fitted = with_resources(plan, resources)
         folder = SearchFolder(storage, plan.name)
-        lock = folder.create(fitted)
-        tracker = MlflowTracker(tracking_uri, fitted, storage, environment())
+        with folder.create(fitted):
+            return _Session(fitted, folder, tracking_uri, listeners).run()
+
+
+def resume_search(
+    plan: Plan,
+    storage: Path,
+    *,
+    tracking_uri: str,
+    address: str | None = None,
+    listeners: Listeners = lambda plan, table: (),
+) -> SearchResult:
+    """Goes on with a search that ended early, was killed, or is to have more trials; ended trials stay as they are.
+
+    Args:    plan: as `prepare_resume` gives it; the rest: see `run_search`.
+    Raises:  PlanError: when the search is running, or no trial fits the cluster.
+             ClusterUnavailable: when Ray cannot be started.
+    """
+    folder = SearchFolder(storage, plan.name)
+    with folder.lock():
+        wait_for_workers(folder)
+        with ray_session(address) as resources:
+            fitted = with_resources(plan, resources)
+            folder.write_plan(fitted)
+            return _Session(fitted, folder, tracking_uri, listeners).run()
+
+
+class _Session:
+    """One process's part of a search; the caller holds the folder's lock and has Ray running."""
+
+    def __init__(self, plan: Plan, folder: SearchFolder, tracking_uri: str, listeners: Listeners) -> None:
+        self._plan, self._folder, self._listeners = plan, folder, listeners
+        self._table = TrialTable(plan.objective, plan.constraints)
+        self._tracker = MlflowTracker(tracking_uri, plan, folder.storage, environment())
+        self._ledger = Ledger(folder.ledger_file)
+
+    def run(self) -> SearchResult:
+        """From the first trial to the last."""
+        plan, folder, table, tracker = self._plan, self._folder, self._table, self._tracker
+        past = self._ledger.past
+        folder.stop_file.unlink(missing_ok=True)
         try:
-            with Ledger(folder.ledger_file) as ledger:
-                table = TrialTable(fitted.objective)
-                store = CheckpointStore(folder, ledger, table, fitted.keep_checkpoints)
-                for listener in (table.apply, store.on_event, tracker.on_event, *listeners(fitted, table)):
+            with self._ledger as ledger:
+                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints)
+                for event in past:
+                    table.apply(event)
+                    tracker.on_event(event)
+                for listener in (table.apply, store.on_event, tracker.on_event, *self._listeners(plan, table)):
                     ledger.subscribe(listener)
                 tracker.start()
-                ledger.append("search_started", name=fitted.name, code_version=fitted.code_version)
-                for note in fitted.notes:
-                    ledger.append("noted", text=note)
-                bridge = _bridge(fitted, ledger)
-                with watch_for_end(folder.stop_file, fitted.time_budget_s) as early:
-                    ray_trials, ended = _run(fitted, bridge, folder, ledger, early)
-                export_study(bridge.study, folder.study_file)
+                ledger.append(
+                    "search_resumed" if past else "search_started",
+                    name=plan.name,
+                    num_trials=plan.num_trials,
+                    code_version=plan.code_version,
+                )
+                mark_lost(folder.tune_file, _still_running(folder, table))
+                conductor = self._conductor(past)
+                left_s = None if plan.time_budget_s is None else plan.time_budget_s - table.wall_s
+                with watch_for_end(folder.stop_file, left_s) as early:
+                    ended = self._train(conductor, early)
+                export_to_file(study_of(plan, table), folder.study_file)
                 write_curves(table, folder.curves_file)
         finally:
             failure = tracker.close()
-            lock.release()
-    return SearchResult(
-        fitted, folder, table, bridge.study, ray_trials, ended, tracker.experiment_id, str(failure) if failure else None
-    )
+        error = str(failure) if failure else None
+        return SearchResult(plan, folder, table, statuses(folder.tune_file), ended, tracker.experiment_id, error)
 
+    def _conductor(self, past: Sequence[Event]) -> Conductor:
+        plan, ledger = self._plan, self._ledger
+        if plan.confirmation is not None:
+            return Race(plan, ledger, past)
+        bridge = Bridge(plan, ledger, past)
+        if past:
+            return bridge
+        for note in plan.notes:
+            ledger.append("noted", text=note)
+        random = drawn_at_random(plan.sampler, plan.searched, plan.fixed)
+        if random and plan.sampler != "random":
+            ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
+        for name in plan.warm_start:
+            warm_start(bridge, self._folder.storage, name)
+        return bridge
 
-def _run(plan: Plan, bridge: Bridge, folder: SearchFolder, ledger: Ledger, early: EarlyEnd) -> tuple[dict[str, str], str]:
-    """Runs the trials and writes how the search ended, whatever ends it."""
-    statuses: dict[str, str] = {}
-    ended = INTERRUPTED
-    try:
-        statuses = _run_tune(plan, bridge, folder, early)
-        ended = _why_ended(bridge, early)
-    except KeyboardInterrupt:
-        ended = early.reason() or INTERRUPTED
-    finally:
-        bridge.interrupt(ended)
-        ledger.append("search_ended", reason=ended)
-    return statuses, ended
+    def _train(self, conductor: Conductor, early: EarlyEnd) -> str:
+        """Runs the trials and writes how the search ended, whatever ends it."""
+        ended = INTERRUPTED
+        try:
+            if not conductor.exhausted:
+                self._run_tune(conductor, early)
+            conductor.settle()
+            ended = self._why_ended(conductor, early)
+        except KeyboardInterrupt:
+            ended = early.reason() or INTERRUPTED
+        finally:
+            conductor.interrupt(ended)
+            self._ledger.append("search_ended", reason=ended)
+        return ended
 
-
-def _bridge(plan: Plan, ledger: Ledger) -> Bridge:
-    fields = fields_of(TASKS[plan.task].space)
-    searched = [field for name, field in fields.items() if name not in plan.fixed]
-    random = drawn_at_random(plan.sampler, searched, plan.fixed)
-    if random and plan.sampler != "random":
-        ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
-    sampler = make_sampler(plan.sampler, plan.seed, plan.max_concurrent or 1)
-    scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
-    return Bridge(plan, fields, new_study(plan.name, plan.objectives, sampler), scheduler, ledger)
-
-
-def _run_tune(plan: Plan, bridge: Bridge, folder: SearchFolder, early: EarlyEnd) -> dict[str, str]:
-    """Runs the trials; gives Ray's final statuses."""
-    assignments = Assignments(
-        folder_of=folder.trial,
-        make=lambda suggestion: _request(plan, suggestion).to_json(),
-        common={
-            "rungs": list(bridge.scheduler.rungs),
-            "code_version": plan.code_version,
-        },
-    )
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-    resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
-    # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
-    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(TrialActor, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=TrialSource(bridge, assignments, early.reason),
-                scheduler=BridgeScheduler(bridge, folder.trial, early.reason),
-                reuse_actors=True,
-                num_samples=plan.num_trials,
-            ),
-            run_config=tune.RunConfig(
-                name=plan.name,
-                storage_path=scratch,
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
+    def _run_tune(self, conductor: Conductor, early: EarlyEnd) -> None:
+        plan, folder = self._plan, self._folder
+        assignments = Assignments(
+            folder_of=folder.trial,
+            make=lambda suggestion: _request(plan, suggestion).to_json(),
+            common={"rungs": list(conductor.rungs), "code_version": plan.code_version},
         )
-        with _quiet():
-            results = tuner.fit()
-    return {trial.trial_id: str(trial.status) for trial in results._experiment_analysis.trials}
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
+        resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
+        source = TrialSource(conductor, assignments, early.reason)
+        record = TuneRecord(folder.tune_file)
+        # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
+        with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(TrialActor, resources),
+                tune_config=tune.TuneConfig(
+                    search_alg=source,
+                    scheduler=ConductedScheduler(conductor, source, folder.trial, early.reason),
+                    reuse_actors=True,
+                    num_samples=plan.num_trials,
+                ),
+                run_config=tune.RunConfig(
+                    name=plan.name,
+                    storage_path=scratch,
+                    verbose=0,
+                    callbacks=[TuneWitness(record)],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
+            )
+            try:
+                with _quiet():
+                    tuner.fit()
+            finally:
+                record.close()
+
+    def _why_ended(self, conductor: Conductor, early: EarlyEnd) -> str:
+        if conductor.exhausted:
+            terminated = isinstance(conductor, Bridge) and conductor.terminated
+            return conductor.spent or ("terminated" if terminated else "all trials")
+        return early.reason() or INTERRUPTED
 
 
-def _why_ended(bridge: Bridge, early: EarlyEnd) -> str:
-    if bridge.exhausted and not bridge.num_running:
-        return "all trials" if len(bridge.study.trials) >= bridge.plan.num_trials else "epoch budget"
-    return early.reason() or INTERRUPTED
+def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
+    """Lets a search that has just begun learn from an earlier one.
+
+    Args:    bridge: of the new search.
+             storage: folder of all searches.
+             name: of the earlier one.
+    """
+    folder = SearchFolder(storage, name)
+    plan = folder.plan()
+    table = TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    trials = fitting_trials(table, [field.name for field in plan.searched], bridge.plan)
+    bridge.learn_from(name, trials, len(table.trials) - len(trials))
+
+
+def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
+    """Trials that Tune was running when its driver died."""
+    return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
+
+
+def _source(plan: Plan, suggestion: Suggestion) -> str | None:
+    if plan.confirmation is None or suggestion.fold is None:
+        return plan.source
+    return f"{plan.source}#fold={suggestion.fold}/{plan.confirmation.num_folds}"
 
 
 def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
     return TrialRequest(
         task=plan.task,
         config=suggestion.config,
-        source=plan.source,
+        source=_source(plan, suggestion),
         seed=suggestion.seed,
         objective=plan.objective,
-        max_epochs=plan.max_epochs,
+        max_epochs=suggestion.epochs or plan.max_epochs,
         device="auto" if plan.gpus_per_trial else "cpu",
         num_threads=max(1, int(plan.cpus_per_trial)),
+        only_last_epoch=plan.confirmation is not None,
     )
 
 

@@ -1,5 +1,6 @@
 """What ends a search before its last trial: a time budget, `dermtune stop`, Ctrl-C and SIGTERM."""
 
+import platform
 import signal
 import threading
 import time
@@ -7,8 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
+from search.errors import PlanError
+from search.records.folder import SearchFolder
+from search.records.ledger import read_events
+from search.records.trials import TrialTable
+
 STOP_REQUESTED, TIME_BUDGET, INTERRUPTED = "stop requested", "time budget", "interrupted"
 _POLL_S = 0.5
+_WORKERS_END_WITHIN_S = 20
 
 
 class EarlyEnd:
@@ -58,3 +67,27 @@ def watch_for_end(stop_file: Path, time_budget_s: float | None) -> Iterator[Earl
         over.set()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def wait_for_workers(folder: SearchFolder) -> None:
+    """Waits until the processes that trained for a driver which died have ended: two must not write one trial's folder.
+
+    Args:    folder: of the search, locked by this process.
+    Raises:  PlanError: when one does not end.
+    """
+    table = TrialTable.of(read_events(folder.ledger_file), folder.plan().objective)
+    here = platform.node()
+    pids = {record.where["pid"] for record in table.trials.values() if record.where.get("host") == here}
+    deadline = time.monotonic() + _WORKERS_END_WITHIN_S
+    while alive := [pid for pid in pids if _is_worker(pid)]:
+        if time.monotonic() > deadline:
+            raise PlanError(f"workers of the earlier run must have ended; got process {alive[0]}, which still trains (kill it)")
+        time.sleep(0.2)
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether a process of Ray's bears this number now; numbers are used again."""
+    try:
+        return "TrialActor" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False

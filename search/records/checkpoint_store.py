@@ -31,6 +31,13 @@ def drop_older_states(trial_folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def drop_unheard(trial_folder: Path, known_epoch: int) -> None:
+    """Deletes what a worker wrote after the last report that reached the ledger: it will be trained, and told, again."""
+    for folder in (*trial_folder.glob(f"{STATE}-*"), *trial_folder.glob(f"{BEST}-*")):
+        if int(folder.name.rpartition("-")[2]) > known_epoch:
+            shutil.rmtree(folder)
+
+
 class CheckpointStore:
     """Deletes what is no longer needed, as the search goes; listens to the ledger.
 

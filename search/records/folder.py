@@ -31,6 +31,7 @@ class SearchFolder:
         self.study_file = self.path / "study.db"
         self.curves_file = self.path / "curves.parquet"
         self.stop_file = self.path / "stop-requested"
+        self.tune_file = self.path / "tune.jsonl"
 
     def trial(self, trial: str) -> Path:
         """Where a trial keeps its checkpoints."""
@@ -52,10 +53,14 @@ class SearchFolder:
         except FileExistsError:
             raise PlanError(f"--name must be new in {self.storage}; got {self.name!r}, which is taken") from None
         lock = self.lock()
+        self.write_plan(plan)
+        return lock
+
+    def write_plan(self, plan: Plan) -> None:
+        """Writes the plan, whole or not at all; the caller holds the lock."""
         unfinished = self.plan_file.with_suffix(".unfinished")
         unfinished.write_text(plan.dumps())
         unfinished.rename(self.plan_file)
-        return lock
 
     def lock(self) -> FileLock:
         """Holds the folder for this process.

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,49 +14,55 @@ Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
 
-class Ledger:
-    """Appends events and passes them on.
+class Journal:
+    """Stamps events and passes them on, in order; keeps nothing itself.
 
-    Every event has `event` (its kind), `time` (UTC) and `elapsed_s` (monotonic, since this process opened the ledger).
+    Every event has `event` (its kind), `time` (UTC) and `elapsed_s` (by the clock, since the search began; what passed
+    between one process and the next that took the search up is left out).
 
-    Args:    file: made if missing.
-             clock: seconds, monotonic.
+    Args:    clock: seconds, monotonic.
+             elapsed_s: of the processes before this one.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        _drop_unfinished_line(file)
-        self._file = file.open("ab")
-        self._clock, self._start = clock, clock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, elapsed_s: float = 0.0) -> None:
+        self._clock, self._start = clock, clock() - elapsed_s
         self._listeners: list[Listener] = []
         self._undelivered: deque[Event] = deque()
         self._delivering = False
 
     def subscribe(self, listener: Listener) -> None:
-        """Calls the listener with every event from now on, after it is on disk."""
+        """Calls the listener with every event from now on, after it has been written."""
         self._listeners.append(listener)
 
     def append(self, event: str, **payload: Any) -> Event:
-        """Writes one event and waits until it is on disk.
+        """Writes one event.
 
         Args:    event: its kind.
                  payload: JSON values.
         """
-        line: Event = {
-            "event": event,
+        return self.extend([(event, payload)])[0]
+
+    def extend(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Event]:
+        """Writes several events at once: after a crash all of them are there, or the first few.
+
+        Args:    events: kind and JSON values of each.
+        """
+        stamp = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "elapsed_s": round(self._clock() - self._start, 3),
-            **payload,
         }
-        self._file.write(json.dumps(line).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._undelivered.append(line)
+        stamped: list[Event] = [{"event": kind, **stamp, **payload} for kind, payload in events]
+        self._write(stamped)
+        self._undelivered.extend(stamped)
         if not self._delivering:
             self._deliver()
-        return line
+        return stamped
+
+    def _write(self, events: Sequence[Event]) -> None:
+        """Nowhere."""
 
     def _deliver(self) -> None:
-        """Every listener hears every event in the file's order, even when a listener itself appends."""
+        """Every listener hears every event in the order of writing, even when a listener itself appends."""
         self._delivering = True
         try:
             while self._undelivered:
@@ -65,6 +71,27 @@ class Ledger:
                     listener(event)
         finally:
             self._delivering = False
+
+
+class Ledger(Journal):
+    """The journal of a search on disk: an event is there before anyone hears of it.
+
+    Args:    file: made if missing; a last line that a crash cut short is taken off.
+             clock: seconds, monotonic.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        _drop_unfinished_line(file)
+        #: What was written before, by earlier processes.
+        self.past = list(read_events(file))
+        super().__init__(clock, self.past[-1]["elapsed_s"] if self.past else 0.0)
+        self._file = file.open("ab")
+
+    def _write(self, events: Sequence[Event]) -> None:
+        if events:
+            self._file.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file; nothing more can be appended."""

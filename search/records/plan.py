@@ -2,11 +2,50 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from spaces.fields import Value
+from search.records.constraints import Constraint
+from spaces.fields import Field, Value, fields_of, narrowed
 from trainables.contract import Objective
+from trainables.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration to confirm.
+
+    Args:    trial: that found it.
+             config: every field of the space.
+             epoch: it is trained to, the trial's best; nothing is chosen again.
+             claimed: the trial's score.
+    """
+
+    trial: str
+    config: Mapping[str, Value]
+    epoch: int
+    claimed: float
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What is confirmed.
+
+    Args:    search: whose best configurations these are.
+             candidates: best first.
+             num_seeds: fresh seeds of each candidate on each fold.
+             num_folds: stratified splits of the training and validation cases; 1 for the data's own split.
+    """
+
+    search: str
+    candidates: tuple[Candidate, ...]
+    num_seeds: int
+    num_folds: int
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Confirmation":
+        """What `asdict` made JSON values of."""
+        return Confirmation(**{**document, "candidates": tuple(Candidate(**entry) for entry in document["candidates"])})
 
 
 @dataclass(frozen=True)
@@ -33,6 +72,12 @@ class Plan:
              code_version: digest of dermtune's own sources.
              created: local time with zone, ISO 8601.
              notes: what the user should know of the data, a line each.
+             space: field → range of those that the user narrowed, as the command line writes ranges.
+             constraints: limits that the best trial must keep.
+             gpu_hours: no trial goes on past so many hours of a whole GPU; None for no limit.
+             warm_start: names of earlier searches whose trials the sampler learns from.
+             terminate: whether the search ends when little more is to be expected of it.
+             confirmation: what is confirmed, None for a search.
     """
 
     name: str
@@ -59,6 +104,22 @@ class Plan:
     created: str = ""
     further_objectives: tuple[Objective, ...] = ()
     notes: tuple[str, ...] = ()
+    space: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    gpu_hours: float | None = None
+    warm_start: tuple[str, ...] = ()
+    terminate: bool = False
+    confirmation: Confirmation | None = None
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Every field of the task's space, those of `space` narrowed."""
+        return narrowed(fields_of(TASKS[self.task].space), self.space)
+
+    @property
+    def searched(self) -> list[Field]:
+        """The fields that vary: those not fixed."""
+        return [found for name, found in self.fields.items() if name not in self.fixed]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -73,8 +134,13 @@ class Plan:
     def from_json(document: Mapping[str, Any]) -> "Plan":
         """A plan from what `to_json` gave."""
         further = tuple(Objective(**objective) for objective in document["further_objectives"])
-        restored = {"objective": Objective(**document["objective"]), "further_objectives": further}
-        return Plan(**{**document, **restored, "notes": tuple(document["notes"])})
+        restored = {
+            "objective": Objective(**document["objective"]),
+            "further_objectives": further,
+            "constraints": tuple(Constraint(**constraint) for constraint in document["constraints"]),
+            "confirmation": document["confirmation"] and Confirmation.from_json(document["confirmation"]),
+        }
+        return Plan(**{**document, **restored, **{name: tuple(document[name]) for name in ("notes", "warm_start")}})
 
     def dumps(self) -> str:
         """The plan as text."""

@@ -1,17 +1,24 @@
 """The Optuna study: in memory while a search runs, exported to a database for optuna-dashboard at its end."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
 
+from search.errors import PlanError
 from trainables.contract import Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-TRIAL_ATTRIBUTE = "trial"
+TRIAL_ATTRIBUTE, REASON_ATTRIBUTE = "trial", "reason"
+#: What Optuna hears of a limit on a metric that was not reported: it takes no infinity into a database.
+FAR_BEYOND = 1e9
 
 
 def new_study(name: str, objectives: Sequence[Objective], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
@@ -22,18 +29,56 @@ def new_study(name: str, objectives: Sequence[Objective], sampler: optuna.sample
     return study
 
 
-def export_study(study: optuna.Study, file: Path) -> None:
-    """Writes the study to a sqlite database, for optuna-dashboard; an earlier export is replaced."""
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished}")
-    try:
+def export_study(study: optuna.Study, url: str) -> None:
+    """Writes the study to a database, for optuna-dashboard; a study of that name there is replaced.
+
+    Args:    study: in memory.
+             url: of SQLAlchemy's kind: `sqlite:///study.db`, `postgresql://host/database`.
+    Raises:  PlanError: when the database cannot be opened.
+    """
+    with open_storage(url) as storage:
+        known = {found.study_name for found in optuna.get_all_study_summaries(storage)}
+        if study.study_name in known:
+            optuna.delete_study(study_name=study.study_name, storage=storage)
         copy = optuna.create_study(storage=storage, study_name=study.study_name, directions=study.directions)
         _name_metrics(copy, study.metric_names or [])
         copy.add_trials(study.trials)
+
+
+def export_to_file(study: optuna.Study, file: Path) -> None:
+    """Writes the study to a sqlite file of its own, whole or not at all; an earlier export is replaced."""
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    export_study(study, f"sqlite:///{unfinished}")
+    unfinished.rename(file)
+
+
+def exported_trials(file: Path, name: str) -> list[FrozenTrial] | None:
+    """The trials of an exported study, None where there is none."""
+    if not file.is_file():
+        return None
+    try:
+        with open_storage(f"sqlite:///{file}") as storage:
+            return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    except (KeyError, PlanError, SQLAlchemyError):
+        return None
+
+
+@contextmanager
+def open_storage(url: str) -> Iterator[RDBStorage]:
+    """Optuna's database at that place; closed afterwards.
+
+    Raises:  PlanError: when it cannot be opened.
+    """
+    try:
+        storage = RDBStorage(url)
+    except (ImportError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PlanError(f"--to must be a database that Optuna can open; got {url}: {reason}") from error
+    try:
+        yield storage
     finally:
         storage.engine.dispose()
-    unfinished.rename(file)
 
 
 def _name_metrics(study: optuna.Study, names: Sequence[str]) -> None:

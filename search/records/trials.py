@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from search.records.constraints import Constraint
 from search.records.ledger import Event
 from spaces.fields import Value
 from trainables.contract import SCORE_WINDOW, Objective
 from trainables.selection import rank_key
 
-State = Literal["suggested", "running", "finished", "stopped", "failed", "interrupted"]
+State = Literal["suggested", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 
 
@@ -25,10 +26,13 @@ class TrialRecord:
              reason: why it ended, None while it goes on.
              epochs: one object per validated epoch: epoch, metrics, score, seconds, is_best.
              best_epoch, value, score: of its best epoch; 0 and None before the first.
+             best_metrics: all metrics of its best epoch.
              checkpoint: its best checkpoint's folder, relative to the search's, None when there is none (any more).
              sha256: of that checkpoint.
              where: host, device and process it ran in.
              notes: what it does otherwise than its paper, a line each.
+             fold: of the cases that it trains on, None for the data's own split.
+             checkpoint_epoch: of the newest checkpoint written down, 0 before the first.
     """
 
     trial: str
@@ -40,16 +44,28 @@ class TrialRecord:
     best_epoch: int = 0
     value: float | None = None
     score: float | None = None
+    best_metrics: Mapping[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     sha256: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    fold: int | None = None
+    checkpoint_epoch: int = 0
+
+    @property
+    def last_epoch(self) -> int:
+        """Validated last, 0 before the first."""
+        return int(self.epochs[-1]["epoch"]) if self.epochs else 0
 
     def add_epoch(self, epoch: Mapping[str, Any]) -> None:
         """Takes a validated epoch."""
         self.epochs.append(dict(epoch))
         if epoch["is_best"]:
-            self.best_epoch, self.score = epoch["epoch"], epoch["score"]
+            self.best_epoch, self.score, self.best_metrics = epoch["epoch"], epoch["score"], epoch["metrics"]
+
+    def excess(self, constraints: Sequence[Constraint]) -> float:
+        """How far its best epoch is beyond all limits together; 0 when it keeps them."""
+        return math.fsum(max(0.0, constraint.excess(self.best_metrics)) for constraint in constraints)
 
     def scores(self, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
         """Every objective at its best epoch, as a trailing mean like `score`; None where one was not reported.
@@ -58,14 +74,15 @@ class TrialRecord:
         """
         if self.score is None:
             return None
+        found = [self.score, *(self.mean_at_best(objective.metric) for objective in objectives[1:])]
+        known = tuple(score for score in found if score is not None)
+        return known if len(known) == len(found) else None
+
+    def mean_at_best(self, metric: str) -> float | None:
+        """A metric's trailing mean of up to three validations at the best epoch; None where it was not reported."""
         window = [e["metrics"] for e in self.epochs if self.best_epoch - SCORE_WINDOW < e["epoch"] <= self.best_epoch]
-        found = [self.score]
-        for objective in objectives[1:]:
-            values = [metrics[objective.metric] for metrics in window if objective.metric in metrics]
-            if not values:
-                return None
-            found.append(math.fsum(values) / len(values))
-        return tuple(found)
+        values = [metrics[metric] for metrics in window if metric in metrics]
+        return math.fsum(values) / len(values) if values else None
 
     @property
     def train_s(self) -> float:
@@ -77,18 +94,19 @@ class TrialTable:
     """Folds a ledger's events into trials.
 
     Args:    objective: decides which trial is better.
+             constraints: a trial that keeps them is better than any that does not.
     """
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, objective: Objective, constraints: Sequence[Constraint] = ()) -> None:
+        self.objective, self.constraints = objective, constraints
         self.trials: dict[str, TrialRecord] = {}
         self.ended: str | None = None
         self.wall_s = 0.0
 
     @staticmethod
-    def of(events: Iterable[Event], objective: Objective) -> "TrialTable":
+    def of(events: Iterable[Event], objective: Objective, constraints: Sequence[Constraint] = ()) -> "TrialTable":
         """The table after all these events."""
-        table = TrialTable(objective)
+        table = TrialTable(objective, constraints)
         for event in events:
             table.apply(event)
         return table
@@ -101,19 +119,25 @@ class TrialTable:
             handler(event)
 
     def ranked(self) -> list[TrialRecord]:
-        """Trials with a score, best first; a failed trial is never among them."""
+        """Trials with a score, best first, those beyond a limit last; a failed trial is never among them."""
         scored = [t for t in list(self.trials.values()) if t.score is not None and t.state != "failed"]
         return sorted(scored, key=self._key, reverse=True)
 
-    def _key(self, trial: TrialRecord) -> tuple[int, float]:
-        return rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial that keeps all limits, over all trials and epochs; None when there is none."""
+        leader = self.ranked()[:1]
+        return leader[0] if leader and not leader[0].excess(self.constraints) else None
+
+    def _key(self, trial: TrialRecord) -> tuple[float, int, float]:
+        return -trial.excess(self.constraints), *rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
 
     def pareto(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
         """Trials that no other one equals in every objective and beats in one, best first by the one that ranks.
 
         As in ranking, a mean over fewer than three validations never beats one over three.
         """
-        ranked = self.ranked()
+        ranked = [trial for trial in self.ranked() if not trial.excess(self.constraints)]
         validated = [t for t in ranked if min(t.best_epoch, SCORE_WINDOW) == min(ranked[0].best_epoch, SCORE_WINDOW)]
         scored = [(trial, scores) for trial in validated if (scores := trial.scores(objectives)) is not None]
         gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
@@ -124,7 +148,7 @@ class TrialTable:
         return sum(trial.state in states for trial in list(self.trials.values()))
 
     def _on_suggested(self, event: Event) -> None:
-        self.trials[event["trial"]] = TrialRecord(event["trial"], event["config"], event["seed"])
+        self.trials[event["trial"]] = TrialRecord(event["trial"], event["config"], event["seed"], fold=event.get("fold"))
 
     def _on_started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -133,18 +157,28 @@ class TrialTable:
     def _on_reported(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         for epoch in event["epochs"]:
-            trial.add_epoch(epoch)
+            trial.add_epoch({**epoch, "time": event["time"]})
             if epoch["is_best"]:
                 trial.value = epoch["metrics"][self.objective.metric]
 
     def _on_checkpointed(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.checkpoint, trial.sha256 = event["path"], event["sha256"]
+        trial.checkpoint, trial.sha256, trial.checkpoint_epoch = event["path"], event["sha256"], event["epoch"]
 
     def _on_checkpoint_deleted(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         if trial.checkpoint == event["path"]:
             trial.checkpoint = trial.sha256 = None
+
+    def _on_paused(self, event: Event) -> None:
+        self._end(event, "paused")
+
+    def _on_promoted(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.state, trial.reason = "running", None
+
+    def _on_continued(self, event: Event) -> None:
+        self._on_promoted(event)
 
     def _on_finished(self, event: Event) -> None:
         self._end(event, "finished")
@@ -161,6 +195,9 @@ class TrialTable:
     def _end(self, event: Event, state: State) -> None:
         trial = self.trials[event["trial"]]
         trial.state, trial.reason = state, event["reason"]
+
+    def _on_search_resumed(self, event: Event) -> None:
+        self.ended = None
 
     def _on_search_ended(self, event: Event) -> None:
         self.ended = event["reason"]

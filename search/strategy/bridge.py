@@ -1,159 +1,182 @@
-"""The bridge between sampler, scheduler, study and ledger: one object that asks, hears and decides."""
+"""The bridge between sampler, scheduler, study and journal: one object that asks, hears and decides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from search.records.ledger import Ledger
+from search.records.ledger import Event, Journal
 from search.records.plan import Plan
-from search.records.study import TRIAL_ATTRIBUTE
-from search.records.trials import TrialRecord
-from search.strategy.distributions import paper_config, searched_fields, suggest
-from search.strategy.schedulers import Scheduler
-from spaces.fields import Field, Value
+from search.records.study import FAR_BEYOND, REASON_ATTRIBUTE, TRIAL_ATTRIBUTE, new_study
+from search.strategy.conductor import Conductor, Outcome, Suggestion
+from search.strategy.distributions import drawn_from, paper_config, suggest
+from search.strategy.rungs import RungCorrelation, rung_correlation
+from search.strategy.samplers import make_sampler
+from search.strategy.schedulers import SCHEDULERS, Ladder, Verdict
+from search.strategy.termination import Termination
+from search.strategy.warm_start import EarlierTrial, earlier_trials
+from spaces.fields import Value
+
+#: Below this correlation between the first two rungs, trials are stopped at the first on luck.
+TRUSTED_CORRELATION = 0.5
+_STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """What to try next.
-
-    Args:    trial: its id, the same in the ledger, in Tune, in Optuna and in MLflow.
-             config: every field of the space.
-             seed: of its training.
-    """
-
-    trial: str
-    config: Mapping[str, Value]
-    seed: int
-
-
-class Bridge:
-    """Drives a search without knowing what runs it. Whatever happens is in the ledger first.
+class Bridge(Conductor):
+    """A search whose trials a sampler suggests and a scheduler judges.
 
     Args:    plan: of the search.
-             fields: of the task's space.
-             study: in memory, empty.
-             scheduler: decides who goes on.
-             ledger: of the search.
+             journal: of the search.
+             past: events that the journal held already; the sampler is seeded anew with the number of their trials, since
+                 a seed that is used again would suggest the same again.
+             wrap: puts another sampler around the plan's.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        fields: Mapping[str, Field],
-        study: optuna.Study,
-        scheduler: Scheduler,
-        ledger: Ledger,
-    ) -> None:
-        self.plan, self.study, self.scheduler = plan, study, scheduler
-        self._fields, self._ledger = fields, ledger
-        self._running: dict[str, optuna.Trial] = {}
-        self._records: dict[str, TrialRecord] = {}
-        self._num_suggested = self._num_epochs = 0
+    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), wrap: Any = lambda sampler: sampler) -> None:
+        super().__init__(plan, journal)
+        self._fields, self._wrap = plan.fields, wrap
+        self.scheduler = SCHEDULERS[plan.scheduler](Ladder(plan.grace_period, plan.max_epochs, plan.reduction))
+        self.study = new_study(plan.name, plan.objectives, optuna.samplers.RandomSampler())
+        self._trials: dict[str, optuna.Trial] = {}
+        self._num_suggested = 0
+        self._at_rungs: dict[int, dict[str, float]] = {rung: {} for rung in self.scheduler.rungs}
+        self._earlier: list[EarlierTrial] = []
+        self._termination = Termination(self.study) if plan.terminate else None
+        self._terminated = False
         self._enqueue_paper()
+        self.restore(past)
+        self._set_sampler()
 
     def _enqueue_paper(self) -> None:
-        """Makes the paper's configuration the first trial, as far as the fixed fields leave it."""
-        paper = paper_config(self._fields, self.plan.fixed)
-        searched = [field.name for field in searched_fields(self._fields, self.plan.fixed)]
-        self.study.enqueue_trial({name: paper[name] for name in searched if paper[name] is not None})
+        """Makes the paper's configuration the first trial, as far as fixed and narrowed fields leave it."""
+        self._enqueue(paper_config(self._fields, self.plan.fixed))
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether no further trial will be suggested."""
-        budget = self.plan.epoch_budget
-        return self._num_suggested >= self.plan.num_trials or (budget is not None and self._num_epochs >= budget)
+    def _enqueue(self, config: Mapping[str, Value]) -> None:
+        searched = [field.name for field in self.plan.searched]
+        self.study.enqueue_trial({name: config[name] for name in searched if config[name] is not None})
 
-    @property
-    def num_running(self) -> int:
-        """Trials suggested and not ended."""
-        return len(self._running)
+    def _set_sampler(self) -> None:
+        """The plan's sampler, from here on."""
+        seed = self.plan.seed + 1_000_003 * self._num_suggested
+        earlier = earlier_trials(self._earlier, self._fields, self.plan)
+        self.study.sampler = self._wrap(make_sampler(self.plan, seed, earlier))
 
-    def ask(self) -> Suggestion:
-        """The next trial."""
-        trial = self.study.ask()
-        name = f"t{trial.number:04d}"
-        trial.set_user_attr(TRIAL_ATTRIBUTE, name)
-        config = suggest(trial, self._fields, self.plan.fixed)
-        suggestion = Suggestion(name, config, self.plan.seed + trial.number)
-        self._ledger.append("suggested", trial=name, config=config, seed=suggestion.seed)
-        self._num_suggested += 1
-        self._running[name], self._records[name] = trial, TrialRecord(name, config, suggestion.seed)
-        return suggestion
+    def learn_from(self, search: str, trials: Sequence[EarlierTrial], num_left_out: int) -> None:
+        """Takes an earlier search's trials as first guesses; the best of them is tried first.
 
-    def start(self, trial: str, where: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
-        """A trial has begun to train, here, and this is what it does otherwise than its paper."""
-        self._ledger.append("started", trial=trial, where=dict(where), notes=list(notes))
-
-    def report(
-        self,
-        trial: str,
-        epochs: Sequence[Mapping[str, Any]],
-        ended: str | None,
-        checkpoint: Mapping[str, Any] | None = None,
-        saved_epoch: int | None = None,
-    ) -> bool:
-        """Takes all epochs since the last report.
-
-        Args:    trial: its id.
-                 epochs: one object per epoch: epoch, metrics, score, seconds, is_best.
-                 ended: why the trial is over by itself, None when it goes on.
-                 checkpoint: epoch, path and sha256 of the model of its best epoch, if that is among these epochs.
-                 saved_epoch: the epoch from which the trial can go on, if a state was saved.
-        Returns: whether the trial must end now.
+        Args:    search: its name.
+                 trials: those that fit this search, best first.
+                 num_left_out: those that do not.
         """
-        self._ledger.append("reported", trial=trial, epochs=[dict(epoch) for epoch in epochs])
-        if checkpoint is not None:
-            self._ledger.append("checkpointed", trial=trial, **checkpoint)
-        if saved_epoch is not None:
-            self._ledger.append("saved", trial=trial, epoch=saved_epoch)
-        self._num_epochs += len(epochs)
-        sign, record = self.plan.objective.sign, self._records[trial]
-        stopped_at = None
-        for epoch in epochs:
-            if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
-                self._running[trial].report(epoch["score"], epoch["epoch"])
-            record.add_epoch(epoch)
-            if stopped_at is None and self.scheduler.should_stop(epoch["epoch"], sign * epoch["score"]):
-                stopped_at = epoch["epoch"]
-        if ended is not None:
-            self._finish(trial, ended)
-        elif stopped_at is not None:
-            self.stop(trial, f"rung {stopped_at}")
-        elif self.plan.epoch_budget is not None and self._num_epochs >= self.plan.epoch_budget:
-            self.stop(trial, "epoch budget")
-        if trial not in self._running:
-            del self._records[trial]
-        return trial not in self._running
+        self._journal.append(
+            "warm_started", search=search, num_left_out=num_left_out, trials=[trial.to_json() for trial in trials]
+        )
+        self._earlier.extend(trials)
+        self._enqueue_earlier(trials)
+        self._set_sampler()
 
-    def _finish(self, trial: str, reason: str) -> None:
-        scores = self._records[trial].scores(self.plan.objectives)
-        if scores is None:
-            names = ", ".join(objective.metric for objective in self.plan.further_objectives)
-            self.fail(trial, f"{names} must be reported to be an objective; got none at the best epoch (--metric)")
+    def _enqueue_earlier(self, trials: Sequence[EarlierTrial]) -> None:
+        if trials:
+            self._enqueue(trials[0].config)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The scheduler's."""
+        return self.scheduler.rungs
+
+    @property
+    def num_to_come(self) -> int:
+        """The plan's trials less those suggested; none after the search has been terminated."""
+        return 0 if self._terminated else max(0, self.plan.num_trials - self._num_suggested)
+
+    @property
+    def terminated(self) -> bool:
+        """Whether too little was to be expected of further trials."""
+        return self._terminated
+
+    def _choose(self) -> Suggestion:
+        trial = self.study.ask()
+        config = suggest(drawn_from(trial), self._fields, self.plan.fixed)
+        name = f"t{trial.number:04d}"
+        self._trials[name] = trial
+        return Suggestion(name, config, self.plan.seed + trial.number)
+
+    def _enter(self, suggestion: Suggestion) -> None:
+        name = suggestion.trial
+        if name not in self._trials:  # restored
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if not waiting:
+                self._enqueue(suggestion.config)
+            self._trials[name] = self.study.ask()
+            suggest(drawn_from(self._trials[name]), self._fields, self.plan.fixed)
+        self._trials[name].set_user_attr(TRIAL_ATTRIBUTE, name)
+        self._num_suggested += 1
+        self.scheduler.enter(name)
+
+    def _hear(self, trial: str, epoch: Mapping[str, Any]) -> tuple[Verdict, str]:
+        number, score = epoch["epoch"], epoch["score"]
+        if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
+            self._trials[trial].report(score, number)
+        within = all(limit.excess(epoch["metrics"]) <= 0 for limit in self.plan.constraints)
+        gain = self.plan.objective.sign * score if within else float("-inf")
+        if number in self._at_rungs:
+            self._at_rungs[number][trial] = gain
+        verdict = self.scheduler.judge(trial, number, gain)
+        if self._restoring:
+            return verdict, f"rung {number}"
+        self._question_first_rung(number)
+        return verdict, f"rung {number}"
+
+    def _question_first_rung(self, reached: int) -> None:
+        """Lets every trial pass the first rung once it is clear that it says little of the second."""
+        if len(self.rungs) < 2 or reached != self.rungs[1]:
             return
-        self._ledger.append("finished", trial=trial, reason=reason)
-        self.study.tell(self._running.pop(trial), list(scores))
+        first, second = self.rungs[:2]
+        found = self.correlation(first, second)
+        if found is not None and found.high < TRUSTED_CORRELATION and self.scheduler.drop_first_rung():
+            self._journal.append("rung_dropped", rung=first, grace_period=second, correlation=round(found.estimate, 3))
 
-    def stop(self, trial: str, reason: str) -> None:
-        """Ends a trial early; Optuna hears of it as pruned at its last epoch."""
-        self._ledger.append("stopped", trial=trial, reason=reason)
-        self.study.tell(self._running.pop(trial), state=TrialState.PRUNED)
+    def correlation(self, rung: int, later: int) -> RungCorrelation | None:
+        """How well one rung has predicted another so far."""
+        early, late = self._at_rungs[rung], self._at_rungs[later]
+        both = [trial for trial in early if trial in late]
+        return rung_correlation(rung, later, list(early.values()), [early[t] for t in both], [late[t] for t in both])
 
-    def fail(self, trial: str, reason: str) -> None:
-        """A trial broke or diverged."""
-        self._ledger.append("failed", trial=trial, reason=reason)
-        failed = self._running.pop(trial)
-        failed.set_user_attr("reason", reason)
-        self.study.tell(failed, state=TrialState.FAIL)
+    def _promotable(self) -> str | None:
+        first = self.rungs[0] if self.rungs else 0
+        coming = self.num_to_come > 0 or any(self.records[trial].last_epoch < first for trial in self._running)
+        return self.scheduler.promotable(coming)
 
-    def interrupt(self, reason: str) -> None:
-        """Ends all trials that still run because the search ends before them."""
-        for trial, running in list(self._running.items()):
-            self._ledger.append("interrupted", trial=trial, reason=reason)
-            del self._running[trial]
-            running.set_user_attr("reason", reason)
-            self.study.tell(running, state=TrialState.FAIL)
+    def _promote(self, trial: str) -> None:
+        self.scheduler.promote(trial)
+
+    def _unworthy(self, trial: str) -> str | None:
+        if self.records[trial].scores(self.plan.objectives) is not None:
+            return None
+        names = ", ".join(objective.metric for objective in self.plan.further_objectives)
+        return f"{names} must be reported to be an objective; got none at the best epoch (--metric)"
+
+    def _end(self, trial: str, outcome: Outcome, reason: str) -> None:
+        told, record = self._trials.pop(trial), self.records[trial]
+        told.set_user_attr(REASON_ATTRIBUTE, reason)
+        if record.best_metrics:
+            for limit in self.plan.constraints:
+                told.set_constraint(str(limit), min(limit.excess(record.best_metrics), FAR_BEYOND))
+        scores = record.scores(self.plan.objectives) if outcome == "finished" else None
+        self.study.tell(told, None if scores is None else list(scores), state=_STATES[outcome])
+        if self._termination is not None and outcome == "finished" and not self._restoring:
+            text = self._termination.reached()
+            if text is not None and not self._terminated:
+                self._terminated = True
+                self._journal.append("terminated", text=text)
+
+    def _apply(self, event: Event) -> None:
+        if event["event"] == "rung_dropped":
+            self.scheduler.drop_first_rung()
+        elif event["event"] == "warm_started":
+            trials = [EarlierTrial.from_json(document) for document in event["trials"]]
+            self._earlier.extend(trials)
+            self._enqueue_earlier(trials)
+        elif event["event"] == "terminated":
+            self._terminated = True

@@ -1,6 +1,6 @@
 """Fields as Optuna distributions, and one suggestion from them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import optuna
 from optuna.distributions import (
@@ -40,10 +40,26 @@ def paper_config(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dic
     return values
 
 
-def suggest(trial: optuna.Trial, fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str, Value]:
+Draw = Callable[[Field], Value]
+
+
+def drawn_from(trial: optuna.Trial) -> Draw:
+    """Values as Optuna suggests them for a trial that `study.ask()` gave."""
+
+    def draw(field: Field) -> Value:
+        if field.kind == "real":
+            return trial.suggest_float(field.name, field.low, field.high, log=field.log)
+        if field.kind == "integer":
+            return trial.suggest_int(field.name, int(field.low), int(field.high), log=field.log)
+        return trial.suggest_categorical(field.name, field.choices)
+
+    return draw
+
+
+def suggest(draw: Draw, fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str, Value]:
     """A whole configuration: fixed values, suggested ones, None where a field is inactive.
 
-    Args:    trial: as `study.ask()` gave it.
+    Args:    draw: gives the value of a field, for instance `drawn_from(trial)`.
              fields: of the space, conditions refer to earlier ones only.
              fixed: fields that are not searched.
     """
@@ -53,10 +69,6 @@ def suggest(trial: optuna.Trial, fields: Mapping[str, Field], fixed: Mapping[str
             values[name] = None
         elif name in fixed:
             values[name] = fixed[name]
-        elif field.kind == "real":
-            values[name] = trial.suggest_float(name, field.low, field.high, log=field.log)
-        elif field.kind == "integer":
-            values[name] = trial.suggest_int(name, int(field.low), int(field.high), log=field.log)
         else:
-            values[name] = trial.suggest_categorical(name, field.choices)
+            values[name] = draw(field)
     return values

@@ -1,4 +1,14 @@
-"""Rungs: the epochs at which a scheduler looks at a trial."""
+"""Rungs: the epochs at which a scheduler looks at a trial, and how well one predicts the next."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+#: Fewer trials than these say nothing of how two rungs correlate.
+MIN_TRIALS = 8
 
 
 def rungs(grace_period: int, max_epochs: int, reduction: int) -> tuple[int, ...]:
@@ -17,3 +27,52 @@ def rungs(grace_period: int, max_epochs: int, reduction: int) -> tuple[int, ...]
         found.append(rung)
         rung *= reduction
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class RungCorrelation:
+    """How well the order of trials at one rung predicts their order at a later one.
+
+    Args:    rung, later: the two, in epochs.
+             num_trials: that reached both.
+             observed: Spearman's rank correlation over those.
+             estimate: what it would be had none been stopped in between (see `rung_correlation`).
+             high: the estimate's one-sided 95 % upper bound.
+    """
+
+    rung: int
+    later: int
+    num_trials: int
+    observed: float
+    estimate: float
+    high: float
+
+
+def rung_correlation(
+    rung: int, later: int, all_early: Sequence[float], early: Sequence[float], late: Sequence[float]
+) -> RungCorrelation | None:
+    """Rank correlation between two rungs, corrected for having seen only the better trials at the later one.
+
+    Source: Thorndike 1949, case 2 (restriction of range), on ranks; Fisher's z with Bonett and Wright's (2000) deviation
+    for Spearman's coefficient.
+
+    Args:    rung, later: the two, in epochs.
+             all_early: scores of every trial at the earlier rung.
+             early, late: scores of the trials that reached both, in the same order.
+    Returns: None while fewer than `MIN_TRIALS` have reached both, or all of them are equal.
+    """
+    count = len(early)
+    if count < MIN_TRIALS or len(set(early)) == 1 or len(set(late)) == 1:
+        return None
+    observed = float(stats.spearmanr(early, late).statistic)
+    ranks = dict(zip(all_early, stats.rankdata(all_early), strict=True))
+    widening = float(np.std(list(ranks.values())) / np.std([ranks[score] for score in early]))
+    z = math.atanh(max(-0.999, min(0.999, observed)))
+    high = math.tanh(z + 1.645 * math.sqrt((1 + observed**2 / 2) / (count - 3)))
+    return RungCorrelation(rung, later, count, observed, _unrestricted(observed, widening), _unrestricted(high, widening))
+
+
+def _unrestricted(correlation: float, widening: float) -> float:
+    """Thorndike's case 2: `widening` is the deviation of all over that of those seen."""
+    scaled = correlation * widening
+    return scaled / math.sqrt(1 - correlation**2 + scaled**2)

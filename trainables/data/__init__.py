@@ -1,5 +1,6 @@
 """Reading data sets. `DATASETS` has a line for each format; `read` takes what a person types after `--data`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from trainables.data.images import Progress
 from trainables.data.segmented import SegmentedCases
 from trainables.errors import DataError
 
+#: Behind a path: train and validate on one of several stratified splits instead of the data's own.
+_FOLD = re.compile(r"#fold=(?P<index>\d+)/(?P<count>\d+)$")
+
 
 @runtime_checkable
 class Cases(Protocol):
@@ -18,6 +22,9 @@ class Cases(Protocol):
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Split → task → label → cases."""
+
+    def folded(self, index: int, count: int) -> "Cases":
+        """The same cases with training and validation split anew."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def split_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> tuple
              formats: those that fit the task.
     Raises:  DataError: when the format is unknown or does not fit, or the path does not exist.
     """
-    name, colon, location = source.partition(":")
+    name, colon, location = _FOLD.sub("", source).partition(":")
     if not colon or name not in DATASETS:
         raise DataError(f"--data must be FORMAT:PATH with a format of {', '.join(DATASETS)}; got {source!r}")
     if name not in formats:
@@ -64,6 +71,20 @@ def split_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> tuple
     if not path.exists():
         raise DataError(f"--data must name {DATASETS[name].layout}; got {path}, which does not exist")
     return name, path
+
+
+def fold_of(source: str) -> tuple[int, int] | None:
+    """Which of how many folds `FORMAT:PATH#fold=2/5` asks for: (2, 5); None for the data's own split.
+
+    Raises:  DataError: when there is no such fold.
+    """
+    match = _FOLD.search(source)
+    if match is None:
+        return None
+    index, count = int(match["index"]), int(match["count"])
+    if not 1 <= index <= count or count < 2:
+        raise DataError(f"--data must end with #fold=I/F, I from 1 to F, F 2 or more, to ask for a fold; got {source!r}")
+    return index, count
 
 
 def needed(source: str | None) -> str:
@@ -84,7 +105,8 @@ def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cas
     Raises:  DataError: with every problem found.
     """
     name, path = split_source(source)
-    return DATASETS[name].read(path, classes)
+    cases, fold = DATASETS[name].read(path, classes), fold_of(source)
+    return cases if fold is None else cases.folded(*fold)
 
 
 def read_labelled(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:

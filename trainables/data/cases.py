@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
+from sklearn.model_selection import StratifiedGroupKFold
 
 from trainables.errors import DataError
 
@@ -90,6 +92,26 @@ class CaseSet:
         tasks = list(self.tasks)
         tasks[column] = LabelTask(self.primary, ("rest", self.tasks[column].classes[melanoma]))
         return replace(self, tasks=tuple(tasks), labels=labels)
+
+    def folded(self, index: int, count: int) -> "CaseSet":
+        """The same cases, training and validation split anew; the test split stays.
+
+        Folds are stratified by the primary task's label, always the same, and keep an image that stands twice together.
+
+        Args:    index: which fold validates, from 1.
+                 count: folds.
+        Raises:  DataError: when there are fewer cases than folds.
+        """
+        pool = np.sort(np.concatenate([self.splits["train"], self.splits["valid"]]))
+        if len(pool) < 2 * count:
+            raise DataError(f"--folds must leave two cases a fold or more; got {count} of {len(pool)} cases")
+        labels = self.labels[pool, self.primary_index] if self.primary else np.zeros(len(pool), dtype=int)
+        images = [self.images[case] for case in pool]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a label with fewer cases than folds is in some folds only
+            folds = list(StratifiedGroupKFold(count, shuffle=True, random_state=0).split(pool, labels, images))
+        train, valid = folds[index - 1]
+        return replace(self, splits={**self.splits, "train": pool[train], "valid": pool[valid]})
 
     def where(self, index: int) -> str:
         """How a message names a case: its line in the table, or its name where there is none."""

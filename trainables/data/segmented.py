@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,10 @@ class SegmentedCases:
                 counts = {"present": present, "absent": len(members) - present - unknown}
                 found[split][name] = counts | ({"(unknown)": unknown} if unknown else {})
         return found
+
+    def folded(self, index: int, count: int) -> "SegmentedCases":
+        """The same cases, training and validation split anew (see `CaseSet.folded`)."""
+        return replace(self, cases=self.cases.folded(index, count))
 
     def leaks(self) -> list[str]:
         """One line for each case that stands in two splits."""

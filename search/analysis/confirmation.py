@@ -1,0 +1,361 @@
+"""Is the winner still the winner? A confirmation read: means over fresh seeds, and what cases and seeds leave open."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.analysis.leaderboard import RecordedSearch, open_search, searches
+from search.errors import PlanError, SearchNotFound
+from search.records.ledger import read_events
+from search.records.readings import record_reading
+from search.strategy.race import Heat, heats
+from trainables import folders
+from trainables.contract import Casewise
+from trainables.data import read, split_source
+from trainables.tasks import TASKS
+
+RESAMPLES = 500
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one configuration did.
+
+    Args:    trial: of the search, whose configuration it is.
+             epoch: it was trained to.
+             claimed: the metric at that epoch in the search.
+             values: on each fresh seed (and fold) that it ran on.
+             mean: of those, None where it ran on none.
+             interval: 95 %, over cases and seeds; None where it ran once only.
+             difference: mean difference to the winner over the seeds and folds that both ran on; more is better.
+             difference_interval: 95 %, paired, over cases and seeds.
+             out: why it was taken out of the race, None when it was not.
+    """
+
+    trial: str
+    epoch: int
+    claimed: float
+    values: tuple[float, ...]
+    mean: float | None
+    interval: Interval | None
+    difference: float | None
+    difference_interval: Interval | None
+    out: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a confirmation found.
+
+    Args:    search, name: the search and its confirmation.
+             task, metric, mode, source: of the search.
+             num_seeds, num_folds: that each configuration was to run on.
+             standings: best first.
+             winner: trial of the best mean, None where none ran.
+             claimed_best: trial that the search had called best.
+             curse: how much worse the search's best did than it had claimed; positive is worse.
+             winner_metrics: metric → mean and 95 % interval of the winner over cases and seeds.
+             test_metrics: the same on the test split, empty where there is none.
+             test_note: how often the test split has been read by now, or why it was not.
+             winner_run: the winner's run with the median value.
+             checkpoint: of that run, where there is one.
+             sampled: "cases and seeds", or "seeds" for a task without cases.
+    """
+
+    search: str
+    name: str
+    task: str
+    metric: str
+    mode: str
+    source: str | None
+    num_seeds: int
+    num_folds: int
+    standings: tuple[Standing, ...]
+    winner: str | None
+    claimed_best: str
+    curse: float | None
+    winner_metrics: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    test_metrics: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    test_note: str = ""
+    winner_run: str | None = None
+    checkpoint: str | None = None
+    sampled: str = "cases and seeds"
+
+    @property
+    def tied(self) -> list[str]:
+        """Configurations that cannot be told from the winner: the interval of their difference holds 0."""
+        return [
+            standing.trial
+            for standing in self.standings
+            if standing.trial != self.winner
+            and standing.out is None
+            and (standing.difference_interval is None or standing.difference_interval[0] <= 0 <= standing.difference_interval[1])
+        ]
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Verdict":
+        """A finding from what `to_json` gave."""
+        standings = tuple(Standing(**entry) for entry in document["standings"])
+        known = {name: value for name, value in document.items() if name not in ("tied", "sentence")}
+        return Verdict(**{**known, "standings": standings})
+
+    @property
+    def sentence(self) -> str:
+        """The finding in a sentence."""
+        if self.winner is None:
+            return "No configuration could be trained again."
+        rivals = [standing for standing in self.standings if standing.trial != self.winner]
+        if len(self.tied) == len(rivals):
+            return (
+                f"No configuration is better than another: {self.winner} has the best mean, and the interval of every"
+                " difference to it holds 0."
+            )
+        if self.tied:
+            return f"{self.winner} has the best mean; {', '.join(self.tied)} cannot be told from it."
+        return f"{self.winner} is better than each of the other {len(rivals)}."
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as JSON values."""
+        return {**asdict(self), "tied": self.tied, "sentence": self.sentence}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run that ended: its value, and what its checkpoint says of each case where there are cases."""
+
+    trial: str
+    value: float
+    checkpoint: Path | None
+    cases: Casewise | None
+
+
+Runs = dict[int, dict[int, _Run]]
+
+
+def confirm_search(
+    found: RecordedSearch, storage: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Verdict:
+    """Reads a confirmation that has run. The test split is read once, by the winner's checkpoints, and that is recorded.
+
+    Args:    found: the confirmation.
+             storage: folder of all searches.
+             progress: called with (done, all) while cases and seeds are drawn.
+    Raises:  PlanError: when this is a search, or has runs left to do.
+    """
+    plan = found.plan
+    race = plan.confirmation
+    if race is None:
+        raise PlanError(f"NAME must be a confirmation; got the search {plan.name}")
+    if found.table.ended not in ("all trials",):
+        raise PlanError(f"{plan.name} must have ended to be reported; got {found.table.ended} (dermtune resume {plan.name})")
+    plans = heats(plan)
+    runs = _runs(found, plans)
+    sign = plan.objective.sign
+    means = {c: math.fsum(run.value for run in blocks.values()) / len(blocks) for c, blocks in runs.items() if blocks}
+    complete = max((len(blocks) for blocks in runs.values()), default=0)
+    eligible = [c for c in means if len(runs[c]) == complete]
+    winner = max(eligible, key=lambda c: sign * means[c], default=None)
+    out = {
+        event["candidate"]: event["reason"] for event in read_events(found.folder.ledger_file) if event["event"] == "out_of_race"
+    }
+    draws = _draw(runs, plans, plan.objective.metric, plan.seed, progress)
+    standings = []
+    for index, candidate in enumerate(race.candidates):
+        shared = sorted(set(runs.get(index, {})) & set(runs.get(winner, {}))) if winner is not None else []
+        gap = [sign * (runs[index][b].value - runs[winner][b].value) for b in shared] if winner is not None else []
+        standings.append(
+            Standing(
+                trial=candidate.trial,
+                epoch=candidate.epoch,
+                claimed=candidate.claimed,
+                values=tuple(run.value for _, run in sorted(runs.get(index, {}).items())),
+                mean=means.get(index),
+                interval=_interval(draws.of(index)) if len(runs.get(index, {})) > 1 else None,
+                difference=math.fsum(gap) / len(gap) if gap and index != winner else None,
+                difference_interval=(
+                    _interval(sign * draws.difference(index, winner, shared))
+                    if winner is not None and index != winner and len(shared) > 1
+                    else None
+                ),
+                out=out.get(candidate.trial),
+            )
+        )
+    first = race.candidates[0]
+    return Verdict(
+        search=race.search,
+        name=plan.name,
+        task=plan.task,
+        metric=plan.objective.metric,
+        mode=plan.objective.mode,
+        source=plan.source,
+        num_seeds=race.num_seeds,
+        num_folds=race.num_folds,
+        standings=tuple(sorted(standings, key=lambda s: (s.out is not None, -sign * s.mean if s.mean is not None else math.inf))),
+        winner=None if winner is None else race.candidates[winner].trial,
+        claimed_best=first.trial,
+        curse=sign * (first.claimed - means[0]) if 0 in means else None,
+        sampled="cases and seeds" if plan.source is not None else "seeds",
+        **(_of_winner(found, storage, runs[winner]) if winner is not None else {}),
+    )
+
+
+def _runs(found: RecordedSearch, plans: Sequence[Heat]) -> Runs:
+    """Ended runs by candidate and block."""
+    task, plan = TASKS[found.plan.task], found.plan
+    runs: Runs = {heat.candidate: {} for heat in plans}
+    for record in found.table.trials.values():
+        if record.state != "finished" or record.value is None:
+            continue
+        heat = plans[int(record.trial.removeprefix("t"))]
+        checkpoint = found.folder.path / record.checkpoint if record.checkpoint else None
+        cases = None
+        if plan.source is not None and checkpoint is not None:
+            cases = task.load().casewise(checkpoint, _source(found, heat), "valid")
+        runs[heat.candidate][heat.block] = _Run(record.trial, float(record.value), checkpoint, cases)
+    return runs
+
+
+def _source(found: RecordedSearch, heat: Heat) -> str:
+    race = found.plan.confirmation
+    fold = f"#fold={heat.fold}/{race.num_folds}" if race is not None and heat.fold is not None else ""
+    return f"{found.plan.source}{fold}"
+
+
+class _Draws:
+    """The metric of every run on every resample of cases, and which seeds each resample drew."""
+
+    def __init__(self, values: dict[int, dict[int, np.ndarray]], groups: Sequence[np.ndarray]) -> None:
+        self._values, self._groups = values, groups
+
+    def of(self, candidate: int) -> np.ndarray:
+        """Mean over the drawn seeds of one candidate, for each resample."""
+        return self._mean(self._values[candidate])
+
+    def difference(self, one: int, other: int, blocks: Sequence[int]) -> np.ndarray:
+        """Mean paired difference over the drawn seeds, for each resample."""
+        return self._mean({block: self._values[one][block] - self._values[other][block] for block in blocks})
+
+    def _mean(self, values: Mapping[int, np.ndarray]) -> np.ndarray:
+        blocks = sorted(values)
+        table = np.stack([values[block] for block in blocks])
+        picked = [[blocks.index(block) for block in drawn if block in values] for drawn in self._groups]
+        rows = [table[chosen, i].mean() if chosen else np.nan for i, chosen in enumerate(picked)]
+        return np.asarray(rows)
+
+
+def _draw(runs: Runs, plans: Sequence[Heat], metric: str, seed: int, progress: Callable[[int, int], None]) -> _Draws:
+    """Resamples cases and seeds, the same ones for every candidate.
+
+    Within a fold the cases are drawn anew; seeds are drawn whole, with all their folds. A metric that a resample leaves
+    without meaning (no case of a class) is drawn again as the run's own value.
+    """
+    generator = np.random.default_rng(seed)
+    by_seed: dict[int, list[int]] = {}
+    fold_of: dict[int, int | None] = {}
+    for heat in plans:
+        fold_of[heat.block] = heat.fold
+        if heat.block not in by_seed.setdefault(heat.seed, []):
+            by_seed[heat.seed].append(heat.block)
+    seeds = sorted(by_seed)
+    groups = [
+        np.array([block for s in generator.choice(seeds, len(seeds)) for block in by_seed[int(s)]]) for _ in range(RESAMPLES)
+    ]
+    sizes = {fold_of[b]: run.cases.num_cases for blocks in runs.values() for b, run in blocks.items() if run.cases is not None}
+    cases = {fold: generator.integers(0, size, (RESAMPLES, size)) for fold, size in sorted(sizes.items(), key=str)}
+    total, done = sum(len(blocks) for blocks in runs.values()), 0
+    values: dict[int, dict[int, np.ndarray]] = {}
+    for candidate, blocks in runs.items():
+        values[candidate] = {}
+        for block, run in blocks.items():
+            drawn = np.full(RESAMPLES, run.value)
+            if run.cases is not None:
+                for index, chosen in enumerate(cases[fold_of[block]]):
+                    drawn[index] = run.cases.measure(chosen).get(metric, run.value)
+            values[candidate][block] = drawn
+            done += 1
+            progress(done, total)
+    return _Draws(values, groups)
+
+
+def _interval(values: np.ndarray) -> Interval:
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -> dict[str, Any]:
+    """The winner's metrics on validation and test split, and its checkpoint."""
+    ordered = sorted(runs.values(), key=lambda run: run.value)
+    median = ordered[len(ordered) // 2]
+    checkpoint = str(median.checkpoint) if median.checkpoint else None
+    result: dict[str, Any] = {"winner_run": median.trial, "checkpoint": checkpoint}
+    source = found.plan.source
+    if source is None or median.checkpoint is None:
+        return {**result, "test_note": f"The task {found.plan.task} has no data, so there is no test split to read."}
+    folds = [run.cases for run in runs.values() if run.cases is not None]
+    result["winner_metrics"] = _means(folds, found.plan.seed)
+    if "test" not in read(source).counts():
+        return {**result, "test_note": f"{source} has no test split: nothing here is measured on cases that chose nothing."}
+    task = TASKS[found.plan.task].load()
+    checkpoints = [run.checkpoint for run in runs.values() if run.checkpoint is not None]
+    cases = [task.casewise(checkpoint, source, "test") for checkpoint in checkpoints]
+    plain = "{}:{}".format(*split_source(source))
+    times = record_reading(storage, folders.digest(checkpoints[0]), plain)
+    note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
+    return {**result, "test_metrics": _means(cases, found.plan.seed), "test_note": note}
+
+
+def _means(runs: Sequence[Casewise], seed: int, resamples: int = RESAMPLES // 5) -> dict[str, tuple[float, float, float]]:
+    """Metric → mean over runs and its 95 % interval over cases and runs.
+
+    Runs on the same cases are resampled together; `resamples` is small because every metric is computed each time.
+    """
+    generator = np.random.default_rng(seed)
+    plain = [run.measure(None) for run in runs]
+    names = [name for name in plain[0] if all(name in metrics for metrics in plain)]
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(resamples):
+        cases = {size: generator.integers(0, size, size) for size in sorted({run.num_cases for run in runs})}
+        chosen = [runs[int(i)] for i in generator.integers(0, len(runs), len(runs))]
+        measured = {id(run): run.measure(cases[run.num_cases]) for run in chosen}
+        for name in names:
+            values = [measured[id(run)][name] for run in chosen if name in measured[id(run)]]
+            if values:
+                drawn[name].append(math.fsum(values) / len(values))
+    return {
+        name: (math.fsum(metrics[name] for metrics in plain) / len(plain), *_interval(np.asarray(drawn[name]))) for name in names
+    }
+
+
+def median_run(found: RecordedSearch) -> str:
+    """The trial of a confirmation that is its winner's run with the median value.
+
+    Args:    found: a confirmation that has been reported.
+    Raises:  SearchNotFound: when it has not been, or nobody won.
+    """
+    file = found.folder.path / "confirmation.json"
+    document = json.loads(file.read_text()) if file.is_file() else {}
+    if not document.get("winner_run"):
+        raise SearchNotFound(f"--confirmed must be of a confirmation with a winner; got {found.plan.name} (dermtune resume it)")
+    return str(document["winner_run"])
+
+
+def latest_confirmation(storage: Path, search: str) -> RecordedSearch:
+    """The newest confirmation of a search that has run to its end.
+
+    Raises:  SearchNotFound: when there is none.
+    """
+    names = [row["name"] for row in searches(storage) if row["confirms"] == search]
+    found = [open_search(storage, name) for name in names]
+    ended = [confirmation for confirmation in found if confirmation.table.ended == "all trials"]
+    if not ended:
+        raise SearchNotFound(
+            f"--confirmed must be of a search that has been confirmed; got {search!r} (dermtune confirm {search})"
+        )
+    return ended[-1]

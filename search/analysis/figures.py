@@ -1,0 +1,92 @@
+"""Pictures for reports: matplotlib without a display, colours that colour-blind readers can tell apart."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Okabe and Ito's palette.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve and its interval.
+
+    Args:    x: ascending.
+             mean, low, high: as many as x.
+    """
+
+    x: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def forest(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], axis: str) -> Figure:
+    """Claimed value (hollow) beside confirmed mean and interval (filled), a row each, the first on top.
+
+    Args:    rows: name, claimed, confirmed, interval.
+             axis: what the values are.
+    """
+    figure, axes = _axes(width=6.4, height=1.1 + 0.42 * len(rows))
+    for position, (_, claimed, confirmed, interval) in enumerate(rows):
+        if interval is not None:
+            axes.plot(interval, [position, position], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
+        axes.plot(confirmed, position, "o", color=COLOURS[0], label="confirmed, 95 % interval" if not position else None)
+        axes.plot(claimed, position, "D", color=COLOURS[1], fillstyle="none", label="claimed" if not position else None)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.6 / (0.42 * len(rows) + 0.3)), ncols=2, frameon=False)
+    return figure
+
+
+def curves(bands: Mapping[str, Band], x_axis: str, y_axis: str, *, log: bool = False) -> Figure:
+    """Curves with their intervals, one colour each.
+
+    Args:    bands: name → curve.
+             x_axis, y_axis: what is drawn, with units.
+             log: whether y is logarithmic, where it is above 0.
+    """
+    figure, axes = _axes(width=6.8, height=4.2)
+    for index, (name, band) in enumerate(bands.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot(band.x, band.mean, color=colour, label=name, drawstyle="steps-post")
+        axes.fill_between(band.x, band.low, band.high, color=colour, alpha=0.15, step="post", linewidth=0)
+    if log and all(min(band.mean) > 0 for band in bands.values()):
+        axes.set_yscale("log")
+    axes.set_xlabel(x_axis)
+    axes.set_ylabel(y_axis)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG, 150 dots an inch."""
+    return _saved(figure, "png")
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG to stand in a page: text stays text, and the same figure gives the same bytes."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermtune"}):
+        text = _saved(figure, "svg").decode()
+    return text[text.index("<svg") :]
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,93 @@
+"""`dermtune replay` and `export`: questions to a search that has run."""
+
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from search.analysis import leaderboard
+from search.cli.options import Context, command_options, duration_text, err, number, out
+from search.cli.tables import show_rows
+
+
+@click.command()
+@click.argument("name")
+@click.option("--sampler", "samplers", multiple=True, help="As in `search`; several are compared [default: the search's].")
+@click.option("--scheduler", "schedulers", multiple=True, help="As in `search`; several are compared [default: the search's].")
+@click.option("--grace-period", "grace_periods", type=click.IntRange(1), multiple=True, help="Several are compared.")
+@click.option("--reduction", type=click.IntRange(2), help="One in so many passes a rung [default: the search's].")
+@click.option("--seeds", type=click.IntRange(2), default=10, show_default=True, help="Runs of each strategy.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at once [default: as in the search].")
+@click.option("--out", "picture", type=click.Path(path_type=Path), help="The plot [default: replay.png].")
+@command_options
+def replay(
+    context: Context,
+    name: str,
+    samplers: tuple[str, ...],
+    schedulers: tuple[str, ...],
+    grace_periods: tuple[int, ...],
+    reduction: int | None,
+    seeds: int,
+    workers: int | None,
+    picture: Path | None,
+) -> None:
+    """Ask recorded curves what other strategies would have found, at what cost."""
+    from search.analysis.replay import plot, replay, strategies_of
+
+    found = leaderboard.open_search(context.storage, name)
+    strategies = strategies_of(found.plan, samplers, schedulers, grace_periods, reduction)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        running = bar.add_task("replaying", total=None)
+        outcomes = replay(
+            found,
+            strategies,
+            seeds=seeds,
+            workers=workers,
+            progress=lambda done, total: bar.update(running, completed=done, total=total),
+        )
+    place = plot(found, outcomes, picture or found.folder.path / "replay.png")
+    document = {"name": name, "strategies": [outcome.to_json() for outcome in outcomes], "plot": str(place)}
+
+    def show() -> None:
+        cells = [
+            (
+                outcome.strategy.label,
+                number(outcome.regret),
+                f"{number(outcome.regret_interval[0])} to {number(outcome.regret_interval[1])}",
+                f"{outcome.epochs:.0f}",
+                duration_text(outcome.seconds),
+                duration_text(outcome.time_s),
+            )
+            for outcome in outcomes
+        ]
+        headings = ("strategy", "regret", "95 % interval", "epochs", "training", "wall time")
+        show_rows(f"{name}: {found.plan.objective.metric}, regret to the best recorded, {seeds} runs each", headings, cells)
+        out.print(f"plot: {place}", markup=False)
+
+    context.emit(document, show)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "url", help="A database, `sqlite:///study.db` or `postgresql://…` [default: study.db with the search].")
+@command_options
+def export(context: Context, name: str, url: str | None) -> None:
+    """Write a search as an Optuna study, for optuna-dashboard, and its curves as Parquet."""
+    from search.records.curves import write_curves
+    from search.records.study import export_study, export_to_file
+    from search.strategy.projection import study_of
+
+    found = leaderboard.open_search(context.storage, name)
+    study = study_of(found.plan, found.table)
+    if url is None:
+        export_to_file(study, found.folder.study_file)
+    else:
+        export_study(study, url)
+    write_curves(found.table, found.folder.curves_file)
+    place = url or f"sqlite:///{found.folder.study_file}"
+    document = {"name": name, "study": place, "curves": str(found.folder.curves_file)}
+    context.emit(document, lambda: out.print(f"study: {place}\ncurves: {found.folder.curves_file}", markup=False))
+
+
+COMMANDS = (replay, export)

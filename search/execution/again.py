@@ -1,0 +1,192 @@
+"""Plans made from earlier ones: repeated (`--plan`), gone on with (`resume`), confirmed (`confirm`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.errors import PlanError
+from search.execution.code_version import code_version
+from search.execution.preparation import SearchOptions
+from search.records.folder import SearchFolder, list_searches
+from search.records.ledger import read_events
+from search.records.plan import Candidate, Confirmation, Plan
+from search.records.trials import TrialTable
+from spaces.fields import fields_of, format_value
+from trainables.data.cache import cache_root
+from trainables.data.images import Progress
+from trainables.tasks import TASKS
+
+#: Fresh seeds begin here: no search's own reach so far.
+FRESH_SEED = 1_000_000
+_SAME = (
+    "num_trials",
+    "max_epochs",
+    "time_budget_s",
+    "epoch_budget",
+    "gpu_hours",
+    "terminate",
+    "sampler",
+    "scheduler",
+    "grace_period",
+    "reduction",
+    "cpus_per_trial",
+    "keep_checkpoints",
+    "seed",
+    "warm_start",
+    "space",
+    "preset",
+)
+
+
+def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
+    """The request that made a plan, with some of it asked otherwise.
+
+    Args:    file: an earlier search's plan.json.
+             given: fields of `SearchOptions` that were asked for now.
+    Raises:  PlanError: when the file is no plan, or one of another task.
+    """
+    plan = read_plan(file)
+    if plan.confirmation is not None:
+        raise PlanError(f"--plan must be a search's; got {file}, which is a confirmation's")
+    if given.get("task", plan.task) != plan.task:
+        raise PlanError(f"--plan must be of the task {given['task']}; got {file}, which is of {plan.task}")
+    defaults = {name: field.default for name, field in fields_of(TASKS[plan.task].space).items() if not field.searched}
+    changed = {
+        name: format_value(value)
+        for name, value in plan.fixed.items()
+        if value is not None and not (name in defaults and defaults[name] == value)
+    }
+    settings = {**changed, **given.get("settings", {})}
+    space = {**plan.space, **given.get("space", {})}
+    own = {
+        **{name: getattr(plan, name) for name in _SAME},
+        "task": plan.task,
+        "data": None if _is_synthetic(plan.source) else plan.source,
+        "metrics": tuple(f"{objective.metric}:{objective.mode}" for objective in plan.objectives),
+        "constraints": tuple(map(str, plan.constraints)),
+    }
+    return SearchOptions(
+        **{
+            **own,
+            **given,
+            "settings": {name: text for name, text in settings.items() if name not in given.get("space", {})},
+            "space": {name: text for name, text in space.items() if name not in given.get("settings", {})},
+        }
+    )
+
+
+def read_plan(file: Path) -> Plan:
+    """A plan from its file.
+
+    Raises:  PlanError: when it holds none.
+    """
+    try:
+        return Plan.from_json(json.loads(file.read_text()))
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PlanError(f"--plan must be a plan.json of an earlier search; got {file}") from error
+
+
+def _is_synthetic(source: str | None) -> bool:
+    return source is not None and str(cache_root() / "synthetic") in source
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a resumed search is given beyond its plan; None where nothing changes.
+
+    Args:    num_trials, epoch_budget, time_budget_s, gpu_hours: amount and whether it comes on top of the plan's.
+             max_concurrent: trials at once.
+    """
+
+    num_trials: tuple[float, bool] | None = None
+    epoch_budget: tuple[float, bool] | None = None
+    time_budget_s: tuple[float, bool] | None = None
+    gpu_hours: tuple[float, bool] | None = None
+    max_concurrent: int | None = None
+
+
+def prepare_resume(storage: Path, name: str, extension: Extension, progress: Progress | None = None) -> Plan:
+    """A search's plan to go on with: extended, for this code, its data the same.
+
+    Args:    storage: folder of all searches.
+             name: of the search.
+             extension: what it is given beyond its plan.
+             progress: called with (done, all) while images are decoded.
+    Raises:  SearchNotFound, PlanError: when there is no such search, its data have changed, or less is asked for than done.
+    """
+    folder = SearchFolder(storage, name)
+    plan = folder.plan()
+    table = TrialTable.of(read_events(folder.ledger_file), plan.objective)
+    if plan.source is not None:
+        some = next(iter(table.trials.values()), None)
+        config = dict(some.config) if some is not None else dict(plan.fixed)
+        found = TASKS[plan.task].load().prepare(config, plan.source, progress) if some is not None else None
+        if found is not None and found.fingerprint != plan.data_fingerprint:
+            raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits or images")
+    changes: dict[str, Any] = {}
+    for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
+        asked = getattr(extension, field)
+        if asked is None:
+            continue
+        amount, on_top = asked
+        total = amount + (getattr(plan, field) or 0) if on_top else amount
+        changes[field] = int(total) if field in ("num_trials", "epoch_budget") else total
+    if changes.get("num_trials", len(table.trials)) < len(table.trials):
+        raise PlanError(f"--trials must be {len(table.trials)} or more, which {name} has begun; got {changes['num_trials']}")
+    if plan.confirmation is not None and changes:
+        raise PlanError(f"a confirmation must go on as it was planned; got {', '.join(changes)} (confirm anew)")
+    if extension.max_concurrent is not None:
+        changes["max_concurrent"] = extension.max_concurrent
+    return replace(plan, code_version=code_version(), **changes)
+
+
+def prepare_confirmation(
+    storage: Path, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None = None
+) -> Plan:
+    """The plan of a confirmation: the best configurations of a search, on fresh seeds, to their epochs.
+
+    Args:    storage: folder of all searches.
+             name: of the search.
+             top: configurations.
+             num_seeds: of each, 2 or more.
+             num_folds: stratified splits; 1 for the data's own.
+             max_concurrent: trials at once, None for as many as in the search.
+    Raises:  SearchNotFound, PlanError: when there is no such search, or it has fewer trials.
+    """
+    folder = SearchFolder(storage, name)
+    plan = folder.plan()
+    if plan.confirmation is not None:
+        raise PlanError(f"NAME must be a search; got {name!r}, which is a confirmation of {plan.confirmation.search}")
+    if num_seeds * num_folds < 2:
+        raise PlanError(f"--seeds must be 2 or more: one run says nothing of its spread; got {num_seeds}")
+    if num_folds > 1 and plan.source is None:
+        raise PlanError(f"--folds must be of a task with data; got {plan.task}")
+    table = TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    ranked = [trial for trial in table.ranked() if not trial.excess(plan.constraints)]
+    if not 2 <= top <= len(ranked):
+        raise PlanError(f"--top must be 2 to {len(ranked)}, the trials of {name} that have a score; got {top}")
+    candidates = tuple(
+        Candidate(trial.trial, dict(trial.config), trial.best_epoch, float(trial.value or 0.0)) for trial in ranked[:top]
+    )
+    race = Confirmation(name, candidates, num_seeds, num_folds)
+    number = top * num_seeds * num_folds
+    taken = {found.name for found in list_searches(storage)}
+    names = [f"{name[:68]}-confirm", *(f"{name[:68]}-confirm-{index}" for index in range(2, len(taken) + 3))]
+    return replace(
+        plan,
+        name=next(candidate for candidate in names if candidate not in taken),
+        confirmation=race,
+        num_trials=number,
+        max_epochs=max(candidate.epoch for candidate in candidates),
+        keep_checkpoints=number,
+        max_concurrent=max_concurrent or plan.max_concurrent,
+        seed=FRESH_SEED + plan.seed,
+        time_budget_s=None,
+        epoch_budget=None,
+        gpu_hours=None,
+        terminate=False,
+        warm_start=(),
+        code_version=code_version(),
+    )

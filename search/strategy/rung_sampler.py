@@ -1,0 +1,170 @@
+"""A sampler whose model is fitted on one rung at a time, so that values of few epochs never pose as final ones."""
+
+import math
+from collections.abc import Container, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+
+class RungSampler(BaseSampler):
+    """Shows the sampler that it wraps the highest rung which enough trials have reached, as if that were all there is.
+
+    Source: Falkner et al. 2018, "BOHB", Section 4.1: the model of the largest budget with enough observations.
+    Deviations: any sampler; a trial that has ended by itself counts at every later rung with its last value; trials of
+    earlier searches are a rung below all others.
+
+    Everything is read from the study: a trial's value at a rung is the intermediate value that was reported there. A study
+    with several objectives has no intermediate values, and is shown as it is.
+
+    Args:    inner: the sampler.
+             rungs: epochs, ascending, the last epoch of a whole trial included.
+             num_needed: trials that a rung needs.
+             earlier: ended trials of earlier searches, best guesses while no rung has enough trials.
+             branches: whether the sampler models fields that only some trials have.
+             explore: share of trials drawn at random while the model is fitted below the last rung (Falkner et al. 2018,
+                 Algorithm 2: 1/3): what few epochs say may be wrong.
+             seed: of those.
+
+    Attributes: level: the rung last shown, None while none has enough trials.
+    """
+
+    def __init__(
+        self,
+        inner: BaseSampler,
+        rungs: Sequence[int],
+        num_needed: int,
+        earlier: Sequence[FrozenTrial] = (),
+        branches: bool = False,
+        explore: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.inner, self.rungs, self.num_needed, self.earlier = inner, tuple(rungs), num_needed, list(earlier)
+        self.level: int | None = None
+        self._branches, self._explore = branches, explore
+        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._generator = np.random.default_rng(seed)
+        self._drawn = inner
+        self._view: _View | None = None
+        self._seen: dict[tuple[int, int], FrozenTrial] = {}
+
+    def _show(self, study: optuna.Study) -> optuna.Study:
+        """The study as the inner sampler sees it; made anew by `infer_relative_search_space`, for one trial."""
+        if self._view is None:
+            trials = study.get_trials(deepcopy=False)
+            self._view = _View(study, self._visible(trials, several=len(study.directions) > 1))
+        return self._view
+
+    def _visible(self, trials: list[FrozenTrial], several: bool) -> list[FrozenTrial]:
+        if several:
+            ended = sum(trial.state == TrialState.COMPLETE for trial in trials)
+            return trials if ended >= self.num_needed else [*self.earlier, *trials]
+        for rung in reversed(self.rungs):
+            reached = [trial for trial in trials if _reached(trial, rung)]
+            if len(reached) >= self.num_needed:
+                self.level = rung
+                return self._at(trials, rung)
+        self.level = None
+        if self.earlier:
+            return [*self.earlier, *(trial for trial in trials if trial.state == TrialState.RUNNING)]
+        return self._at(trials, self.rungs[0])
+
+    def _at(self, trials: list[FrozenTrial], rung: int) -> list[FrozenTrial]:
+        """Trials as they stood at the rung: complete if they reached it, running if they may yet, else left out."""
+        shown = []
+        for trial in trials:
+            if _reached(trial, rung):
+                key = (trial.number, rung)
+                if key not in self._seen:
+                    self._seen[key] = _complete(trial, _value_at(trial, rung))
+                shown.append(self._seen[key])
+            elif trial.state == TrialState.RUNNING:
+                shown.append(trial)
+        return shown
+
+    def reseed_rng(self) -> None:
+        """As the inner sampler does."""
+        self.inner.reseed_rng()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """A new trial: the study has moved on since the last."""
+        self._view = None
+        view = self._show(study)
+        self.inner.before_trial(view, trial)
+        astray = self.level is not None and self.level < self.rungs[-1]
+        # A number is drawn each time, so that the sequence does not hang on when the last rung is reached.
+        self._drawn = self._random if self._generator.random() < self._explore and astray else self.inner
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The inner sampler's, of what it is shown, without the fields that a trial shown lacks unless it models branches."""
+        view = self._show(study)
+        space = self._drawn.infer_relative_search_space(view, trial)
+        if self._branches:
+            return space
+        # Optuna looks at each trial once, in the order of their numbers; here an early one may come into view late.
+        ended = [shown for shown in view.get_trials(deepcopy=False) if shown.state.is_finished()]
+        return {name: found for name, found in space.items() if all(name in shown.distributions for shown in ended)}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The inner sampler's, of what it is shown."""
+        return self._drawn.sample_relative(self._show(study), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The inner sampler's, of what it is shown."""
+        return self._drawn.sample_independent(self._show(study), trial, param_name, param_distribution)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """The inner sampler keeps its books."""
+        self.inner.after_trial(study, trial, state, values)
+
+
+class _View(optuna.Study):
+    """A study that shows other trials than it has; whatever a sampler stores goes to the study itself."""
+
+    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
+        self.__dict__.update(study.__dict__)
+        self._shown = trials
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """The trials shown."""
+        return self._get_trials(deepcopy, states)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._shown if states is None or trial.state in states]
+
+
+def _reached(trial: FrozenTrial, rung: int) -> bool:
+    """Whether a trial has a value at a rung: it came so far, or it ended by itself before."""
+    if trial.state == TrialState.COMPLETE:
+        return True
+    return trial.state in (TrialState.RUNNING, TrialState.PRUNED) and max(trial.intermediate_values, default=-1) >= rung
+
+
+def _value_at(trial: FrozenTrial, rung: int) -> float:
+    """The value reported last at the rung or before; a trial without reports has its final one."""
+    steps = [step for step in trial.intermediate_values if step <= rung]
+    return float(trial.intermediate_values[max(steps)] if steps else trial.value or math.nan)
+
+
+def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:
+    """A copy that has ended with this value."""
+    shown = create_trial(
+        state=TrialState.COMPLETE,
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+        user_attrs=trial.user_attrs,
+    )
+    shown.number, shown._trial_id = trial.number, trial._trial_id
+    return shown

@@ -1,0 +1,125 @@
+"""A search in simulated time: the same conductor, any number of workers, curves that are known beforehand."""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from search.strategy.conductor import Suggestion
+
+#: One epoch: epoch, metrics, score, seconds, is_best, as a trial would report it.
+Epoch = Mapping[str, Any]
+
+
+class Conducts(Protocol):
+    """What is simulated: a `Conductor`, or anything that is to be compared with one."""
+
+    def next(self) -> Suggestion | None:
+        """What to train in a free slot; None when nothing may start now."""
+
+    def report(self, trial: str, epochs: Sequence[Epoch], ended: str | None) -> bool:
+        """Takes epochs; says whether the trial must leave its slot."""
+
+    def stop(self, trial: str, reason: str) -> None:
+        """No more is known of the trial."""
+
+    def settle(self) -> None:
+        """Nothing runs any more."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is known of a trial beforehand.
+
+    Args:    epochs: in order.
+             cut_short: whether it would have gone on, nobody knows how.
+    """
+
+    epochs: Sequence[Epoch]
+    cut_short: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One epoch that was trained.
+
+    Args:    time_s: when it ended.
+             trial: whose.
+             epoch: the report.
+    """
+
+    time_s: float
+    trial: str
+    epoch: Epoch
+
+
+@dataclass
+class SimulatedClock:
+    """Seconds that pass only when a simulation says so."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now_s
+
+
+@dataclass(order=True)
+class _Work:
+    ends_s: float
+    order: int
+    suggestion: Suggestion = field(compare=False)
+
+
+def simulate(
+    conductor: Conducts,
+    curve_of: Callable[[Suggestion], Curve],
+    num_workers: int,
+    *,
+    clock: SimulatedClock | None = None,
+    until_s: float = float("inf"),
+) -> list[Observation]:
+    """Runs a search to its end, or to a time.
+
+    Args:    conductor: chooses and judges.
+             curve_of: trial → its epochs; it ends by itself after the last of them unless it was cut short there.
+             num_workers: trials at once.
+             clock: set to the simulated time, for a journal's sake.
+             until_s: seconds after which nothing more is heard.
+    Returns: every epoch, in the order in which they ended; with the same conductor and seed always the same.
+    """
+    time = clock or SimulatedClock()
+    work: list[_Work] = []
+    curves: dict[str, Curve] = {}
+    position: dict[str, int] = {}
+    seen: list[Observation] = []
+    order = 0
+
+    def begin(suggestion: Suggestion) -> None:
+        nonlocal order
+        epoch = curves[suggestion.trial].epochs[position[suggestion.trial]]
+        heapq.heappush(work, _Work(time.now_s + float(epoch["seconds"]), order, suggestion))
+        order += 1
+
+    while True:
+        while len(work) < num_workers and (suggestion := conductor.next()) is not None:
+            if suggestion.trial not in curves:
+                curves[suggestion.trial] = curve_of(suggestion)
+                position[suggestion.trial] = 0
+            begin(suggestion)
+        if not work or work[0].ends_s > until_s:
+            break
+        done = heapq.heappop(work)
+        time.now_s, trial = done.ends_s, done.suggestion.trial
+        epoch = curves[trial].epochs[position[trial]]
+        position[trial] += 1
+        seen.append(Observation(time.now_s, trial, epoch))
+        last, cut_short = position[trial] == len(curves[trial].epochs), curves[trial].cut_short
+        if conductor.report(trial, [epoch], "max_epochs" if last and not cut_short else None):
+            continue
+        if last:
+            conductor.stop(trial, "cut short")
+        else:
+            begin(done.suggestion)
+    conductor.settle()
+    return seen
