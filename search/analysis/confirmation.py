@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.analysis.leaderboard import RecordedSearch, open_search, searches
+from search.analysis.uncertainty import Interval, SeedSpread, crossed, interval, within
 from search.errors import PlanError, SearchNotFound
 from search.records.ledger import read_events
 from search.records.readings import record_reading
@@ -20,7 +21,6 @@ from trainables.data import read, split_source
 from trainables.tasks import TASKS
 
 RESAMPLES = 500
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Standing:
              claimed: the metric at that epoch in the search.
              values: on each fresh seed (and fold) that it ran on.
              mean: of those, None where it ran on none.
-             interval: 95 %, over cases and seeds; None where it ran once only.
+             interval: 95 %, over cases and seeds; None where nobody ran twice.
              difference: mean difference to the winner over the seeds and folds that both ran on; more is better.
-             difference_interval: 95 %, paired, over cases and seeds.
+             difference_interval: 95 % for all rivals together, paired, over cases and seeds.
              out: why it was taken out of the race, None when it was not.
     """
 
@@ -164,25 +164,22 @@ def confirm_search(
     out = {
         event["candidate"]: event["reason"] for event in read_events(found.folder.ledger_file) if event["event"] == "out_of_race"
     }
-    draws = _draw(runs, plans, plan.objective.metric, plan.seed, progress)
+    draws = _Draws(runs, plans, plan.objective.metric, plan.seed, progress)
     standings = []
     for index, candidate in enumerate(race.candidates):
-        shared = sorted(set(runs.get(index, {})) & set(runs.get(winner, {}))) if winner is not None else []
-        gap = [sign * (runs[index][b].value - runs[winner][b].value) for b in shared] if winner is not None else []
+        rival = winner is not None and index != winner
+        blocks = sorted(set(runs[index]) & set(runs[winner])) if winner is not None else []
+        gap = [sign * (runs[index][b].value - runs[winner][b].value) for b in blocks] if rival and winner is not None else []
         standings.append(
             Standing(
                 trial=candidate.trial,
                 epoch=candidate.epoch,
                 claimed=candidate.claimed,
-                values=tuple(run.value for _, run in sorted(runs.get(index, {}).items())),
+                values=tuple(run.value for _, run in sorted(runs[index].items())),
                 mean=means.get(index),
-                interval=_interval(draws.of(index)) if len(runs.get(index, {})) > 1 else None,
-                difference=math.fsum(gap) / len(gap) if gap and index != winner else None,
-                difference_interval=(
-                    _interval(sign * draws.difference(index, winner, shared))
-                    if winner is not None and index != winner and len(shared) > 1
-                    else None
-                ),
+                interval=draws.of(index),
+                difference=math.fsum(gap) / len(gap) if gap else None,
+                difference_interval=draws.difference(index, winner, sign) if rival and winner is not None else None,
                 out=out.get(candidate.trial),
             )
         )
@@ -228,65 +225,53 @@ def _source(found: RecordedSearch, heat: Heat) -> str:
 
 
 class _Draws:
-    """The metric of every run on every resample of cases, and which seeds each resample drew."""
+    """Every run's metric on resamples of the cases, the same for every candidate, and the spread over seeds.
 
-    def __init__(self, values: dict[int, dict[int, np.ndarray]], groups: Sequence[np.ndarray]) -> None:
-        self._values, self._groups = values, groups
-
-    def of(self, candidate: int) -> np.ndarray:
-        """Mean over the drawn seeds of one candidate, for each resample."""
-        return self._mean(self._values[candidate])
-
-    def difference(self, one: int, other: int, blocks: Sequence[int]) -> np.ndarray:
-        """Mean paired difference over the drawn seeds, for each resample."""
-        return self._mean({block: self._values[one][block] - self._values[other][block] for block in blocks})
-
-    def _mean(self, values: Mapping[int, np.ndarray]) -> np.ndarray:
-        blocks = sorted(values)
-        table = np.stack([values[block] for block in blocks])
-        picked = [[blocks.index(block) for block in drawn if block in values] for drawn in self._groups]
-        rows = [table[chosen, i].mean() if chosen else np.nan for i, chosen in enumerate(picked)]
-        return np.asarray(rows)
-
-
-def _draw(runs: Runs, plans: Sequence[Heat], metric: str, seed: int, progress: Callable[[int, int], None]) -> _Draws:
-    """Resamples cases and seeds, the same ones for every candidate.
-
-    Within a fold the cases are drawn anew; seeds are drawn whole, with all their folds. A metric that a resample leaves
-    without meaning (no case of a class) is drawn again as the run's own value.
+    Args:    runs: those that ended.
+             plans: heats in the order of their trials.
+             metric: full name.
+             seed: of the draws.
+             progress: called with (done, all).
     """
-    generator = np.random.default_rng(seed)
-    by_seed: dict[int, list[int]] = {}
-    fold_of: dict[int, int | None] = {}
-    for heat in plans:
-        fold_of[heat.block] = heat.fold
-        if heat.block not in by_seed.setdefault(heat.seed, []):
-            by_seed[heat.seed].append(heat.block)
-    seeds = sorted(by_seed)
-    groups = [
-        np.array([block for s in generator.choice(seeds, len(seeds)) for block in by_seed[int(s)]]) for _ in range(RESAMPLES)
-    ]
-    sizes = {fold_of[b]: run.cases.num_cases for blocks in runs.values() for b, run in blocks.items() if run.cases is not None}
-    cases = {fold: generator.integers(0, size, (RESAMPLES, size)) for fold, size in sorted(sizes.items(), key=str)}
-    total, done = sum(len(blocks) for blocks in runs.values()), 0
-    values: dict[int, dict[int, np.ndarray]] = {}
-    for candidate, blocks in runs.items():
-        values[candidate] = {}
-        for block, run in blocks.items():
-            drawn = np.full(RESAMPLES, run.value)
+
+    def __init__(self, runs: Runs, plans: Sequence[Heat], metric: str, seed: int, progress: Callable[[int, int], None]) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._values = {c: {block: run.value for block, run in blocks.items()} for c, blocks in runs.items()}
+        self._rivals = max(1, sum(bool(blocks) for blocks in runs.values()) - 1)
+        fold_of = {heat.block: heat.fold for heat in plans}
+        every = [(c, block, run) for c, blocks in runs.items() for block, run in blocks.items()]
+        sizes = {fold_of[block]: run.cases.num_cases for _, block, run in every if run.cases is not None}
+        drawn = {fold: self._generator.integers(0, size, (RESAMPLES, size)) for fold, size in sorted(sizes.items(), key=str)}
+        self._deviations: dict[tuple[int, int], Any] = {}
+        for done, (candidate, block, run) in enumerate(every, start=1):
+            found = np.zeros(RESAMPLES)
             if run.cases is not None:
-                for index, chosen in enumerate(cases[fold_of[block]]):
-                    drawn[index] = run.cases.measure(chosen).get(metric, run.value)
-            values[candidate][block] = drawn
-            done += 1
-            progress(done, total)
-    return _Draws(values, groups)
+                # A resample that leaves the metric without meaning (no case of a class) tells nothing.
+                found = np.array([run.cases.measure(chosen).get(metric, run.value) for chosen in drawn[fold_of[block]]])
+                found -= run.value
+            self._deviations[candidate, block] = found
+            progress(done, len(every))
 
+    def of(self, candidate: int) -> Interval | None:
+        """Of a candidate's mean; None where no candidate ran twice."""
+        residuals, freedom = within(self._values)
+        blocks = sorted(self._values[candidate])
+        if not blocks or not freedom:
+            return None
+        cases = np.mean([self._deviations[candidate, block] for block in blocks], axis=0)
+        centre = float(np.mean([self._values[candidate][block] for block in blocks]))
+        return interval(centre, cases, SeedSpread(residuals, freedom, self._generator), len(blocks))
 
-def _interval(values: np.ndarray) -> Interval:
-    known = values[np.isfinite(values)]
-    low, high = np.percentile(known, (2.5, 97.5))
-    return float(low), float(high)
+    def difference(self, candidate: int, winner: int, sign: int) -> Interval | None:
+        """Of a candidate's paired difference to the winner; all of them hold together (Bonferroni). None for a single block."""
+        blocks = sorted(set(self._values[candidate]) & set(self._values[winner]))
+        if len(blocks) < 2:
+            return None
+        residuals, freedom = crossed(self._values, blocks)
+        gaps = {b: sign * (self._values[candidate][b] - self._values[winner][b]) for b in blocks}
+        cases = sign * np.mean([self._deviations[candidate, b] - self._deviations[winner, b] for b in blocks], axis=0)
+        spread = SeedSpread([math.sqrt(2) * residual for residual in residuals], freedom, self._generator)
+        return interval(float(np.mean(list(gaps.values()))), cases, spread, len(blocks), error=0.05 / self._rivals)
 
 
 def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -> dict[str, Any]:
@@ -311,26 +296,29 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     return {**result, "test_metrics": _means(cases, found.plan.seed), "test_note": note}
 
 
-def _means(runs: Sequence[Casewise], seed: int, resamples: int = RESAMPLES // 5) -> dict[str, tuple[float, float, float]]:
+def _means(runs: Sequence[Casewise], seed: int) -> dict[str, tuple[float, float, float]]:
     """Metric → mean over runs and its 95 % interval over cases and runs.
 
-    Runs on the same cases are resampled together; `resamples` is small because every metric is computed each time.
+    Runs on the same cases are resampled together. Every metric is computed each time, so there are fewer resamples.
     """
     generator = np.random.default_rng(seed)
     plain = [run.measure(None) for run in runs]
     names = [name for name in plain[0] if all(name in metrics for metrics in plain)]
     drawn: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(resamples):
+    for _ in range(RESAMPLES // 5):
         cases = {size: generator.integers(0, size, size) for size in sorted({run.num_cases for run in runs})}
-        chosen = [runs[int(i)] for i in generator.integers(0, len(runs), len(runs))]
-        measured = {id(run): run.measure(cases[run.num_cases]) for run in chosen}
+        measured = [run.measure(cases[run.num_cases]) for run in runs]
         for name in names:
-            values = [measured[id(run)][name] for run in chosen if name in measured[id(run)]]
-            if values:
-                drawn[name].append(math.fsum(values) / len(values))
-    return {
-        name: (math.fsum(metrics[name] for metrics in plain) / len(plain), *_interval(np.asarray(drawn[name]))) for name in names
-    }
+            gaps = [found[name] - own[name] for found, own in zip(measured, plain, strict=True) if name in found]
+            if gaps:
+                drawn[name].append(math.fsum(gaps) / len(gaps))
+    result = {}
+    for name in names:
+        values = [metrics[name] for metrics in plain]
+        mean = math.fsum(values) / len(values)
+        spread = SeedSpread([value - mean for value in values], len(values) - 1, generator)
+        result[name] = (mean, *interval(mean, np.asarray(drawn[name]), spread, len(values)))
+    return result
 
 
 def median_run(found: RecordedSearch) -> str:

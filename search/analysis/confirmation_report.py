@@ -40,12 +40,14 @@ def _text(verdict: Verdict) -> str:
         picture(),
         "## Configurations",
         table(
-            ("trial", "epoch", "claimed", "confirmed", "95 % interval", "runs", "difference to the winner", "95 % interval", ""),
+            ("trial", "epoch", "claimed", "confirmed [95 %]", "runs", "difference to the winner [95 %]", ""),
             [_row(standing, verdict) for standing in verdict.standings],
         ),
         f"Metric: {verdict.metric} ({'more' if verdict.mode == 'max' else 'less'} is better; a positive difference is better"
-        f" than the winner). Data: {verdict.source or 'none'}. Intervals: 95 % percentiles of {RESAMPLES} resamples of"
-        f" {verdict.sampled}, the same for every configuration, so that differences are paired.",
+        f" than the winner). Data: {verdict.source or 'none'}. Intervals: 95 %, bootstrap over {verdict.sampled}:"
+        f" {RESAMPLES} resamples of the cases, the same for every configuration, and residuals of the seeds, pooled over the"
+        " configurations, with the tails of Student's t. Differences are paired; their intervals hold together (Bonferroni)."
+        " Tied: the interval of the difference holds 0.",
         "## What the search had claimed",
         _curse(verdict),
     ]
@@ -69,17 +71,17 @@ def _row(standing: Standing, verdict: Verdict) -> list[str]:
         standing.trial,
         str(standing.epoch),
         f"{standing.claimed:.4f}",
-        "–" if standing.mean is None else f"{standing.mean:.4f}",
-        _interval(standing.interval),
+        _with_interval(standing.mean, standing.interval),
         str(len(standing.values)),
-        "–" if standing.difference is None else f"{standing.difference:+.4f}",
-        _interval(standing.difference_interval),
-        note or ("cannot be told from the winner" if standing.trial in verdict.tied else ""),
+        _with_interval(standing.difference, standing.difference_interval, sign="+"),
+        note or ("tied" if standing.trial in verdict.tied else "worse than the winner"),
     ]
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+def _with_interval(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+    if value is None:
+        return "–"
+    return f"{value:{sign}.4f}" + ("" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]")
 
 
 def _curse(verdict: Verdict) -> str:

@@ -50,8 +50,10 @@ class Outcome:
     """How a strategy did, over seeds.
 
     Args:    strategy: which.
-             regret: mean over seeds of what its best lacks to the best recorded, at the end.
-             regret_interval: 95 %, of that mean, over seeds.
+             regret: mean over seeds of what its best lacks to the best recorded, when it has ended.
+             regret_quarter, regret_half: the same after a quarter and half of the time that the slowest strategy takes;
+                 who may use up all recorded trials ends at 0, so these tell more.
+             half_interval: 95 %, of `regret_half`, over seeds.
              epochs, seconds: mean cost: training, not waiting.
              time_s: mean simulated wall time.
              band: regret against simulated time.
@@ -59,7 +61,9 @@ class Outcome:
 
     strategy: Strategy
     regret: float
-    regret_interval: tuple[float, float]
+    regret_quarter: float
+    regret_half: float
+    half_interval: tuple[float, float]
     epochs: float
     seconds: float
     time_s: float
@@ -180,13 +184,15 @@ def _run(plan: Plan, records: Sequence[TrialRecord]) -> list[Observation]:
 def _outcome(strategy: Strategy, several: Sequence[Sequence[Observation]], best: float, sign: int, end_s: float) -> Outcome:
     times = np.linspace(0, end_s, _POINTS + 1)[1:]
     table = np.stack([_regret_at(times, observed, best, sign) for observed in several])
-    final = table[:, -1]
+    quarter, half_way, final = table[:, _POINTS // 4 - 1], table[:, _POINTS // 2 - 1], table[:, -1]
     band = Band(times.tolist(), *(values.tolist() for values in (table.mean(0), *np.percentile(table, (10, 90), axis=0))))
-    half = 1.96 * final.std(ddof=1) / len(final) ** 0.5 if len(final) > 1 else 0.0
+    reach = 1.96 * half_way.std(ddof=1) / len(half_way) ** 0.5 if len(half_way) > 1 else 0.0
     return Outcome(
         strategy=strategy,
         regret=float(final.mean()),
-        regret_interval=(float(final.mean() - half), float(final.mean() + half)),
+        regret_quarter=float(quarter.mean()),
+        regret_half=float(half_way.mean()),
+        half_interval=(float(half_way.mean() - reach), float(half_way.mean() + reach)),
         epochs=float(np.mean([len(observed) for observed in several])),
         seconds=float(np.mean([sum(float(o.epoch["seconds"]) for o in observed) for observed in several])),
         time_s=float(np.mean([observed[-1].time_s for observed in several])),

@@ -53,16 +53,18 @@ def replay(
         cells = [
             (
                 outcome.strategy.label,
+                number(outcome.regret_quarter),
+                number(outcome.regret_half),
+                f"{number(outcome.half_interval[0])} to {number(outcome.half_interval[1])}",
                 number(outcome.regret),
-                f"{number(outcome.regret_interval[0])} to {number(outcome.regret_interval[1])}",
                 f"{outcome.epochs:.0f}",
-                duration_text(outcome.seconds),
                 duration_text(outcome.time_s),
             )
             for outcome in outcomes
         ]
-        headings = ("strategy", "regret", "95 % interval", "epochs", "training", "wall time")
-        show_rows(f"{name}: {found.plan.objective.metric}, regret to the best recorded, {seeds} runs each", headings, cells)
+        headings = ("strategy", "at 1/4", "at 1/2", "95 %", "at its end", "epochs", "time")
+        title = f"{name}: {found.plan.objective.metric}, regret to the best recorded over simulated time, {seeds} runs each"
+        show_rows(title, headings, cells)
         out.print(f"plot: {place}", markup=False)
 
     context.emit(document, show)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from search.cli.options import duration_text, number
 from search.records.ledger import Event
+from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
@@ -32,12 +33,12 @@ class SearchView:
 
     def on_event(self, event: Event) -> None:
         """Takes one event."""
-        if event["event"] == "search_started" and self._console.is_terminal:
+        if event["event"] in ("search_started", "search_resumed") and self._console.is_terminal:
             self._live.start()
         elif event["event"] == "search_ended":
             self.close()
-        elif event["event"] == "noted":
-            self._console.print(event["text"], markup=False)
+        elif (line := notice(event)) is not None:
+            self._console.print(line, markup=False)
         elif event["event"] == "started":
             for note in event["notes"]:
                 self._say_once(f"{event['trial']}: {note}", key=note)

@@ -176,10 +176,9 @@ def resume(context: Context, name: str, **extension: Any) -> int:
 
     with _decoding() as progress:
         plan = prepare_resume(context.storage, name, Extension(**extension), progress)
-    status = _run(context, plan, resumed=True)
-    if plan.confirmation is not None and status == 0:
-        _report_confirmation(context, name)
-    return status
+    if plan.confirmation is None:
+        return _run(context, plan, resumed=True)
+    return 130 if _train(context, plan, resumed=True).ended == "interrupted" else _report_confirmation(context, name)
 
 
 @click.command()

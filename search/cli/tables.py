@@ -144,18 +144,16 @@ def show_estimate(plan: Any, found: Any) -> None:
 
 def show_confirmation(verdict: Any, page: Path) -> None:
     """Who won on fresh seeds, and by how much."""
+    folds = f" on each of {verdict.num_folds} folds" if verdict.num_folds > 1 else ""
     show_rows(
-        f"{verdict.search}: {verdict.metric} ({verdict.mode}) on {verdict.num_seeds} fresh seeds, {verdict.num_folds} folds",
-        ("trial", "claimed", "confirmed", "95 % interval", "runs", "difference", "95 % interval", ""),
+        f"{verdict.search}: {verdict.metric} ({verdict.mode}) on {verdict.num_seeds} fresh seeds{folds}",
+        ("trial", "claimed", "confirmed [95 %]", "to the winner [95 %]", ""),
         [
             (
                 s.trial,
-                number(s.claimed),
-                number(s.mean),
-                _between(s.interval),
-                str(len(s.values)),
-                number(s.difference),
-                _between(s.difference_interval),
+                number(s.claimed, 3),
+                _with_interval(s.mean, s.interval),
+                _with_interval(s.difference, s.difference_interval),
                 "winner" if s.trial == verdict.winner else ("out" if s.out else "tied" if s.trial in verdict.tied else ""),
             )
             for s in verdict.standings
@@ -170,5 +168,6 @@ def show_confirmation(verdict: Any, page: Path) -> None:
     out.print(f"Checkpoint: {verdict.checkpoint or 'none'}\nReport: {page}", markup=False)
 
 
-def _between(interval: Sequence[float] | None) -> str:
-    return "–" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """`0.912 [0.893, 0.931]`."""
+    return number(value, 3) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval is not None else "")

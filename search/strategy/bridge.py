@@ -158,6 +158,7 @@ class Bridge(Conductor):
         return f"{names} must be reported to be an objective; got none at the best epoch (--metric)"
 
     def _end(self, trial: str, outcome: Outcome, reason: str) -> None:
+        self.scheduler.leave(trial)
         told, record = self._trials.pop(trial), self.records[trial]
         told.set_user_attr(REASON_ATTRIBUTE, reason)
         if record.best_metrics:

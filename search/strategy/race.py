@@ -48,14 +48,15 @@ def heats(plan: Plan) -> list[Heat]:
     ]
 
 
-def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int]) -> set[int]:
+def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int], num_looks: int) -> set[int]:
     """Candidates that are worse than the leader beyond what seeds explain.
 
     Differences to the leader over the blocks that all have run are held against a t-interval whose deviation is pooled over
-    the candidates (residuals of candidate and block), one-sided, with Bonferroni's correction for the number of rivals.
+    the candidates (residuals of candidate and block), one-sided, with Bonferroni's correction for the rivals and the looks.
 
     Args:    gains: candidate → block → metric, more is better.
              standing: candidates still in the race.
+             num_looks: times that this will be asked with one more block.
     """
     rivals = sorted(standing)
     shared = sorted(set.intersection(*(set(gains.get(rival, {})) for rival in rivals))) if rivals else []
@@ -65,7 +66,7 @@ def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int
     residuals = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
     freedom = (len(rivals) - 1) * (len(shared) - 1)
     deviation = math.sqrt(float((residuals**2).sum()) / freedom)
-    reach = float(stats.t.ppf(1 - ERROR / (len(rivals) - 1), freedom)) * deviation * math.sqrt(2 / len(shared))
+    reach = float(stats.t.ppf(1 - ERROR / (len(rivals) - 1) / num_looks, freedom)) * deviation * math.sqrt(2 / len(shared))
     means = table.mean(1)
     return {rival for rival, mean in zip(rivals, means, strict=True) if means.max() - mean > reach}
 
@@ -85,6 +86,7 @@ class Race(Conductor):
         self._candidates: tuple[Candidate, ...] = race.candidates if race else ()
         self._standing = set(range(len(self._candidates)))
         self._gains: dict[int, dict[int, float]] = {candidate: {} for candidate in self._standing}
+        self._num_looks = max(1, self._heats[-1].block)
         self._next = 0
         self._heat_of: dict[str, Heat] = {}
         self.restore(past)
@@ -114,7 +116,7 @@ class Race(Conductor):
         if outcome == "finished":
             value = self.records[trial].best_metrics[objective.metric]
             self._gains[heat.candidate][heat.block] = objective.sign * value
-            lost = out_of_race(self._gains, self._standing)
+            lost = out_of_race(self._gains, self._standing, self._num_looks)
             why = "worse than the leader beyond what seeds explain"
         elif outcome == "failed":
             lost, why = {heat.candidate}, f"failed on seed {heat.seed}: {reason}"

@@ -153,7 +153,9 @@ def _reached(trial: FrozenTrial, rung: int) -> bool:
 def _value_at(trial: FrozenTrial, rung: int) -> float:
     """The value reported last at the rung or before; a trial without reports has its final one."""
     steps = [step for step in trial.intermediate_values if step <= rung]
-    return float(trial.intermediate_values[max(steps)] if steps else trial.value or math.nan)
+    if steps:
+        return float(trial.intermediate_values[max(steps)])
+    return math.nan if trial.value is None else float(trial.value)
 
 
 def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:

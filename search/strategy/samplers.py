@@ -87,8 +87,8 @@ SAMPLERS: dict[str, Sampler] = {
     "random": Sampler(_random, lambda field: True, models=False),
     "gp": Sampler(_gp, lambda field: bool(field.when), limits=True),
     "cmaes": Sampler(_cmaes, lambda field: bool(field.when) or field.kind == "choice", several_objectives=False),
-    "qmc": Sampler(_qmc, lambda field: bool(field.when) or field.kind == "choice", models=False),
-    "nsga2": Sampler(_nsga2, lambda field: False, limits=True, branches=True),
+    "qmc": Sampler(_qmc, lambda field: bool(field.when), models=False),
+    "nsga2": Sampler(_nsga2, lambda field: bool(field.when), limits=True),
 }
 
 

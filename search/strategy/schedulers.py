@@ -48,6 +48,9 @@ class Scheduler(Protocol):
     def promote(self, trial: str) -> None:
         """A paused trial goes on."""
 
+    def leave(self, trial: str) -> None:
+        """A trial has ended, by itself or otherwise: it can no longer be promoted."""
+
     def drop_first_rung(self) -> bool:
         """Judges nobody at the first rung from now on; False where that would leave none."""
 
@@ -73,6 +76,9 @@ class RunAll:
 
     def promote(self, trial: str) -> None:
         """Nothing is ever paused."""
+
+    def leave(self, trial: str) -> None:
+        """Nothing to note."""
 
     def drop_first_rung(self) -> bool:
         """There is none."""
@@ -148,6 +154,10 @@ class AshaPromote(RunAll):
     def promote(self, trial: str) -> None:
         """It waits no longer."""
         del self._paused[trial]
+
+    def leave(self, trial: str) -> None:
+        """It waits no longer; its scores still count."""
+        self._paused.pop(trial, None)
 
     def drop_first_rung(self) -> bool:
         """Trials that wait there can still be promoted; no further one is judged there."""
@@ -238,6 +248,10 @@ class OneEpoch(RunAll):
 
     def promote(self, trial: str) -> None:
         """It trains to the end."""
+        self._promoted.add(trial)
+
+    def leave(self, trial: str) -> None:
+        """It has had its chance."""
         self._promoted.add(trial)
 
 

@@ -2,17 +2,18 @@
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.records.plan import Plan
 from search.records.study import new_study
-from search.strategy.distributions import distribution_of, searched_fields, suggest
+from search.strategy.distributions import distribution_of, drawn_from, searched_fields, suggest
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, drawn_at_random, make_sampler
-from search.strategy.schedulers import SCHEDULERS
+from search.strategy.schedulers import SCHEDULERS, Ladder, Scheduler, Verdict
 from spaces.fields import Field, Value, complete, fields_of, format_value
 from trainables.contract import Objective
 from trainables.data import DATASETS, read
@@ -23,6 +24,8 @@ from trainables.tasks import TASKS, TaskModule
 NUM_TRIALS = 25
 #: Samplers whose model takes seconds a trial: they take over for the last two, after random ones; all 25 are `slow`.
 EXPENSIVE = ("gp",)
+#: Schedulers that judge at their first rung and at every epoch after it.
+EVERY_EPOCH = ("median",)
 #: Loaded while tests are collected: torch takes seconds to import.
 MODULES = {task: line.load() for task, line in TASKS.items()}
 FIELDS = [(task, field) for task, line in TASKS.items() for field in fields_of(line.space).values()]
@@ -103,14 +106,26 @@ def _value_of(config: Mapping[str, Value]) -> float:
 def _run(
     task: str, sampler: str, seed: int, max_concurrent: int = 1, *, num_random: int = 0
 ) -> tuple[optuna.Study, list[dict[str, Value]]]:
-    fields, fixed = fields_of(TASKS[task].space), _default_fixed(task)
-    study = new_study("conformance", [Objective("value", "max")], make_sampler("random", seed, max_concurrent))
+    plan = Plan(
+        name="conformance",
+        task=task,
+        source=None,
+        preset="demo",
+        fixed=_default_fixed(task),
+        objective=Objective("value", "max"),
+        num_trials=NUM_TRIALS,
+        max_epochs=9,
+        sampler=sampler,
+        max_concurrent=max_concurrent,
+        seed=seed,
+    )
+    study = new_study(plan.name, plan.objectives, make_sampler(dataclasses.replace(plan, sampler="random")))
     configs = []
     for number in range(NUM_TRIALS):
         if number == num_random:
-            study.sampler = make_sampler(sampler, seed, max_concurrent)
+            study.sampler = make_sampler(plan)
         trial = study.ask()
-        configs.append(suggest(trial, fields, fixed))
+        configs.append(suggest(drawn_from(trial), plan.fields, plan.fixed))
         study.tell(trial, _value_of(configs[-1]))
     return study, configs
 
@@ -173,49 +188,68 @@ def test_a_samplers_seed_decides_its_suggestions(sampler: str, max_concurrent: i
     assert one != other
 
 
-def _reports(seed: int, num_trials: int, num_epochs: int) -> list[tuple[int, float]]:
-    """Epoch and score of trials that run side by side, in the order in which they report."""
+Report = tuple[str, int, float]
+
+
+def _reports(seed: int, num_trials: int, num_epochs: int) -> list[Report]:
+    """Trial, epoch and score of trials that run side by side, in the order in which they report."""
     generator = random.Random(seed)
-    waiting, reports = dict.fromkeys(range(num_trials), 0), []
+    waiting, reports = {f"t{number:04d}": 0 for number in range(num_trials)}, []
     while waiting:
         trial = generator.choice(sorted(waiting))
         waiting[trial] += 1
-        reports.append((waiting[trial], generator.random()))
+        reports.append((trial, waiting[trial], generator.random()))
         if waiting[trial] == num_epochs:
             del waiting[trial]
     return reports
 
 
+def _judge(scheduler: Scheduler, reports: Iterable[Report]) -> list[Verdict]:
+    """What becomes of each report's trial; trials enter with their first epoch and go on whatever is said of them."""
+    verdicts = []
+    for trial, epoch, score in reports:
+        if epoch == 1:
+            scheduler.enter(trial)
+        verdicts.append(scheduler.judge(trial, epoch, score))
+    return verdicts
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_scheduler_never_stops_a_lone_trial(scheduler: str) -> None:
     for scores in ([0.0] * 81, [1 / epoch for epoch in range(1, 82)], [-float(epoch) for epoch in range(1, 82)]):
-        made = SCHEDULERS[scheduler](1, 81, 3)
-        assert not any(made.should_stop(epoch, score) for epoch, score in enumerate(scores, start=1))
+        made = SCHEDULERS[scheduler](Ladder(1, 81, 3))
+        assert "stop" not in _judge(made, [("lone", epoch, score) for epoch, score in enumerate(scores, start=1)])
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_scheduler_never_stops_the_best_trial(scheduler: str) -> None:
-    made = SCHEDULERS[scheduler](1, 81, 3)
-    for epoch, score in _reports(0, 20, 81):
-        made.should_stop(epoch, score)
-    assert not any(made.should_stop(epoch, 2.0) for epoch in range(1, 82))
+    """Where everyone waits at a rung, it is the next to go on."""
+    made = SCHEDULERS[scheduler](Ladder(1, 81, 3))
+    _judge(made, _reports(0, 20, 81))
+    for epoch in range(1, 82):
+        (verdict,) = _judge(made, [("best", epoch, 2.0)])
+        assert verdict != "stop"
+        if verdict == "pause":
+            assert made.promotable(more_to_come=False) == "best"
+            made.promote("best")
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_schedulers_decisions_are_reproducible(scheduler: str) -> None:
     reports = _reports(1, 20, 27)
-    decisions = []
-    for _ in range(2):
-        made = SCHEDULERS[scheduler](3, 27, 3)
-        decisions.append([made.should_stop(epoch, score) for epoch, score in reports])
-    assert decisions[0] == decisions[1]
+    one, other = (_judge(SCHEDULERS[scheduler](Ladder(3, 27, 3)), reports) for _ in range(2))
+    assert one == other
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_scheduler_decides_at_its_rungs_only(scheduler: str) -> None:
-    made = SCHEDULERS[scheduler](3, 27, 3)
-    stopped = {epoch for epoch, score in _reports(2, 20, 27) if made.should_stop(epoch, score)}
-    assert stopped <= set(made.rungs)
+    made, reports = SCHEDULERS[scheduler](Ladder(3, 27, 3)), _reports(2, 20, 27)
+    decided = {epoch for (_, epoch, _), verdict in zip(reports, _judge(made, reports), strict=True) if verdict != "go on"}
+    assert bool(decided) is (scheduler != "none")
+    if scheduler in EVERY_EPOCH:
+        assert min(decided) >= made.rungs[0]
+    else:
+        assert decided <= set(made.rungs)
     assert all(3 <= rung < 27 for rung in made.rungs)
 
 

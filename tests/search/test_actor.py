@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from search.execution.actor import TrialActor
+from search.execution.actor import KNOWN_EPOCH, TrialActor
 from search.execution.code_version import code_version
 from search.records.failure import failure_reason
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
+from trainables.costs import LATENCY_MS
 from trainables.tasks import TASKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -22,8 +23,10 @@ def stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def assignment(folder: Path, source: Path, seed: int, max_epochs: int = 4, **settings: Any) -> dict[str, Any]:
-    """An actor's config for a small gated trial."""
+def assignment(
+    folder: Path, source: Path, seed: int, max_epochs: int = 4, known_epoch: int = 0, **settings: Any
+) -> dict[str, Any]:
+    """An actor's config for a small gated trial, heard of last at the known epoch."""
     small = {"size_px": 96, "batches_per_epoch": 1, "sampling": "uniform", "batch_size": 8}
     request = TrialRequest(
         "gated",
@@ -39,15 +42,18 @@ def assignment(folder: Path, source: Path, seed: int, max_epochs: int = 4, **set
         "folder": str(folder / "trials" / f"t{seed}"),
         "rungs": [2],
         "code_version": code_version(),
+        KNOWN_EPOCH: known_epoch,
     }
 
 
 def epochs_of(actor: TrialActor) -> list[tuple[int, dict[str, float]]]:
-    """Every epoch until the trial is over, without its duration."""
+    """Every epoch until the trial is over, without what the clock says."""
     found: list[tuple[int, dict[str, float]]] = []
     while True:
         report = actor.step()
-        found += [(epoch["epoch"], dict(epoch["metrics"])) for epoch in report["epochs"]]
+        for epoch in report["epochs"]:
+            assert epoch["metrics"][LATENCY_MS] > 0
+            found.append((epoch["epoch"], {name: value for name, value in epoch["metrics"].items() if name != LATENCY_MS}))
         if report["ended"]:
             return found
 
@@ -74,7 +80,7 @@ def test_a_trial_that_died_goes_on_from_its_last_rung(synthetic_derm7pt: Path, t
     died = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=3))
     while died.step()["state"] is None:
         pass
-    again = epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=3)))
+    again = epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=3, known_epoch=2)))
     assert again == whole[2:]
 
 
@@ -97,7 +103,7 @@ def test_what_tune_pauses_goes_on_unchanged(synthetic_derm7pt: Path, tmp_path: P
     done = len(paused.step()["epochs"])
     (tmp_path / "checkpoint").mkdir()
     paused.save_checkpoint(str(tmp_path / "checkpoint"))
-    resumed = make(assignment(tmp_path / "c", synthetic_derm7pt, seed=6))
+    resumed = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=6, known_epoch=done))
     resumed.load_checkpoint(str(tmp_path / "checkpoint"))
     assert epochs_of(resumed) == whole[done:]
 
@@ -110,4 +116,4 @@ def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt:
         pass
     newest = Path(config["folder"]) / "state-00002" / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert epochs_of(make(config)) == whole[1:]
+    assert epochs_of(make({**config, KNOWN_EPOCH: 2})) == whole[1:]

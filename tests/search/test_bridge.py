@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
-from search.records.study import TRIAL_ATTRIBUTE, new_study
+from search.records.study import TRIAL_ATTRIBUTE
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.samplers import make_sampler
-from search.strategy.schedulers import SCHEDULERS
+from search.strategy.conductor import Suggestion
+from search.strategy.projection import study_of
 from spaces.bowl import BowlSpace
 from spaces.fields import Value, fields_of
 from trainables.contract import Objective
@@ -46,13 +46,18 @@ def make(tmp_path: Path) -> Iterator[Make]:
     def _make(ledger: str = "ledger.jsonl", **changes: Any) -> Bridge:
         plan = replace(PLAN, **changes)
         opened.append(Ledger(tmp_path / ledger))
-        study = new_study(plan.name, plan.objectives, make_sampler(plan.sampler, plan.seed, plan.max_concurrent))
-        scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
-        return Bridge(plan, FIELDS, study, scheduler, opened[-1])
+        return Bridge(plan, opened[-1])
 
     yield _make
     for ledger in opened:
         ledger.close()
+
+
+def _next(bridge: Bridge) -> Suggestion:
+    """What to train now; there must be something."""
+    suggestion = bridge.next()
+    assert suggestion is not None
+    return suggestion
 
 
 def _epochs(*scores: float, first: int = 1) -> list[dict[str, Any]]:
@@ -76,7 +81,7 @@ def _events(tmp_path: Path, *leave_out: str) -> list[dict[str, Any]]:
 
 
 def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
-    suggestion = make().ask()
+    suggestion = _next(make())
     assert suggestion.trial == "t0000"
     assert suggestion.seed == 100
     assert suggestion.config == {
@@ -92,7 +97,7 @@ def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
 
 
 def test_the_papers_configuration_gives_way_to_fixed_fields(make: Make) -> None:
-    config = make(fixed={**FIXED, "shape": "tilted", "x": 0.25}).ask().config
+    config = _next(make(fixed={**FIXED, "shape": "tilted", "x": 0.25})).config
     assert (config["shape"], config["x"], config["tilt"], config["y"]) == ("tilted", 0.25, 0.9, 0.0)
 
 
@@ -101,7 +106,7 @@ def test_fixed_fields_stay_and_inactive_fields_are_none(make: Make, sampler: str
     bridge = make(fixed={**FIXED, "x": 0.25}, sampler=sampler)
     shapes = set()
     for number in range(20):
-        suggestion = bridge.ask()
+        suggestion = _next(bridge)
         config = suggestion.config
         assert list(config) == list(FIELDS)
         assert {name: config[name] for name in (*FIXED, "x")} == {**FIXED, "x": 0.25}
@@ -118,7 +123,7 @@ def test_fixed_fields_stay_and_inactive_fields_are_none(make: Make, sampler: str
 
 def test_a_report_with_several_epochs_drops_none(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     bridge.start(trial, {"host": "here"})
     assert bridge.report(trial, _epochs(3.0, 2.0, 2.5), None) is False
     assert bridge.report(trial, _epochs(1.0, first=4), None) is False
@@ -129,7 +134,7 @@ def test_a_report_with_several_epochs_drops_none(make: Make, tmp_path: Path) -> 
 
 def test_a_trial_that_ends_by_itself_is_complete_with_its_best_score(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     bridge.report(trial, _epochs(3.0, 1.5, 2.0), None)
     assert bridge.num_running == 1
     assert bridge.report(trial, [{**_epochs(2.5, first=4)[0], "is_best": False}], "patience") is True
@@ -142,7 +147,7 @@ def test_a_trial_that_ends_by_itself_is_complete_with_its_best_score(make: Make,
 def test_the_best_score_is_that_of_the_best_epoch_whatever_the_scores_say(make: Make) -> None:
     """A trailing mean over fewer than three validations never counts as best against one over three."""
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     epochs = _epochs(1.0, 2.0, 3.0)
     epochs[1]["is_best"] = epochs[2]["is_best"] = True
     bridge.report(trial, epochs, "max_epochs")
@@ -151,7 +156,7 @@ def test_the_best_score_is_that_of_the_best_epoch_whatever_the_scores_say(make: 
 
 def test_a_trial_outside_the_best_share_is_stopped_and_pruned(make: Make, tmp_path: Path) -> None:
     bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
-    good, bad = bridge.ask().trial, bridge.ask().trial
+    good, bad = _next(bridge).trial, _next(bridge).trial
     assert bridge.report(good, _epochs(3.0, 1.0), None) is False
     assert bridge.report(bad, _epochs(0.5), None) is False
     assert bridge.report(bad, _epochs(1.1, first=2), None) is True
@@ -163,14 +168,14 @@ def test_a_trial_outside_the_best_share_is_stopped_and_pruned(make: Make, tmp_pa
 
 def test_more_is_better_when_the_objective_says_so(make: Make) -> None:
     bridge = make(objective=Objective("valid/height", "max"), scheduler="asha", grace_period=1)
-    good, bad = bridge.ask().trial, bridge.ask().trial
+    good, bad = _next(bridge).trial, _next(bridge).trial
     assert bridge.report(good, _epochs(3.0), None) is False
     assert bridge.report(bad, _epochs(1.0), None) is True
 
 
 def test_a_rung_inside_a_batch_of_epochs_decides(make: Make, tmp_path: Path) -> None:
     bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
-    first, second = bridge.ask().trial, bridge.ask().trial
+    first, second = _next(bridge).trial, _next(bridge).trial
     bridge.report(first, _epochs(1.0, 1.0), None)
     assert bridge.report(second, _epochs(2.0, 2.0, 0.1), None) is True
     assert bridge.study.trials[1].intermediate_values == {1: 2.0, 2: 2.0, 3: 0.1}
@@ -179,7 +184,7 @@ def test_a_rung_inside_a_batch_of_epochs_decides(make: Make, tmp_path: Path) -> 
 
 def test_a_trial_that_ends_at_a_rung_is_finished_and_still_counts_there(make: Make) -> None:
     bridge = make(scheduler="asha", max_epochs=9, grace_period=2, reduction=3)
-    first, second, third = (bridge.ask().trial for _ in range(3))
+    first, second, third = (_next(bridge).trial for _ in range(3))
     bridge.report(first, _epochs(1.0, 1.0), None)
     assert bridge.report(second, _epochs(2.0, 0.5), "patience") is True
     assert bridge.study.trials[1].state is TrialState.COMPLETE
@@ -188,7 +193,7 @@ def test_a_trial_that_ends_at_a_rung_is_finished_and_still_counts_there(make: Ma
 
 def test_a_failed_trial_is_told_with_its_reason(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     bridge.report(trial, _epochs(1.0), None)
     bridge.fail(trial, "TrialDiverged: valid/height must be finite")
     (told,) = bridge.study.trials
@@ -200,11 +205,12 @@ def test_a_failed_trial_is_told_with_its_reason(make: Make, tmp_path: Path) -> N
 
 def test_an_interruption_ends_all_that_run_and_nothing_else(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    done, one, two = (bridge.ask().trial for _ in range(3))
+    done, one, two = (_next(bridge).trial for _ in range(3))
     bridge.report(done, _epochs(1.0), "max_epochs")
     bridge.interrupt("Ctrl-C")
-    assert [told.state for told in bridge.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert [told.user_attrs.get("reason") for told in bridge.study.trials] == [None, "Ctrl-C", "Ctrl-C"]
+    study = study_of(bridge.plan, TrialTable.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective))
+    assert [told.state for told in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert [told.user_attrs["reason"] for told in study.trials] == ["max_epochs", "Ctrl-C", "Ctrl-C"]
     assert _events(tmp_path)[-2:] == [{"event": "interrupted", "trial": trial, "reason": "Ctrl-C"} for trial in (one, two)]
     assert bridge.num_running == 0
 
@@ -212,7 +218,7 @@ def test_an_interruption_ends_all_that_run_and_nothing_else(make: Make, tmp_path
 def test_ledger_and_study_agree_on_ids(make: Make, tmp_path: Path) -> None:
     bridge = make()
     for number in range(5):
-        bridge.report(bridge.ask().trial, _epochs(float(number)), "max_epochs")
+        bridge.report(_next(bridge).trial, _epochs(float(number)), "max_epochs")
     suggested = [event for event in _events(tmp_path) if event["event"] == "suggested"]
     assert [event["trial"] for event in suggested] == [f"t{number:04d}" for number in range(5)]
     assert [told.user_attrs[TRIAL_ATTRIBUTE] for told in bridge.study.trials] == [event["trial"] for event in suggested]
@@ -223,9 +229,9 @@ def test_ledger_and_study_agree_on_ids(make: Make, tmp_path: Path) -> None:
 
 def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    one = bridge.ask()
+    one = _next(bridge)
     bridge.start(one.trial, {"host": "here", "pid": 7}, ("smaller",))
-    two = bridge.ask()
+    two = _next(bridge)
     epochs = _epochs(3.0, 2.0)
     bridge.report(one.trial, epochs, "max_epochs", {"epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"})
     bridge.fail(two.trial, "broke")
@@ -247,7 +253,7 @@ def test_the_same_seed_and_reports_give_the_same_suggestions(make: Make, sampler
     def suggestions(ledger: str, seed: int) -> list[dict[str, Value]]:
         bridge, found = make(ledger, sampler=sampler, seed=seed), []
         for _ in range(15):
-            suggestion = bridge.ask()
+            suggestion = _next(bridge)
             found.append(dict(suggestion.config))
             bridge.report(suggestion.trial, _epochs(float(suggestion.config["x"] or 0) ** 2), "max_epochs")
         return found
@@ -261,15 +267,19 @@ def test_the_same_seed_and_reports_give_the_same_suggestions(make: Make, sampler
 def test_the_number_of_trials_exhausts_the_search(make: Make) -> None:
     bridge = make(num_trials=2)
     assert not bridge.exhausted
-    bridge.ask()
-    assert not bridge.exhausted
-    bridge.ask()
+    trials = [_next(bridge).trial for _ in range(2)]
+    assert trials == ["t0000", "t0001"]
+    assert (bridge.num_to_come, bridge.next()) == (0, None)
+    assert not bridge.exhausted, "what runs may yet wait at a rung and be taken up again"
+    for trial in trials:
+        assert not bridge.exhausted
+        bridge.report(trial, _epochs(1.0), "max_epochs")
     assert bridge.exhausted
 
 
 def test_the_epoch_budget_stops_trials_and_exhausts_the_search(make: Make, tmp_path: Path) -> None:
     bridge = make(epoch_budget=5)
-    one, two, three = (bridge.ask().trial for _ in range(3))
+    one, two, three = (_next(bridge).trial for _ in range(3))
     assert bridge.report(one, _epochs(3.0, 2.0), None) is False
     assert bridge.report(two, _epochs(3.0, 2.0), "patience") is True
     assert not bridge.exhausted

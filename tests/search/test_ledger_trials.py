@@ -135,8 +135,11 @@ def test_a_listener_that_raises_does_not_silence_the_later_events(tmp_path: Path
     assert [number for number in heard if number] == [1, 2]
 
 
+TIME = "2026-01-01T00:00:00.000+00:00"
+
+
 def _event(kind: str, elapsed_s: float, **payload: Any) -> Event:
-    return {"event": kind, "time": "2026-01-01T00:00:00.000+00:00", "elapsed_s": elapsed_s, **payload}
+    return {"event": kind, "time": TIME, "elapsed_s": elapsed_s, **payload}
 
 
 def _epoch(epoch: int, value: float, score: float, is_best: bool, seconds: float = 2.0) -> dict[str, Any]:
@@ -176,6 +179,11 @@ EVENTS = [
 ]
 
 
+def _timed(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Epochs as a record has them: each with the time of its event."""
+    return [{**epoch, "time": TIME} for epoch in epochs]
+
+
 def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
     table = TrialTable.of(EVENTS, MIN)
     assert table.trials == {
@@ -185,14 +193,16 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             7,
             state="finished",
             reason="max_epochs",
-            epochs=ONE,
+            epochs=_timed(ONE),
             best_epoch=2,
             value=2.0,
             score=2.5,
+            best_metrics={"valid/height": 2.0},
             checkpoint="trials/t0/best-00002",
             sha256="bb",
             where={"host": "here"},
             notes=["smaller images", "no dropout"],
+            checkpoint_epoch=2,
         ),
         "t1": TrialRecord(
             "t1",
@@ -200,12 +210,14 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
             8,
             state="stopped",
             reason="rung 2",
-            epochs=TWO,
+            epochs=_timed(TWO),
             best_epoch=1,
             value=5.0,
             score=5.0,
+            best_metrics={"valid/height": 5.0},
             where={"host": "there"},
             notes=[],
+            checkpoint_epoch=1,
         ),
         "t2": TrialRecord("t2", {"x": 2.0}, 9, state="failed", reason="RuntimeError: broke", notes=[]),
         "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C", notes=[]),

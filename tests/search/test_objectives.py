@@ -21,10 +21,9 @@ from search.records.plan import Plan
 from search.records.study import export_study, new_study
 from search.records.trials import TrialRecord, TrialTable
 from search.strategy.bridge import Bridge
+from search.strategy.conductor import Suggestion
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler
-from search.strategy.schedulers import SCHEDULERS
-from spaces.bowl import BowlSpace
-from spaces.fields import Value, fields_of
+from spaces.fields import Value
 from trainables.contract import Mode, Objective
 
 GAIN, COST = Objective("valid/gain", "max"), Objective("valid/cost", "min")
@@ -54,13 +53,18 @@ def make(tmp_path: Path) -> Iterator[Make]:
     def _make(**changes: Any) -> Bridge:
         plan = replace(PLAN, **changes)
         opened.append(Ledger(tmp_path / "ledger.jsonl"))
-        study = new_study(plan.name, plan.objectives, make_sampler(plan.sampler, plan.seed, plan.max_concurrent or 1))
-        scheduler = SCHEDULERS[plan.scheduler](plan.grace_period, plan.max_epochs, plan.reduction)
-        return Bridge(plan, fields_of(BowlSpace), study, scheduler, opened[-1])
+        return Bridge(plan, opened[-1])
 
     yield _make
     for ledger in opened:
         ledger.close()
+
+
+def _next(bridge: Bridge) -> Suggestion:
+    """What to train now; there must be something."""
+    suggestion = bridge.next()
+    assert suggestion is not None
+    return suggestion
 
 
 def _epoch(epoch: int, gain: float, cost: float | None, *, score: float | None = None, is_best: bool = True) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def test_a_plan_comes_back_from_json_with_all_objectives_and_notes() -> None:
 
 def test_optuna_is_told_both_values_and_no_intermediate_ones(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     bridge.start(trial, {})
     assert bridge.report(trial, [_epoch(1, 0.5, 10.0), _epoch(2, 0.7, 20.0, score=0.6)], None) is False
     assert bridge.report(trial, [_epoch(3, 0.9, 60.0, score=0.7), _epoch(4, 0.1, 1.0, score=0.57, is_best=False)], "patience")
@@ -99,7 +103,7 @@ def test_optuna_is_told_both_values_and_no_intermediate_ones(make: Make, tmp_pat
 
 def test_the_first_objective_decides_at_the_rungs_and_a_stopped_trial_is_pruned(make: Make, tmp_path: Path) -> None:
     bridge = make(scheduler="asha", grace_period=2, reduction=3)
-    good, cheap = bridge.ask().trial, bridge.ask().trial
+    good, cheap = _next(bridge).trial, _next(bridge).trial
     assert bridge.report(good, [_epoch(1, 0.5, 90.0), _epoch(2, 0.8, 90.0)], None) is False
     assert bridge.report(cheap, [_epoch(1, 0.9, 1.0), _epoch(2, 0.7, 1.0)], None) is True
     assert _last(tmp_path) == {"event": "stopped", "trial": cheap, "reason": "rung 2"}
@@ -110,7 +114,7 @@ def test_the_first_objective_decides_at_the_rungs_and_a_stopped_trial_is_pruned(
 
 def test_a_budget_prunes_a_trial_of_several_objectives(make: Make) -> None:
     bridge = make(epoch_budget=2)
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     assert bridge.report(trial, [_epoch(1, 0.5, 1.0), _epoch(2, 0.5, 1.0)], None) is True
     assert bridge.study.trials[0].state is TrialState.PRUNED
     assert bridge.exhausted
@@ -118,7 +122,7 @@ def test_a_budget_prunes_a_trial_of_several_objectives(make: Make) -> None:
 
 def test_a_trial_that_never_reports_the_second_metric_fails(make: Make, tmp_path: Path) -> None:
     bridge = make()
-    trial = bridge.ask().trial
+    trial = _next(bridge).trial
     assert bridge.report(trial, [_epoch(1, 0.5, None)], None) is False
     assert bridge.report(trial, [_epoch(2, 0.6, None)], "max_epochs") is True
     reason = "valid/cost must be reported to be an objective; got none at the best epoch (--metric)"
@@ -219,8 +223,8 @@ def recorded(tmp_path: Path) -> RecordedSearch:
     return RecordedSearch(SearchFolder(tmp_path, PLAN.name), PLAN, _table(["max"], {**TRIALS, "t8": (0.1, 0.9)}))
 
 
-def test_a_summary_names_all_metrics_and_the_front(recorded: RecordedSearch, make: Make) -> None:
-    result = SearchResult(PLAN, recorded.folder, recorded.table, make().study, {}, "all trials", "0")
+def test_a_summary_names_all_metrics_and_the_front(recorded: RecordedSearch) -> None:
+    result = SearchResult(PLAN, recorded.folder, recorded.table, {}, "all trials", "0")
     summary = json.loads(json.dumps(result.summary()))
     assert (summary["metrics"], summary["modes"]) == (["valid/gain", "valid/cost"], ["max", "min"])
     assert summary["pareto"] == ["t0", "t1", "t5", "t4"]
@@ -261,7 +265,7 @@ def test_several_metrics_are_planned_the_first_one_ranking(synthetic_derm7pt: Pa
     assert Plan.from_json(json.loads(plan.dumps())) == plan
     for sampler in ("gp", "random"):
         assert prepare_search(replace(options, sampler=sampler)).plan.objectives == plan.objectives
-    message = r"^--sampler must be one that takes several metrics \(tpe, random, gp\); got cmaes$"
+    message = r"^--sampler must be one that takes several metrics \(tpe, random, gp, qmc, nsga2\); got cmaes$"
     with pytest.raises(PlanError, match=message):
         prepare_search(replace(options, sampler="cmaes"))
     assert prepare_search(replace(options, sampler="cmaes", metrics=metrics[:1])).plan.objectives == (plan.objective,)
@@ -300,7 +304,7 @@ def _follow(bridge: Bridge, count: int) -> set[str]:
     """Runs trials whose gain and cost follow from x and y; every fourth is pruned; gives the names of the others."""
     finished = set()
     for number in range(count):
-        suggestion = bridge.ask()
+        suggestion = _next(bridge)
         x, y = (float(suggestion.config[name] or 0) for name in ("x", "y"))
         epochs = [_epoch(epoch, 1 - (x - 0.3) ** 2, (y + 0.7) ** 2 + x) for epoch in (1, 2, 3)]
         if number % 4 == 3:
@@ -316,10 +320,10 @@ def _follow(bridge: Bridge, count: int) -> set[str]:
 def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampler: str, tmp_path: Path) -> None:
     bridge = make(sampler=sampler)
     if sampler == "gp":  # seconds a trial once its model takes over
-        bridge.study.sampler = make_sampler("random", 0, 1)
+        bridge.study.sampler = make_sampler(replace(PLAN, sampler="random"))
     finished = _follow(bridge, STARTUP_TRIALS + 4)
     if sampler == "gp":
-        bridge.study.sampler = make_sampler("gp", 0, 1)
+        bridge.study.sampler = make_sampler(replace(PLAN, sampler="gp"))
         finished |= _follow(bridge, 1)
     states = {trial.user_attrs["trial"]: trial.state for trial in bridge.study.trials}
     assert {name for name, state in states.items() if state is TrialState.COMPLETE} == finished
@@ -336,7 +340,7 @@ def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampl
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_eight_trials_of_two_objectives_are_suggested_alike_by_the_same_seed(sampler: str) -> None:
     def values(seed: int) -> list[list[float]]:
-        study = new_study("eight", PLAN.objectives, make_sampler(sampler, seed, 1))
+        study = new_study("eight", PLAN.objectives, make_sampler(replace(PLAN, sampler=sampler, seed=seed)))
         study.optimize(lambda t: (t.suggest_float("x", 0, 1), (t.suggest_float("y", 0, 1) - 0.5) ** 2), n_trials=8)
         return [trial.values for trial in study.trials]
 
@@ -349,8 +353,9 @@ def test_eight_trials_of_two_objectives_are_suggested_alike_by_the_same_seed(sam
 def test_an_exported_study_of_two_objectives_comes_back_whole(make: Make, tmp_path: Path) -> None:
     bridge = make()
     _follow(bridge, 4)
-    export_study(bridge.study, tmp_path / "study.db")
-    back = optuna.load_study(study_name=PLAN.name, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    export_study(bridge.study, url)
+    back = optuna.load_study(study_name=PLAN.name, storage=url)
     assert back.directions == bridge.study.directions
     assert back.metric_names == ["valid/gain", "valid/cost"]
     assert [(trial.state, trial.values) for trial in back.trials] == [(t.state, t.values) for t in bridge.study.trials]

@@ -1,5 +1,6 @@
 """Rungs by hand, successive halving by a hand-worked sequence, and what holds for any sequence of reports."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.strategy.rungs import rungs
-from search.strategy.schedulers import SCHEDULERS, Asha, RunAll, default_grace_period
+from search.strategy.schedulers import SCHEDULERS, Asha, Ladder, RunAll, Scheduler, default_grace_period
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_rungs_are_the_grace_period_times_powers_of_the_reduction(
     grace_period: int, max_epochs: int, reduction: int, expected: tuple[int, ...]
 ) -> None:
     assert rungs(grace_period, max_epochs, reduction) == expected
-    assert Asha(grace_period, max_epochs, reduction).rungs == expected
+    assert Asha(Ladder(grace_period, max_epochs, reduction)).rungs == expected
 
 
 @pytest.mark.parametrize(("grace_period", "reduction"), [(0, 3), (-1, 3), (1, 1), (1, 0), (1, -2)])
@@ -41,7 +42,7 @@ def test_numbers_out_of_range_are_refused(grace_period: int, reduction: int) -> 
     with pytest.raises(ValueError, match=message):
         rungs(grace_period, 100, reduction)
     with pytest.raises(ValueError, match=message):
-        SCHEDULERS["asha"](grace_period, 100, reduction)
+        SCHEDULERS["asha"](Ladder(grace_period, 100, reduction))
 
 
 @given(st.integers(1, 50), st.integers(1, 10**18), st.integers(2, 10))
@@ -74,31 +75,37 @@ BY_HAND = [
 ]
 
 
+def _stops(scheduler: Scheduler, reports: Iterable[tuple[int, float]]) -> list[bool]:
+    """Whether each report, an epoch and its score, stops its trial; each is of another trial."""
+    return [scheduler.judge(f"t{number:04d}", *report) == "stop" for number, report in enumerate(reports)]
+
+
 def test_asha_decides_as_worked_by_hand() -> None:
-    asha = Asha(1, 9, 3)
-    assert [asha.should_stop(1, score) for score, _ in BY_HAND] == [stopped for _, stopped in BY_HAND]
+    asha = Asha(Ladder(1, 9, 3))
+    assert _stops(asha, [(1, score) for score, _ in BY_HAND]) == [stopped for _, stopped in BY_HAND]
 
 
 def test_rungs_are_judged_apart() -> None:
-    asha = Asha(1, 27, 3)
-    assert [asha.should_stop(1, score) for score in (0.9, 0.1)] == [False, True]
-    assert [asha.should_stop(3, score) for score in (0.1, 0.05, 0.2)] == [False, True, False]
-    assert asha.should_stop(1, 0.5) is True
+    asha = Asha(Ladder(1, 27, 3))
+    assert _stops(asha, [(1, score) for score in (0.9, 0.1)]) == [False, True]
+    assert _stops(asha, [(3, score) for score in (0.1, 0.05, 0.2)]) == [False, True, False]
+    assert asha.judge("last", 1, 0.5) == "stop"
 
 
 def test_epochs_between_rungs_are_not_looked_at() -> None:
-    asha = Asha(3, 27, 3)
-    assert not asha.should_stop(3, 0.9)
-    assert not any(asha.should_stop(epoch, -1.0) for epoch in (1, 2, 4, 5, 8, 10, 26, 27, 28))
-    assert asha.should_stop(9, 0.0) is False
-    assert asha.should_stop(3, 0.8) is True
+    asha = Asha(Ladder(3, 27, 3))
+    assert asha.judge("first", 3, 0.9) == "go on"
+    assert not any(_stops(asha, [(epoch, -1.0) for epoch in (1, 2, 4, 5, 8, 10, 26, 27, 28)]))
+    assert asha.judge("first", 9, 0.0) == "go on"
+    assert asha.judge("second", 3, 0.8) == "stop"
 
 
 def test_run_all_stops_nothing() -> None:
-    scheduler = SCHEDULERS["none"](1, 100, 3)
+    scheduler = SCHEDULERS["none"](Ladder(1, 100, 3))
     assert isinstance(scheduler, RunAll)
     assert scheduler.rungs == ()
-    assert not any(scheduler.should_stop(epoch, score) for epoch in range(1, 101) for score in (-1e9, 0.0))
+    verdicts = {scheduler.judge("t0000", epoch, score) for epoch in range(1, 101) for score in (-1e9, 0.0)}
+    assert verdicts == {"go on"}
 
 
 SCORES = st.floats(-100, 100)
@@ -109,16 +116,14 @@ REPORTS = st.lists(st.tuples(st.sampled_from([1, 2, 3, 9]), SCORES), max_size=60
 def test_decisions_never_depend_on_later_reports(
     first: list[tuple[int, float]], later: list[tuple[int, float]], reduction: int
 ) -> None:
-    alone, followed = Asha(1, 27, reduction), Asha(1, 27, reduction)
-    decided = [alone.should_stop(*report) for report in first]
-    assert [followed.should_stop(*report) for report in first + later][: len(first)] == decided
+    alone, followed = Asha(Ladder(1, 27, reduction)), Asha(Ladder(1, 27, reduction))
+    assert _stops(followed, first + later)[: len(first)] == _stops(alone, first)
 
 
 @given(REPORTS, st.integers(2, 5))
 def test_the_best_so_far_at_a_rung_always_goes_on(reports: list[tuple[int, float]], reduction: int) -> None:
-    asha, best = Asha(1, 27, reduction), dict.fromkeys((1, 2, 3, 9), float("-inf"))
-    for epoch, score in reports:
-        stopped = asha.should_stop(epoch, score)
+    asha, best = Asha(Ladder(1, 27, reduction)), dict.fromkeys((1, 2, 3, 9), float("-inf"))
+    for (epoch, score), stopped in zip(reports, _stops(asha, reports), strict=True):
         if score >= best[epoch]:
             assert not stopped
         best[epoch] = max(best[epoch], score)
@@ -126,14 +131,14 @@ def test_the_best_so_far_at_a_rung_always_goes_on(reports: list[tuple[int, float
 
 @given(st.lists(SCORES, min_size=1, max_size=60), st.integers(2, 5))
 def test_a_trial_goes_on_exactly_when_it_is_among_the_best_share_so_far(scores: list[float], reduction: int) -> None:
-    asha = Asha(1, 9, reduction)
+    asha = Asha(Ladder(1, 9, reduction))
+    stopped = _stops(asha, [(1, score) for score in scores])
     for count, score in enumerate(scores, start=1):
         best = sorted(scores[:count], reverse=True)[: -(-count // reduction)]
-        assert asha.should_stop(1, score) is (score < best[-1])
+        assert stopped[count - 1] is (score < best[-1])
 
 
 @given(st.integers(1, 200), st.integers(2, 5))
 def test_scores_that_fall_from_trial_to_trial_stop_all_but_the_first(count: int, reduction: int) -> None:
-    asha = Asha(1, 9, reduction)
-    decided = [asha.should_stop(1, float(-number)) for number in range(count)]
-    assert decided == [False] + [True] * (count - 1)
+    asha = Asha(Ladder(1, 9, reduction))
+    assert _stops(asha, [(1, float(-number)) for number in range(count)]) == [False] + [True] * (count - 1)

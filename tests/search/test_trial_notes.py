@@ -1,6 +1,7 @@
 """Notes on data and trials: from the actor over the ledger to the live view and `show --trial`."""
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,13 +16,14 @@ from rich.console import Console
 from search.cli.live import SearchView
 from search.cli.main import run
 from search.execution import session
-from search.execution.actor import TrialActor
+from search.execution.actor import KNOWN_EPOCH, TrialActor
 from search.execution.code_version import code_version
-from search.execution.tune_adapter import BridgeScheduler
+from search.execution.tune_adapter import ConductedScheduler
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
 from search.records.trials import TrialTable
+from search.strategy.conductor import Conductor
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
@@ -93,7 +95,8 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
     request = TrialRequest("bowl", complete(BowlSpace, {}), None, 0, PLAN.objective, 3, device="cpu")
     actor = TrialActor.__new__(TrialActor)
     folder = tmp_path / "trials" / "t0"
-    actor.setup({"request": request.to_json(), "folder": str(folder), "rungs": [1], "code_version": code_version()})
+    common = {"rungs": [1], "code_version": code_version(), KNOWN_EPOCH: 0}
+    actor.setup({"request": request.to_json(), "folder": str(folder), **common})
     assert actor.step()["notes"] == []
     assert actor._trial is not None
     actor._trial.notes.append("smaller")  # type: ignore[attr-defined]
@@ -102,8 +105,11 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -> None:
     heard: list[tuple[Any, ...]] = []
-    bridge = SimpleNamespace(start=lambda *given: heard.append(given), report=lambda *given: False)
-    scheduler = BridgeScheduler(bridge, tmp_path.joinpath, lambda: None)  # type: ignore[arg-type]
+    conductor: Any = SimpleNamespace(
+        start=lambda *given: heard.append(given), report=lambda *given: False, is_paused=lambda trial: False
+    )
+    source: Any = SimpleNamespace(promoted=deque())
+    scheduler = ConductedScheduler(conductor, source, tmp_path.joinpath, lambda: None)
     result = {"where/host": "here", "notes": ["smaller"], "epochs": [], "ended": None, "state": None}
     trial: Any = SimpleNamespace(trial_id="t0000")
     for _ in range(2):
@@ -136,14 +142,13 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     def no_ray(address: str | None) -> Iterator[dict[str, float]]:
         yield {"CPU": 2.0, "GPU": 0.0}
 
-    def one_trial(plan: Plan, bridge: Any, *others: Any) -> dict[str, str]:
-        bridge.ask()
-        return {}
+    def one_trial(of: Any, conductor: Conductor, early: Any) -> None:
+        conductor.next()
 
     monkeypatch.setattr(session, "ray_session", no_ray)
     monkeypatch.setattr(session, "has_experiment", lambda uri, name: False)
     monkeypatch.setattr(session, "MlflowTracker", _NoTracker)
-    monkeypatch.setattr(session, "_run_tune", one_trial)
+    monkeypatch.setattr(session._Session, "_run_tune", one_trial)
     plan = replace(PLAN, notes=("3 cases have no mask", "no test split"))
     result = session.run_search(plan, tmp_path, tracking_uri="none")
     events = list(read_events(result.folder.ledger_file))

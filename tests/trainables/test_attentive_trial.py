@@ -21,6 +21,7 @@ from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
 from trainables import attentive, attentive_learner
 from trainables.contract import EpochReport, Objective, TrialRequest
+from trainables.costs import LATENCY_MS
 from trainables.data import read_segmented
 from trainables.data.isic2017_synthetic import write
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
@@ -94,8 +95,18 @@ def build(source: str, **fields: Any) -> TrainedTrial:
 
 
 def run(trial: TrainedTrial, epochs: int) -> list[EpochReport]:
-    """Reports without the time they took."""
-    return [replace(trial.step(), seconds=0.0) for _ in range(epochs)]
+    """Reports without what the clock says."""
+    return [timeless(trial.step()) for _ in range(epochs)]
+
+
+def timeless(report: EpochReport) -> EpochReport:
+    costs = {name: 0.0 if name == LATENCY_MS else value for name, value in report.costs.items()}
+    return replace(report, seconds=0.0, costs=costs)
+
+
+def told_by(report: EpochReport) -> set[str]:
+    """Names of all that a trial reports."""
+    return {*report.metrics, *report.costs}
 
 
 def weights_of(trial: TrainedTrial, prefix: str = "") -> dict[str, Tensor]:
@@ -140,8 +151,9 @@ def test_what_was_prepared_is_what_a_trial_reports(fields: dict[str, Any], sourc
     may_be_absent = {"valid/attributes/pixel_auroc_mean"}
     may_be_absent |= {f"valid/{attribute}/pixel_auroc" for attribute in ATTRIBUTES}
     for report in run(trial, 2):
-        assert set(prepared.metrics) <= set(report.metrics)
-        assert set(report.metrics) - set(prepared.metrics) <= may_be_absent
+        assert set(prepared.metrics) <= told_by(report)
+        assert told_by(report) - set(prepared.metrics) <= may_be_absent
+        assert not set(report.metrics) & set(report.costs)
         assert ("valid/lesion/iou" in report.metrics) == ("decoder" not in fields and "attention" not in fields)
         for name, value in report.metrics.items():
             assert name.endswith("/loss") or 0 <= value <= 1, name
@@ -446,7 +458,7 @@ def test_a_set_whose_attributes_are_all_unknown_trains(own_set: Path, tmp_path: 
         request = request_of(source, balancing=balancing)
         trial = attentive.build(request)
         (report,) = run(trial, 1)
-        assert set(attentive.prepare(request.config, source).metrics) <= set(report.metrics)
+        assert set(attentive.prepare(request.config, source).metrics) <= told_by(report)
         assert not any(attribute in name for name in report.metrics for attribute in (*ATTRIBUTES, "attributes"))
         assert {"valid/lesion/iou", "valid/skin/iou"} <= set(report.metrics)
     (note,) = attentive.prepare(request.config, source).notes
@@ -464,7 +476,7 @@ def test_some_unknown_attributes_leave_the_rest_as_it_is(own_set: Path) -> None:
     prepared = attentive.prepare(request.config, source)
     assert prepared.notes[0].startswith("20 of 40 cases")
     for report in run(trial, 2):
-        assert set(prepared.metrics) <= set(report.metrics)
+        assert set(prepared.metrics) <= told_by(report)
 
 
 def test_an_attribute_that_the_centre_does_not_show_is_not_promised(tmp_path: Path) -> None:
@@ -477,7 +489,7 @@ def test_an_attribute_that_the_centre_does_not_show_is_not_promised(tmp_path: Pa
         (folder / "ISIC-2017_Validation_Part2_GroundTruth" / f"{name}_features.json").write_text(json.dumps(streaks))
     request = request_of(f"isic2017:{folder}", resize_px=64)
     (report,) = run(attentive.build(request), 1)
-    assert set(attentive.prepare(request.config, request.source).metrics) <= set(report.metrics)
+    assert set(attentive.prepare(request.config, request.source).metrics) <= told_by(report)
 
 
 def test_unknown_attributes_give_no_loss(own_set: Path) -> None:

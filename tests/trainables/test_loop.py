@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from trainables import loop
 from trainables.contract import Objective, TrialRequest
 from trainables.loop import Learner, TrainedTrial
-from trainables.selection import BestEpoch
 
 
 class OneWeight:
@@ -53,6 +52,10 @@ class OneWeight:
         self.model.eval()
         return {"valid/gain": 0.5}
 
+    def diagnose(self) -> Tensor:
+        """Of one number."""
+        return self.model(torch.ones(1, 1))
+
     def description(self) -> dict[str, Any]:
         """Nothing."""
         return {}
@@ -60,8 +63,8 @@ class OneWeight:
 
 def trial_of(learner: OneWeight) -> TrainedTrial:
     objective = Objective("valid/gain", "max")
-    request = TrialRequest("gated", {}, None, 0, objective, 9, device="cpu")
-    return TrainedTrial(learner, request, BestEpoch(objective, selection="metric", patience=9))
+    request = TrialRequest("gated", {"selection": "metric", "patience": 9}, None, 0, objective, 9, device="cpu")
+    return TrainedTrial(learner, request)
 
 
 def test_a_learner_is_told_of_every_epoch_before_its_first_batch() -> None:

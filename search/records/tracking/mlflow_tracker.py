@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
 from search.records.ledger import Event
+from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
@@ -82,6 +83,7 @@ class MlflowTracker:
         self._plan, self._storage, self._environment, self._anew = plan, storage, environment, anew
         self._table = TrialTable(plan.objective, plan.constraints)
         self._past: list[Event] = []
+        self._notices: list[str] = []
         self._done: set[str] = set()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._runs: dict[str, str] = {}
@@ -153,6 +155,9 @@ class MlflowTracker:
                 self._retry(
                     lambda trial=trial: self._client.set_tag(self._runs[trial], "checkpoint", "deleted: not among the best")
                 )
+            elif (line := notice(event)) is not None:
+                self._notices.append(line)
+                self._retry(lambda: self._client.set_tag(self._summary_run, "notices", "\n".join(self._notices)[:5000]))
             elif kind == "search_ended":
                 self._retry(lambda event=event: self._close_summary(event))
         for trial, values in metrics.items():
