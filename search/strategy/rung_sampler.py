@@ -8,7 +8,13 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+
+#: A model sees so many ended trials at most, the best and the latest, so that a suggestion late in a long search costs
+#: no more than an early one; TPE itself gives old trials less weight.
+MEMORY = 250
+BEST_REMEMBERED = 50
 
 
 class RungSampler(BaseSampler):
@@ -51,40 +57,61 @@ class RungSampler(BaseSampler):
         self._drawn = inner
         self._view: _View | None = None
         self._seen: dict[tuple[int, int], FrozenTrial] = {}
+        self._ended: dict[int, float] = {}
 
     def _show(self, study: optuna.Study) -> optuna.Study:
         """The study as the inner sampler sees it; made anew by `infer_relative_search_space`, for one trial."""
         if self._view is None:
             trials = study.get_trials(deepcopy=False)
-            self._view = _View(study, self._visible(trials, several=len(study.directions) > 1))
+            self._view = _View(study, self._visible(trials, study.directions))
         return self._view
 
-    def _visible(self, trials: list[FrozenTrial], several: bool) -> list[FrozenTrial]:
-        if several:
+    def _visible(self, trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+        if len(directions) > 1:
             ended = sum(trial.state == TrialState.COMPLETE for trial in trials)
             return trials if ended >= self.num_needed else [*self.earlier, *trials]
+        furthest = [self._furthest(trial) for trial in trials]
         for rung in reversed(self.rungs):
-            reached = [trial for trial in trials if _reached(trial, rung)]
-            if len(reached) >= self.num_needed:
+            if sum(epoch >= rung for epoch in furthest) >= self.num_needed:
                 self.level = rung
-                return self._at(trials, rung)
+                return self._at(trials, furthest, rung, maximise=directions[0] == StudyDirection.MAXIMIZE)
         self.level = None
         if self.earlier:
             return [*self.earlier, *(trial for trial in trials if trial.state == TrialState.RUNNING)]
-        return self._at(trials, self.rungs[0])
+        return self._at(trials, furthest, self.rungs[0], maximise=directions[0] == StudyDirection.MAXIMIZE)
 
-    def _at(self, trials: list[FrozenTrial], rung: int) -> list[FrozenTrial]:
+    def _furthest(self, trial: FrozenTrial) -> float:
+        """The epoch up to which a trial has values: all of them if it ended by itself, none if it failed."""
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        if trial.state == TrialState.COMPLETE:
+            found = math.inf
+        elif trial.state in (TrialState.RUNNING, TrialState.PRUNED):
+            found = max(trial.intermediate_values, default=-1)
+        else:
+            found = -1
+        if trial.state.is_finished():
+            self._ended[trial.number] = found
+        return found
+
+    def _at(self, trials: list[FrozenTrial], furthest: list[float], rung: int, *, maximise: bool) -> list[FrozenTrial]:
         """Trials as they stood at the rung: complete if they reached it, running if they may yet, else left out."""
-        shown = []
-        for trial in trials:
-            if _reached(trial, rung):
+        reached, coming = [], []
+        for trial, epoch in zip(trials, furthest, strict=True):
+            if epoch >= rung:
                 key = (trial.number, rung)
                 if key not in self._seen:
                     self._seen[key] = _complete(trial, _value_at(trial, rung))
-                shown.append(self._seen[key])
+                reached.append(self._seen[key])
             elif trial.state == TrialState.RUNNING:
-                shown.append(trial)
-        return shown
+                coming.append(trial)
+        if len(reached) > MEMORY:
+            ordered = sorted(reached, key=lambda trial: trial.value or 0.0, reverse=maximise)
+            best = {trial.number for trial in ordered[:BEST_REMEMBERED]}
+            old = [trial for trial in reached if trial.number not in best]
+            latest = {trial.number for trial in old[-(MEMORY - BEST_REMEMBERED) :]}
+            reached = [trial for trial in reached if trial.number in best or trial.number in latest]
+        return sorted([*reached, *coming], key=lambda trial: trial.number)
 
     def reseed_rng(self) -> None:
         """As the inner sampler does."""
@@ -141,13 +168,6 @@ class _View(optuna.Study):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         return [trial for trial in self._shown if states is None or trial.state in states]
-
-
-def _reached(trial: FrozenTrial, rung: int) -> bool:
-    """Whether a trial has a value at a rung: it came so far, or it ended by itself before."""
-    if trial.state == TrialState.COMPLETE:
-        return True
-    return trial.state in (TrialState.RUNNING, TrialState.PRUNED) and max(trial.intermediate_values, default=-1) >= rung
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float:

@@ -25,7 +25,7 @@ EXPLORE = 1 / 3
 class Sampler:
     """One line of `SAMPLERS`.
 
-    Args:    make: (seed, trials at once, trials that a model needs) → Optuna sampler.
+    Args:    make: (seed, trials at once, trials that a model needs, whether some are judged before their end) → Optuna sampler.
              draws_at_random: whether a field is outside the sampler's model even after the start-up trials.
              several_objectives: whether it can search for a Pareto front.
              limits: whether it takes constraints into account.
@@ -33,7 +33,7 @@ class Sampler:
              models: whether it fits a model at all.
     """
 
-    make: Callable[[int, int, int], BaseSampler]
+    make: Callable[[int, int, int, bool], BaseSampler]
     draws_at_random: Callable[[Field], bool]
     several_objectives: bool = True
     limits: bool = False
@@ -41,7 +41,7 @@ class Sampler:
     models: bool = True
 
 
-def _tpe(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _tpe(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     # `group` models each branch of the conditions; without it TPE draws conditional fields at random. The liar keeps
     # trials that run side by side apart; with one at a time there is nothing to lie about.
     return optuna.samplers.TPESampler(
@@ -50,35 +50,36 @@ def _tpe(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
         group=True,
         constant_liar=max_concurrent > 1,
         n_startup_trials=num_startup,
-        gamma=num_good,
+        gamma=num_good if several_rungs else None,
     )
 
 
 def num_good(num_trials: int) -> int:
-    """How many of the best trials count as good: 15 %, three at least, 25 at most.
+    """How many of the best trials at a rung count as good: 15 %, three at least, 25 at most.
 
-    Source: Falkner et al. 2018, "BOHB", Section 4.1, for 15 %; one good trial, Optuna's choice up to ten, is a guess
+    Source: Falkner et al. 2018, "BOHB", Section 4.1, for 15 %; one good trial, Optuna's choice up to ten, is a guess where
+    values are those of few epochs
     """
     return max(3, min(math.ceil(0.15 * num_trials), 25))
 
 
-def _gp(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _gp(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=num_startup, warn_independent_sampling=False)
 
 
-def _cmaes(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _cmaes(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=num_startup, warn_independent_sampling=False)
 
 
-def _random(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _random(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _qmc(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _qmc(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False, warn_asynchronous_seeding=False)
 
 
-def _nsga2(seed: int, max_concurrent: int, num_startup: int) -> BaseSampler:
+def _nsga2(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(2 * num_startup, 20))
 
 
@@ -107,14 +108,13 @@ def make_sampler(plan: Plan, seed: int | None = None, earlier: Sequence[FrozenTr
              seed: instead of the plan's; the same seed and the same order of reports give the same suggestions.
              earlier: trials of earlier searches.
     """
-    needed, line = num_needed(plan), SAMPLERS[plan.sampler]
+    needed, line, levels = num_needed(plan), SAMPLERS[plan.sampler], [plan.max_epochs]
+    if plan.scheduler != "none":
+        levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)  # `gamma` is to go in Optuna 6
-        inner = line.make(plan.seed if seed is None else seed, plan.max_concurrent or 1, needed)
-    levels = [plan.max_epochs]
-    if plan.scheduler != "none":
-        levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
+        inner = line.make(plan.seed if seed is None else seed, plan.max_concurrent or 1, needed, len(levels) > 1)
     explore = EXPLORE if line.models else 0.0
     return RungSampler(inner, levels, needed, earlier, line.branches, explore, plan.seed if seed is None else seed)
 

@@ -17,9 +17,11 @@ from pathlib import Path
 import attentive
 import gated
 import psutil
+import trusted
 from shown import REPOSITORY, Shown
 
-SHOWS = {**gated.SHOWS, **attentive.SHOWS}
+ISSUES = {1: gated.SHOWS, 2: attentive.SHOWS, 3: trusted.SHOWS}
+SHOWS = {name: show for shows in ISSUES.values() for name, show in shows.items()}
 
 
 def gpus() -> str:
@@ -34,11 +36,8 @@ def attempt(name: str, folder: Path) -> list[Shown]:
     try:
         return SHOWS[name](folder)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        return [
-            Shown(
-                2 if name in attentive.SHOWS else 1, f"{name} broke", "make acceptance", " ".join(str(error).split())[:300], False
-            )
-        ]
+        issue = next(number for number, shows in ISSUES.items() if name in shows)
+        return [Shown(issue, f"{name} broke", "make acceptance", " ".join(str(error).split())[:300], False)]
 
 
 def write_page(shown: list[Shown]) -> None:

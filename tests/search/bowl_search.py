@@ -70,29 +70,38 @@ def recording() -> tuple[Journal, list[Event]]:
     return journal, events
 
 
-def drive(conductor: Conductor, workers: int = 3, only_last: bool = False, until: int = 1_000_000) -> list[Suggestion]:
+def drive(
+    conductor: Conductor, workers: int = 3, *, back: int = 0, only_last: bool = False, until: int = 10**6
+) -> list[Suggestion]:
     """Runs a search to its end, a worker after the other by an epoch each, from wherever its trials were.
 
     A trial that had been heard of up to its last epoch trains that one again, as after a crash before its end was noted.
 
-    Args:    until: reports after which the driver is gone.
+    Args:    back: epochs before the last one heard of from which a trial goes on, as from an older state.
+             only_last: as in a confirmation.
+             until: reports after which the driver is gone.
     Returns: what was handed out, in order.
     """
-    at: dict[str, tuple[Suggestion, int]] = {}
+    at: dict[str, tuple[list[dict[str, Any]], int]] = {}
     handed_out: list[Suggestion] = []
     reports = 0
-    while reports < until:
+    while True:
         while len(at) < workers and (suggestion := conductor.next()) is not None:
             handed_out.append(suggestion)
-            at[suggestion.trial] = (suggestion, suggestion.known_epoch)
+            conductor.start(suggestion.trial, {"host": "here"})
+            epochs = bowl_epochs(conductor.plan, suggestion, only_last=only_last)
+            at[suggestion.trial] = (epochs, max(0, min(suggestion.known_epoch, len(epochs) - 1) - back))
         if not at:
             break
-        for trial, (suggestion, done) in list(at.items()):
-            epochs = bowl_epochs(conductor.plan, suggestion, only_last=only_last)
-            epoch = epochs[min(done, len(epochs) - 1)]
-            at[trial] = (suggestion, epoch["epoch"])
+        for trial, (epochs, done) in list(at.items()):
+            if reports == until:
+                return handed_out
             reports += 1
-            if conductor.report(trial, [epoch], "max_epochs" if epoch["epoch"] == len(epochs) else None):
+            epoch = epochs[done]
+            at[trial] = (epochs, done + 1)
+            saved = epoch["epoch"] if epoch["epoch"] in conductor.rungs else None
+            ended = "max_epochs" if epoch["epoch"] == len(epochs) else None
+            if conductor.report(trial, [epoch], ended, saved_epoch=saved):
                 del at[trial]
     conductor.settle()
     return handed_out

@@ -1,0 +1,177 @@
+"""The study that a ledger tells of is the study that was searched with, also after its way through a file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from bowl_search import bowl_curves, bowl_epochs, recording, with_changes
+from optuna.trial import FrozenTrial, TrialState
+
+from search.records.constraints import Constraint
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.records.study import export_to_file, exported_trials
+from search.records.trials import TrialTable
+from search.strategy.bridge import Bridge
+from search.strategy.conductor import Suggestion
+from search.strategy.projection import study_of
+from search.strategy.simulation import Curve, simulate
+from trainables.contract import Objective
+
+COST = Objective("valid/cost", "max")
+
+
+def _told(trial: FrozenTrial) -> Mapping[str, Any]:
+    """All of a trial but Optuna's own attributes and times."""
+    names = ("number", "state", "values", "params", "distributions", "intermediate_values", "user_attrs", "constraints")
+    return {name: getattr(trial, name) for name in names}
+
+
+def _study(study: optuna.Study) -> list[Mapping[str, Any]]:
+    return [_told(trial) for trial in study.trials]
+
+
+def _search(plan: Plan, fail: str | None = None) -> tuple[Bridge, list[Event]]:
+    """A simulated search with three workers.
+
+    Args:    fail: a trial whose worker breaks after its first epoch.
+    """
+
+    def more(suggestion: Suggestion, epoch: int, height: float) -> dict[str, float]:
+        return {"valid/cost": float(suggestion.config["x"] or 0) * epoch, "valid/loss": height / 2}
+
+    class Breaking(Bridge):
+        def report(self, trial: str, epochs: Any, *rest: Any, **more: Any) -> bool:
+            over = super().report(trial, epochs, *rest, **more)
+            if trial == fail and not over:
+                self.fail(trial, "RuntimeError: broke")
+                return True
+            return over
+
+    journal, events = recording()
+    bridge = Breaking(plan, journal)
+    simulate(bridge, bowl_curves(plan, more), 3)
+    return bridge, events
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "stopped and finished": {},
+    "all finished": {"scheduler": "none", "num_trials": 6},
+    "paused": {"scheduler": "asha-promote"},
+    "best three": {"scheduler": "one-epoch"},
+    "more is better": {"objective": Objective("valid/height", "max")},
+    "out of budget": {"epoch_budget": 30},
+    "narrowed": {"space": {"x": "-0.5..0.5", "rate": "0.1|0.5", "shape": "tilted|round"}, "sampler": "random"},
+    "fixed": {"fixed": {**with_changes().fixed, "shape": "tilted", "rate": 0.5}},
+    "limited": {"constraints": (Constraint("valid/cost", "<=", 0.0), Constraint("valid/loss", "<=", 9.0))},
+    "beyond a limit": {"constraints": (Constraint("valid/none", ">=", 1.0),), "scheduler": "none", "num_trials": 6},
+    "two objectives": {"further_objectives": (COST,), "scheduler": "none", "num_trials": 12},
+    "two objectives, stopped": {"further_objectives": (COST,), "sampler": "random"},
+    "three objectives": {"further_objectives": (COST, Objective("valid/loss", "min")), "sampler": "random"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_ledgers_study_is_the_live_one(case: str) -> None:
+    plan = with_changes(**CASES[case])
+    bridge, events = _search(plan)
+    table = TrialTable.of(events, plan.objective, plan.constraints)
+    study = study_of(plan, table)
+    assert _study(study) == _study(bridge.study)
+    assert study.directions == bridge.study.directions
+    assert study.metric_names == bridge.study.metric_names == [objective.metric for objective in plan.objectives]
+    assert study.study_name == bridge.study.study_name == "bowls"
+    finished = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert [trial.user_attrs["trial"] for trial in finished] == [t.trial for t in table.trials.values() if t.state == "finished"]
+    assert all(len(trial.values) == len(plan.objectives) for trial in finished)
+    if plan.scheduler != "none":
+        assert {trial.state for trial in study.trials} >= {TrialState.PRUNED}
+
+
+def test_a_failed_trial_is_told_alike_with_what_it_reported() -> None:
+    plan = with_changes(sampler="random", num_trials=6, grace_period=2)
+    bridge, events = _search(plan, fail="t0000")
+    study = study_of(plan, TrialTable.of(events, plan.objective))
+    assert _study(study) == _study(bridge.study)
+    failed = study.trials[0]
+    assert (failed.state, failed.values, list(failed.intermediate_values)) == (TrialState.FAIL, None, [1])
+    assert failed.user_attrs == {"trial": "t0000", "reason": "RuntimeError: broke"}
+
+
+def test_a_restored_search_has_the_ledgers_study() -> None:
+    plan = with_changes(sampler="random", num_trials=9)
+    _, events = _search(plan)
+    cut = len(events) // 2
+    journal, new = recording()
+    bridge = Bridge(plan, journal, events[:cut])
+    simulate(bridge, lambda suggestion: _rest(plan, suggestion), 3)
+    told = study_of(plan, TrialTable.of([*events[:cut], *new], plan.objective))
+    assert _study(told) == _study(bridge.study)
+
+
+def _rest(plan: Plan, suggestion: Suggestion) -> Curve:
+    epochs = bowl_epochs(plan, suggestion)
+    return Curve(epochs[min(suggestion.known_epoch, len(epochs) - 1) :])
+
+
+def test_trials_that_have_not_ended_are_told_as_failed_with_where_they_stand() -> None:
+    plan = with_changes(scheduler="asha-promote", sampler="random")
+    journal, events = recording()
+    bridge = Bridge(plan, journal)
+    suggested, started, paused, interrupted = (suggestion for _ in range(4) if (suggestion := bridge.next()) is not None)
+    for suggestion in (started, paused, interrupted):
+        bridge.start(suggestion.trial, {})
+    bridge.report(paused.trial, bowl_epochs(plan, paused)[:1], None)
+    bridge.interrupt("Ctrl-C")
+    events = [event for event in events if event["event"] != "interrupted" or event["trial"] == interrupted.trial]
+    trials = study_of(plan, TrialTable.of(events, plan.objective)).trials
+    assert {trial.state for trial in trials} == {TrialState.FAIL}
+    assert [trial.user_attrs["reason"] for trial in trials] == ["suggested", "running", "rung 1", "Ctrl-C"]
+    assert [trial.user_attrs["trial"] for trial in trials] == [s.trial for s in (suggested, started, paused, interrupted)]
+    assert [len(trial.intermediate_values) for trial in trials] == [0, 0, 1, 0]
+
+
+def test_the_study_of_an_empty_ledger_is_empty() -> None:
+    plan = with_changes()
+    assert study_of(plan, TrialTable(plan.objective)).trials == []
+
+
+@pytest.mark.parametrize("case", ["stopped and finished", "narrowed", "limited", "two objectives", "two objectives, stopped"])
+def test_an_exported_study_comes_back_whole(case: str, tmp_path: Path) -> None:
+    plan = with_changes(**{"num_trials": 10, "grace_period": 2, **CASES[case]})
+    bridge, events = _search(plan, fail="t0001")
+    file = tmp_path / "study.db"
+    export_to_file(study_of(plan, TrialTable.of(events, plan.objective, plan.constraints)), file)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
+    back = exported_trials(file, plan.name)
+    assert back is not None
+    assert [_told(trial) for trial in back] == _study(bridge.study)
+    assert {trial.state for trial in back} >= {TrialState.COMPLETE, TrialState.FAIL}
+
+
+def test_an_export_replaces_the_one_before_and_whatever_an_unfinished_one_left(tmp_path: Path) -> None:
+    plan = with_changes(sampler="random", num_trials=3, scheduler="none")
+    file = tmp_path / "study.db"
+    bridge, _ = _search(plan)
+    export_to_file(bridge.study, file)
+    file.with_suffix(".unfinished").write_bytes(b"half of a database")
+    longer, _ = _search(replace(plan, num_trials=5))
+    export_to_file(longer.study, file)
+    back = exported_trials(file, plan.name)
+    assert back is not None
+    assert [_told(trial) for trial in back] == _study(longer.study)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
+
+
+def test_no_trials_come_from_what_is_no_export_or_one_of_another_search(tmp_path: Path) -> None:
+    plan = with_changes(sampler="random", num_trials=2, scheduler="none")
+    file = tmp_path / "study.db"
+    assert exported_trials(file, plan.name) is None
+    bridge, _ = _search(plan)
+    export_to_file(bridge.study, file)
+    assert exported_trials(file, "another") is None
+    file.write_bytes(b"no database at all, and long enough not to be taken for an empty one" * 20)
+    assert exported_trials(file, plan.name) is None
