@@ -81,6 +81,10 @@ class Rival:
     def _hear(self, trial: str, epoch: int, value: float, over: bool) -> bool:
         return False
 
+    def is_paused(self, trial: str) -> bool:
+        """Nothing is ever paused here."""
+        return False
+
     def stop(self, trial: str, reason: str) -> None:
         """Nothing is ever cut short here."""
 

@@ -12,6 +12,7 @@ from search.errors import PlanError
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
 from search.strategy.rungs import rungs
+from search.strategy.schedulers import FINALISTS
 from spaces.fields import fields_of
 from trainables.contract import TrialRequest
 from trainables.tasks import TASKS
@@ -78,8 +79,11 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def expected_epochs(plan: Plan) -> float:
-    """Epochs of an average trial when one in `reduction` passes each rung."""
-    if plan.scheduler == "none":
+    """Epochs of an average trial when one in `reduction` passes each rung; all of them where nobody can tell."""
+    if plan.scheduler == "one-epoch":
+        few = min(FINALISTS, plan.num_trials)
+        return plan.grace_period + (plan.max_epochs - plan.grace_period) * few / plan.num_trials
+    if not plan.scheduler.startswith("asha"):
         return float(plan.max_epochs)
     bounds = [0, *rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
     spans = [(after - before) for before, after in pairwise(bounds)]

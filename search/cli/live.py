@@ -27,7 +27,7 @@ class SearchView:
 
     def __init__(self, plan: Plan, table: TrialTable, console: Console) -> None:
         self._plan, self._table, self._console = plan, table, console
-        self._start = time.monotonic()
+        self._start, self._ended_before = time.monotonic(), table.count(*ENDED)
         self._said: set[str] = set()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
 
@@ -70,8 +70,9 @@ class SearchView:
         if ranked:
             text += f" | best {number(ranked[0].score)} ({ranked[0].trial}, epoch {ranked[0].best_epoch})"
         elapsed = time.monotonic() - self._start
-        if 0 < ended < plan.num_trials:
-            text += f" | about {duration_text(elapsed / ended * (plan.num_trials - ended))} left"
+        lately = ended - self._ended_before
+        if lately > 0 and ended < plan.num_trials:
+            text += f" | about {duration_text(elapsed / lately * (plan.num_trials - ended))} left"
         return f"{text} | {duration_text(elapsed)}"
 
     def _render(self) -> Group:

@@ -178,6 +178,7 @@ def prepare_confirmation(
         plan,
         name=next(candidate for candidate in names if candidate not in taken),
         confirmation=race,
+        further_objectives=(),
         num_trials=number,
         max_epochs=max(candidate.epoch for candidate in candidates),
         keep_checkpoints=number,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from search.errors import PlanError
+from spaces.fields import format_value
 
 Relation = Literal["<=", ">="]
 _TEXT = re.compile(r"\s*(?P<metric>\S+?)\s*(?P<relation><=|>=)\s*(?P<bound>\S+)\s*")
@@ -47,4 +48,4 @@ class Constraint:
         return over if self.relation == "<=" else -over
 
     def __str__(self) -> str:
-        return f"{self.metric}{self.relation}{self.bound:g}"
+        return f"{self.metric}{self.relation}{format_value(self.bound)}"

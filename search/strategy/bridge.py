@@ -118,8 +118,9 @@ class Bridge(Conductor):
         number, score = epoch["epoch"], epoch["score"]
         if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
             self._trials[trial].report(score, number)
-        within = all(limit.excess(epoch["metrics"]) <= 0 for limit in self.plan.constraints)
-        gain = self.plan.objective.sign * score if within else float("-inf")
+        beyond = sum(max(0.0, limit.excess(epoch["metrics"])) for limit in self.plan.constraints)
+        # Beyond a limit is worse than anything within, and the further the worse: all may be, in their first epochs.
+        gain = self.plan.objective.sign * score if not beyond else -FAR_BEYOND - beyond
         if number in self._at_rungs:
             self._at_rungs[number][trial] = gain
         verdict = self.scheduler.judge(trial, number, gain)

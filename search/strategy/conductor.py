@@ -263,8 +263,10 @@ class Conductor(ABC):
         record.epochs.clear()  # they are in the journal, and a thousand trials' would fill the driver's memory
 
     def settle(self) -> None:
-        """Ends the trials that wait at a rung and will never be promoted; called when nothing runs any more."""
+        """Ends the trials that wait and will never go on; called when nothing runs any more."""
         if self.exhausted:
+            for trial in list(self._waiting):
+                self.stop(trial, self.spent or "search")
             for trial in sorted(self._paused):
                 self.stop(trial, f"{self.records[trial].reason or 'rung'}, not promoted")
 

@@ -89,7 +89,10 @@ class Race(Conductor):
         self._num_looks = max(1, self._heats[-1].block)
         self._next = 0
         self._heat_of: dict[str, Heat] = {}
+        self._unwritten: dict[int, str] = {}
         self.restore(past)
+        for candidate, why in self._unwritten.items():
+            self._write_out(candidate, why)
 
     def _skip(self) -> None:
         while self._next < len(self._heats) and self._heats[self._next].candidate not in self._standing:
@@ -124,10 +127,17 @@ class Race(Conductor):
             return
         for candidate in sorted(lost & self._standing):
             self._standing.discard(candidate)
-            if not self._restoring:
-                self._journal.append("out_of_race", candidate=self._candidates[candidate].trial, reason=why)
+            if self._restoring:
+                self._unwritten[candidate] = why
+            else:
+                self._write_out(candidate, why)
+
+    def _write_out(self, candidate: int, why: str) -> None:
+        self._journal.append("out_of_race", candidate=self._candidates[candidate].trial, reason=why)
 
     def _apply(self, event: Event) -> None:
         if event["event"] == "out_of_race":
             names = [candidate.trial for candidate in self._candidates]
-            self._standing.discard(names.index(event["candidate"]))
+            candidate = names.index(event["candidate"])
+            self._standing.discard(candidate)
+            self._unwritten.pop(candidate, None)

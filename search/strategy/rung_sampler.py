@@ -52,11 +52,12 @@ class RungSampler(BaseSampler):
         self.inner, self.rungs, self.num_needed, self.earlier = inner, tuple(rungs), num_needed, list(earlier)
         self.level: int | None = None
         self._branches, self._explore = branches, explore
-        self._random = optuna.samplers.RandomSampler(seed=seed)
+        # Another seed than the inner sampler's own random one, which would suggest the start-up trials a second time.
+        self._random = optuna.samplers.RandomSampler(seed=seed + 500_009)
         self._generator = np.random.default_rng(seed)
         self._drawn = inner
         self._view: _View | None = None
-        self._seen: dict[tuple[int, int], FrozenTrial] = {}
+        self._seen: dict[tuple[int, int, bool], FrozenTrial] = {}
         self._ended: dict[int, float] = {}
 
     def _show(self, study: optuna.Study) -> optuna.Study:
@@ -99,7 +100,7 @@ class RungSampler(BaseSampler):
         reached, coming = [], []
         for trial, epoch in zip(trials, furthest, strict=True):
             if epoch >= rung:
-                key = (trial.number, rung)
+                key = (trial.number, rung, trial.state.is_finished())  # limits are told when a trial ends
                 if key not in self._seen:
                     self._seen[key] = _complete(trial, _value_at(trial, rung))
                 reached.append(self._seen[key])
@@ -133,8 +134,8 @@ class RungSampler(BaseSampler):
         if self._branches:
             return space
         # Optuna looks at each trial once, in the order of their numbers; here an early one may come into view late.
-        ended = [shown for shown in view.get_trials(deepcopy=False) if shown.state.is_finished()]
-        return {name: found for name, found in space.items() if all(name in shown.distributions for shown in ended)}
+        begun = [shown for shown in view.get_trials(deepcopy=False) if shown.distributions]
+        return {name: found for name, found in space.items() if all(name in shown.distributions for shown in begun)}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -20,6 +20,9 @@ class Conducts(Protocol):
     def report(self, trial: str, epochs: Sequence[Epoch], ended: str | None) -> bool:
         """Takes epochs; says whether the trial must leave its slot."""
 
+    def is_paused(self, trial: str) -> bool:
+        """Whether it left its slot only for a while."""
+
     def stop(self, trial: str, reason: str) -> None:
         """No more is known of the trial."""
 
@@ -115,11 +118,10 @@ def simulate(
         position[trial] += 1
         seen.append(Observation(time.now_s, trial, epoch))
         last, cut_short = position[trial] == len(curves[trial].epochs), curves[trial].cut_short
-        if conductor.report(trial, [epoch], "max_epochs" if last and not cut_short else None):
-            continue
-        if last:
+        left = conductor.report(trial, [epoch], "max_epochs" if last and not cut_short else None)
+        if last and cut_short and (not left or conductor.is_paused(trial)):
             conductor.stop(trial, "cut short")
-        else:
+        elif not left:
             begin(done.suggestion)
     conductor.settle()
     return seen
