@@ -37,7 +37,7 @@ def test_a_space_narrows_a_plan_repeats_and_a_warm_start_learns(shell: Any) -> N
     assert all(0.2 <= config["x"] <= 0.4 for config in repeated)
     warm = shell.run(
         *("search", "bowl", "--name", "warm", "--trials", "6", "--max-epochs", "9", "--warm-start", "first"),
-        *("--space", "x=0.3..0.5", "--json"),
+        *("--space", "x=0.3..0.5", "--space", "noise=0.0..0.1", "--json"),
     )
     assert warm.status == 0, warm.err
     fitting = sum(0.3 <= config["x"] <= 0.5 for config in tried)

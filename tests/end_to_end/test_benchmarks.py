@@ -12,7 +12,18 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
-    "search_efficiency.py": ["--seeds", "2", "--network-seeds", "2", "--whole-trials", "3", "--evaluations", "12"],
+    "search_efficiency.py": [
+        "--seeds",
+        "2",
+        "--rival-seeds",
+        "2",
+        "--network-seeds",
+        "2",
+        "--whole-trials",
+        "3",
+        "--evaluations",
+        "12",
+    ],
 }
 
 

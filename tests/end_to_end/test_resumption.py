@@ -85,6 +85,7 @@ def test_ctrl_c_says_how_to_go_on_and_extending_adds_trials(shell: Any, eventual
     assert (fewer.status, "must be 13 or more" in fewer.err) == (2, True)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy's, of MLflow's own queries
 def test_doctor_names_what_was_changed_and_repairs_it(shell: Any) -> None:
     import mlflow
     import optuna
