@@ -121,13 +121,13 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
     }
 
 
-def rung_predictions(found: RecordedSearch) -> list[dict[str, Any]]:
-    """How well each rung predicts the next one and the last epoch: one JSON object per pair with enough trials."""
-    plan, sign = found.plan, found.plan.objective.sign
+def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:
+    """How well each rung predicts the next one: one JSON object per pair with enough trials."""
+    sign = plan.objective.sign
     if plan.scheduler == "none" or plan.confirmation is not None:
         return []
     levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
-    records = [record for record in found.table.trials.values() if record.state != "failed"]
+    records = [record for record in list(table.trials.values()) if record.state != "failed"]
     at = {level: {r.trial: sign * e["score"] for r in records for e in r.epochs if e["epoch"] == level} for level in levels}
     pairs = [(early, late) for early, late in pairwise(levels)]
     found_pairs = [rung_correlation(early, late, list(at[early].values()), *_both(at[early], at[late])) for early, late in pairs]
@@ -142,7 +142,7 @@ def _both(early: dict[str, float], late: dict[str, float]) -> tuple[list[float],
 def best_rows(
     found: RecordedSearch, top: int, run_ids: dict[str, str], trials: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """The best checkpoints over all trials and all epochs, best first (`dermtune best`).
+    """The best checkpoints over all trials and all epochs, best first; with several objectives the Pareto front first.
 
     Args:    found: the search.
              top: how many, 1 or more.
@@ -151,18 +151,22 @@ def best_rows(
     Raises:  PlanError: when a search has kept fewer checkpoints.
              SearchNotFound: when no trial has reported anything yet.
     """
-    ranked = [trial for trial in found.table.ranked() if not trial.excess(found.plan.constraints)]
+    objectives = found.plan.objectives
+    ranked = [trial for trial in found.table.front_first(objectives) if not trial.excess(found.plan.constraints)]
     if not ranked:
         wanted = "a trial that reported" + (" and kept all limits" if found.plan.constraints else "")
         raise SearchNotFound(f"NAME must be a search with {wanted}; got {found.plan.name!r} (`dermtune show`)")
     kept = [trial for trial in ranked if trial.checkpoint is not None and (trials is None or trial.trial in trials)]
     if not 1 <= top <= len(kept):
         raise PlanError(f"--top must be 1 to {len(kept)}, the checkpoints that {found.plan.name} keeps; got {top}")
+    front = [trial.trial for trial in found.table.pareto(objectives)]
     return [
         {
             "trial": trial.trial,
             "value": trial.value,
             "score": trial.score,
+            "scores": dict(zip([o.metric for o in objectives], trial.scores(objectives) or (), strict=False)),
+            "pareto": trial.trial in front,
             "epoch": trial.best_epoch,
             "config": dict(trial.config),
             "checkpoint": str(found.folder.path / str(trial.checkpoint)),

@@ -8,13 +8,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from search.analysis.leaderboard import rung_predictions
 from search.cli.options import duration_text, number
+from search.cli.tables import prediction
 from search.records.ledger import Event
 from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
 _ROWS = 8
+#: Seconds between two looks at how rungs correlate.
+_LOOK_S = 5.0
 
 
 class SearchView:
@@ -29,6 +33,8 @@ class SearchView:
         self._plan, self._table, self._console = plan, table, console
         self._start, self._ended_before = time.monotonic(), table.count(*ENDED)
         self._said: set[str] = set()
+        self._predicted: list[str] = []
+        self._look_again = 0.0
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
 
     def on_event(self, event: Event) -> None:
@@ -88,4 +94,12 @@ class SearchView:
             state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
             epochs = f"{len(trial.epochs)}/{self._plan.max_epochs}"
             grid.add_row(trial.trial, escape(state), epochs, number(last), number(trial.score))
-        return Group(grid, Text(self._status().replace(" | ", "\n")))
+        lines = [*self._status().split(" | "), *self._predictions()]
+        return Group(grid, Text("\n".join(lines)))
+
+    def _predictions(self) -> list[str]:
+        """How well rungs predict each other, looked at anew every few seconds."""
+        if time.monotonic() >= self._look_again:
+            self._predicted = [prediction(pair) for pair in rung_predictions(self._plan, self._table)]
+            self._look_again = time.monotonic() + _LOOK_S
+        return self._predicted

@@ -56,7 +56,7 @@ def show(context: Context, name: str, trial: str | None) -> None:
         return
     rows = leaderboard.trial_rows(found)
     title = f"{name} ({found.state}): {found.plan.objective.metric} ({found.plan.objective.mode})"
-    predictions = leaderboard.rung_predictions(found)
+    predictions = leaderboard.rung_predictions(found.plan, found.table)
     document = {"name": name, "state": found.state, "trials": rows, "rungs": predictions}
     context.emit(document, lambda: show_search(title, found, rows, predictions))
 
@@ -113,8 +113,15 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
         rows = leaderboard.copy_checkpoints(rows, folder)
 
     def show() -> None:
-        cells = [(r["trial"], number(r["score"]), number(r["value"]), str(r["epoch"])) for r in rows]
-        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", "epoch"), cells)
+        further = [objective.metric for objective in found.plan.further_objectives]
+        cells = [
+            (r["trial"], number(r["score"]), number(r["value"]), *(number(r["scores"].get(m)) for m in further), str(r["epoch"]))
+            for r in rows
+        ]
+        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", *further, "epoch"), cells)
+        if further:
+            front = [trial.trial for trial in found.table.pareto(found.plan.objectives)]
+            out.print(f"Pareto front: {', '.join(front)} (--top {len(front)} gives its checkpoints)", markup=False)
         show_config(found.plan.task, rows[0]["config"])
         for row in rows:
             out.print(f"{row['trial']}: {row['checkpoint']}", markup=False)

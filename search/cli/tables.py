@@ -64,11 +64,15 @@ def show_search(title: str, found: Any, rows: Sequence[dict[str, Any]], predicti
     if plan.further_objectives:
         out.print(f"Pareto front: {', '.join(row['trial'] for row in rows if row['pareto']) or 'empty'}", markup=False)
     for pair in predictions:
-        out.print(
-            f"epoch {pair['rung']} predicts epoch {pair['later']} with a rank correlation of {pair['observed']:.2f} over"
-            f" {pair['num_trials']} trials ({pair['estimate']:.2f} had none been stopped in between)",
-            markup=False,
-        )
+        out.print(prediction(pair), markup=False)
+
+
+def prediction(pair: dict[str, Any]) -> str:
+    """How well one rung predicts the next, in words."""
+    return (
+        f"epoch {pair['rung']} predicts epoch {pair['later']} with a rank correlation of {pair['observed']:.2f} over"
+        f" {pair['num_trials']} trials ({pair['estimate']:.2f} had none been stopped in between)"
+    )
 
 
 def show_config(task: str, config: dict[str, Any], title: str = "Best configuration") -> None:

@@ -193,6 +193,8 @@ def _check_metrics(options: SearchOptions) -> None:
     names = [text.partition(":")[0] for text in options.metrics]
     if len(set(names)) < len(names):
         raise PlanError(f"--metric must name each metric once; got {', '.join(options.metrics)}")
+    if len(names) > 1 and options.terminate:
+        raise PlanError(f"--terminate must be for a single metric; got {', '.join(names)}")
     if len(names) > 1 and not SAMPLERS[options.sampler].several_objectives:
         fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_objectives)
         raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")

@@ -106,7 +106,7 @@ class _Session:
         folder.stop_file.unlink(missing_ok=True)
         try:
             with self._ledger as ledger:
-                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints)
+                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives)
                 for event in past:
                     table.apply(event)
                     tracker.on_event(event)

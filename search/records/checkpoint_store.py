@@ -1,11 +1,13 @@
 """Which checkpoints stay on disk: the best K of the search and those of running trials."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger
 from search.records.trials import ENDED, TrialTable
+from trainables.contract import Objective
 
 BEST, STATE = "best", "state"
 
@@ -44,11 +46,14 @@ class CheckpointStore:
     Args:    folder: of the search.
              ledger: told when a trial's best checkpoint is deleted.
              table: already up to date when this listener is called.
-             keep: best checkpoints kept.
+             keep: best checkpoints kept; with several objectives the Pareto front comes first.
+             objectives: of the search.
     """
 
-    def __init__(self, folder: SearchFolder, ledger: Ledger, table: TrialTable, keep: int) -> None:
-        self._folder, self._ledger, self._table, self._keep = folder, ledger, table, keep
+    def __init__(
+        self, folder: SearchFolder, ledger: Ledger, table: TrialTable, keep: int, objectives: Sequence[Objective] = ()
+    ) -> None:
+        self._folder, self._ledger, self._table, self._keep, self._objectives = folder, ledger, table, keep, objectives
 
     def on_event(self, event: Event) -> None:
         """Tidies up after a new best checkpoint and after the end of a trial."""
@@ -67,7 +72,7 @@ class CheckpointStore:
 
     def _keep_best(self) -> None:
         # Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place.
-        ended = [trial for trial in self._table.ranked() if trial.state in ENDED]
+        ended = [trial for trial in self._table.front_first(self._objectives) if trial.state in ENDED]
         kept = {trial.trial for trial in ended[: self._keep]}
         for trial in list(self._table.trials.values()):
             if trial.state in ENDED and trial.trial not in kept and trial.checkpoint is not None:

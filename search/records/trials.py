@@ -143,6 +143,14 @@ class TrialTable:
         gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
         return [t for t, _ in scored if not any(_dominates(other, gains[t.trial]) for other in gains.values())]
 
+    def front_first(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
+        """`ranked`, but with several objectives the Pareto front stands before the others."""
+        ranked = self.ranked()
+        if len(objectives) < 2:
+            return ranked
+        front = self.pareto(objectives)
+        return [*front, *(trial for trial in ranked if trial not in front)]
+
     def count(self, *states: State) -> int:
         """Trials in any of these states."""
         return sum(trial.state in states for trial in list(self.trials.values()))

@@ -18,8 +18,8 @@ from search.strategy.termination import Termination
 from search.strategy.warm_start import EarlierTrial, earlier_trials
 from spaces.fields import Value
 
-#: Below this correlation between the first two rungs, trials are stopped at the first on luck.
-TRUSTED_CORRELATION = 0.5
+#: Where even an optimistic guess of the correlation between the first two rungs lies below, the first stops trials on luck.
+TRUSTED_CORRELATION = 1 / 3
 _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 

@@ -53,8 +53,8 @@ def rung_correlation(
 ) -> RungCorrelation | None:
     """Rank correlation between two rungs, corrected for having seen only the better trials at the later one.
 
-    Source: Thorndike 1949, case 2 (restriction of range), on ranks; Fisher's z with Bonett and Wright's (2000) deviation
-    for Spearman's coefficient.
+    Source: Thorndike 1949, case 2 (restriction of range), on normal scores; Fisher's z with Bonett and Wright's (2000)
+    deviation for Spearman's coefficient.
 
     Args:    rung, later: the two, in epochs.
              all_early: scores of every trial at the earlier rung.
@@ -65,8 +65,8 @@ def rung_correlation(
     if count < MIN_TRIALS or len(set(early)) == 1 or len(set(late)) == 1:
         return None
     observed = float(stats.spearmanr(early, late).statistic)
-    ranks = dict(zip(all_early, stats.rankdata(all_early), strict=True))
-    widening = float(np.std(list(ranks.values())) / np.std([ranks[score] for score in early]))
+    normal = dict(zip(all_early, stats.norm.ppf(stats.rankdata(all_early) / (len(all_early) + 1)), strict=True))
+    widening = float(np.std(list(normal.values())) / np.std([normal[score] for score in early]))
     z = math.atanh(max(-0.999, min(0.999, observed)))
     high = math.tanh(z + 1.645 * math.sqrt((1 + observed**2 / 2) / (count - 3)))
     return RungCorrelation(rung, later, count, observed, _unrestricted(observed, widening), _unrestricted(high, widening))

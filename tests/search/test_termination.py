@@ -1,0 +1,77 @@
+"""A search ends by itself when nothing better has come for long, and never before."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bowl_search import PLAN, bowl_curves, recording
+
+from search.analysis.uncertainty import SeedSpread, crossed, interval
+from search.errors import PlanError
+from search.execution.preparation import SearchOptions, prepare_search
+from search.strategy.bridge import Bridge
+from search.strategy.rungs import rung_correlation
+from search.strategy.simulation import simulate
+from search.strategy.termination import STAGNATION
+
+LONG = replace(PLAN, num_trials=200, max_epochs=3, scheduler="none", sampler="random", terminate=True)
+
+
+def test_a_search_ends_when_its_best_has_stood_long_enough() -> None:
+    journal, events = recording()
+    bridge = Bridge(LONG, journal)
+    simulate(bridge, bowl_curves(LONG), 1)
+    scores = [
+        min(epoch["score"] for epoch in e["epochs"] if epoch["epoch"] == 3)
+        for e in events
+        if e["event"] == "reported" and e["epochs"][-1]["epoch"] == 3
+    ]
+    best = int(np.argmin(scores))
+    assert bridge.terminated
+    assert len(scores) == max(best + STAGNATION, STAGNATION) + 1
+    assert sum(event["event"] == "terminated" for event in events) == 1
+    restored = Bridge(LONG, recording()[0], past=events)
+    assert restored.terminated
+    assert restored.num_to_come == 0
+
+
+def test_without_the_wish_a_search_has_all_its_trials() -> None:
+    plan = replace(LONG, terminate=False, num_trials=60)
+    bridge = Bridge(plan, recording()[0])
+    simulate(bridge, bowl_curves(plan), 1)
+    assert len(bridge.records) == 60
+
+
+def test_several_metrics_cannot_be_said_to_stand() -> None:
+    options = SearchOptions("bowl", metrics=("valid/height", "valid/depth"), terminate=True)
+    with pytest.raises(PlanError, match=r"^--terminate must be for a single metric; got valid/height, valid/depth$"):
+        prepare_search(options)
+
+
+def test_the_rank_correlation_is_corrected_for_who_was_stopped() -> None:
+    generator = np.random.default_rng(0)
+    early = generator.normal(size=3000)
+    late = 0.8 * early + 0.6 * generator.normal(size=3000)
+    passed = early > np.quantile(early, 2 / 3)
+    found = rung_correlation(1, 3, early.tolist(), early[passed].tolist(), late[passed].tolist())
+    assert found is not None
+    assert found.observed < 0.6
+    assert found.estimate == pytest.approx(0.79, abs=0.05)
+    assert found.high > found.estimate
+    assert rung_correlation(1, 3, [1.0] * 9, [1.0] * 9, [2.0] * 9) is None
+    assert rung_correlation(1, 3, [1.0, 2.0], [1.0, 2.0], [1.0, 2.0]) is None
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_over_few_seeds_hold_what_they_promise(seeds: int) -> None:
+    """On pure noise a 95 % interval of a paired difference leaves 0 out about once in twenty."""
+    generator = np.random.default_rng(1)
+    missed = 0
+    for _ in range(300):
+        values = {c: dict(enumerate(generator.normal(size=seeds))) for c in range(5)}
+        residuals, freedom = crossed(values, range(seeds))
+        spread = SeedSpread([2**0.5 * r for r in residuals], freedom, generator)
+        gap = float(np.mean([values[0][b] - values[1][b] for b in range(seeds)]))
+        low, high = interval(gap, np.zeros(100), spread, seeds)
+        missed += not low <= 0 <= high
+    assert 0.02 <= missed / 300 <= 0.10
