@@ -72,9 +72,9 @@ class SearchView:
             f"{ended} of {plan.num_trials} done, {table.count('stopped')} stopped early, {table.count('failed')} failed,"
             f" {table.count('running')} running"
         )
-        ranked = table.ranked()
-        if ranked:
-            text += f" | best {number(ranked[0].score)} ({ranked[0].trial}, epoch {ranked[0].best_epoch})"
+        leader = table.leader
+        if leader is not None:
+            text += f" | best {number(leader.score)} ({leader.trial}, epoch {leader.best_epoch})"
         elapsed = time.monotonic() - self._start
         lately = ended - self._ended_before
         if lately > 0 and ended < plan.num_trials:

@@ -14,9 +14,11 @@ import ray
 from search.errors import ClusterUnavailable
 from trainables.data.cache import cache_root
 
-#: Set before Ray starts: Tune must not log by itself, nor move into a trial's folder, nor phone home.
+#: Set before Ray starts: Tune must not log by itself, nor move into a trial's folder, nor save a state that nobody reads (it
+#: writes all trials each time), nor phone home.
 _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -54,6 +54,7 @@ class CheckpointStore:
         self, folder: SearchFolder, ledger: Ledger, table: TrialTable, keep: int, objectives: Sequence[Objective] = ()
     ) -> None:
         self._folder, self._ledger, self._table, self._keep, self._objectives = folder, ledger, table, keep, objectives
+        self._kept: set[str] | None = None
 
     def on_event(self, event: Event) -> None:
         """Tidies up after a new best checkpoint and after the end of a trial."""
@@ -63,19 +64,32 @@ class CheckpointStore:
             trial_folder = self._folder.trial(event["trial"])
             for state in trial_folder.glob(f"{STATE}-*"):
                 shutil.rmtree(state, ignore_errors=True)
-            self._keep_best()
+            self._keep_best(event["trial"])
 
     def _drop_earlier_bests(self, event: Event) -> None:
         for folder in self._folder.trial(event["trial"]).glob(f"{BEST}-*"):
             if folder.name < Path(event["path"]).name:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _keep_best(self) -> None:
-        # Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place.
-        ended = [trial for trial in self._table.front_first(self._objectives) if trial.state in ENDED]
-        kept = {trial.trial for trial in ended[: self._keep]}
-        for trial in list(self._table.trials.values()):
-            if trial.state in ENDED and trial.trial not in kept and trial.checkpoint is not None:
+    def _keep_best(self, ended: str) -> None:
+        """Deletes the checkpoint that is no longer among the best.
+
+        Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place. The
+        rank of an ended trial never changes, so with one objective only those kept so far compete with the one that ended.
+        """
+        trials = self._table.trials
+        if len(self._objectives) > 1:
+            rivals = [trial for trial in self._table.front_first(self._objectives) if trial.state in ENDED]
+            others = [trial for trial in trials.values() if trial.state in ENDED]
+        else:
+            if self._kept is None:
+                self._kept = {trial.trial for trial in trials.values() if trial.state in ENDED}
+            others = [trials[name] for name in sorted({*self._kept, ended})]
+            rivals = self._table.ranked(others)
+        kept = {trial.trial for trial in rivals[: self._keep]}
+        self._kept = kept
+        for trial in others:
+            if trial.trial not in kept and trial.checkpoint is not None:
                 path = trial.checkpoint
                 shutil.rmtree(self._folder.path / path, ignore_errors=True)
                 self._ledger.append("checkpoint_deleted", trial=trial.trial, path=path)

@@ -118,16 +118,25 @@ class TrialTable:
         if handler is not None:
             handler(event)
 
-    def ranked(self) -> list[TrialRecord]:
-        """Trials with a score, best first, those beyond a limit last; a failed trial is never among them."""
-        scored = [t for t in list(self.trials.values()) if t.score is not None and t.state != "failed"]
-        return sorted(scored, key=self._key, reverse=True)
+    def ranked(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
+        """Trials with a score, best first, those beyond a limit last; a failed trial is never among them.
+
+        Args:    among: these trials, None for all.
+        """
+        trials = list(self.trials.values()) if among is None else among
+        return sorted((t for t in trials if t.score is not None and t.state != "failed"), key=self._key, reverse=True)
 
     @property
     def best(self) -> TrialRecord | None:
         """The best trial that keeps all limits, over all trials and epochs; None when there is none."""
-        leader = self.ranked()[:1]
-        return leader[0] if leader and not leader[0].excess(self.constraints) else None
+        leader = self.leader
+        return leader if leader is not None and not leader.excess(self.constraints) else None
+
+    @property
+    def leader(self) -> TrialRecord | None:
+        """The first of `ranked`, without ranking the others."""
+        scored = [t for t in list(self.trials.values()) if t.score is not None and t.state != "failed"]
+        return max(scored, key=self._key, default=None)
 
     def _key(self, trial: TrialRecord) -> tuple[float, int, float]:
         return -trial.excess(self.constraints), *rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)

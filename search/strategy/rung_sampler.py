@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 #: A model sees so many ended trials at most, the best and the latest, so that a suggestion late in a long search costs
 #: no more than an early one; TPE itself gives old trials less weight.
-MEMORY = 250
-BEST_REMEMBERED = 50
+MEMORY = 150
+BEST_REMEMBERED = 40
 
 
 class RungSampler(BaseSampler):
