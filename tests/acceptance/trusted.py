@@ -29,6 +29,7 @@ def efficiency(folder: Path) -> list[Shown]:
         r"^(MFHartmann .*): ours / random \+ ASHA ([\d.]+) \(([+-][\d.]+).*?; ours / Ray .*? ([\d.]+) \(", text, re.M
     )
     ratio = float(text.rsplit("ratio: ", 1)[1])
+    by_cost = re.search(r"random \+ ASHA by cost: (.*)", text)[1]
     told = f"python {command[0]}"
     against_random = "; ".join(f"{name} {value} ({errors} s.e.)" for name, value, errors, _ in rows)
     against_ray = "; ".join(f"{name} {value}" for name, *_, value in rows)
@@ -57,7 +58,11 @@ def efficiency(folder: Path) -> list[Shown]:
             len(rows) == 4 and all(float(value) < 1 for *_, value in rows),
         ),
         Shown(
-            ISSUE, "MFHartmann: mean of our final regret over random + ASHA's, at most 0.85", told, f"{ratio:.2f}", ratio <= 0.85
+            ISSUE,
+            "MFHartmann: mean of our final regret over random + ASHA's, at most 0.85",
+            told,
+            f"{ratio:.2f}; by cost in whole trials: {by_cost}",
+            ratio <= 0.85,
         ),
     ]
 
