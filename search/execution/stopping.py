@@ -79,15 +79,17 @@ def wait_for_workers(folder: SearchFolder) -> None:
     here = platform.node()
     pids = {record.where["pid"] for record in table.trials.values() if record.where.get("host") == here}
     deadline = time.monotonic() + _WORKERS_END_WITHIN_S
-    while alive := [pid for pid in pids if _is_worker(pid)]:
+    last_event = folder.ledger_file.stat().st_mtime
+    while alive := [pid for pid in pids if _is_worker(pid, last_event)]:
         if time.monotonic() > deadline:
             raise PlanError(f"workers of the earlier run must have ended; got process {alive[0]}, which still trains (kill it)")
         time.sleep(0.2)
 
 
-def _is_worker(pid: int) -> bool:
-    """Whether a process of Ray's bears this number now; numbers are used again."""
+def _is_worker(pid: int, before: float) -> bool:
+    """Whether a worker of Ray's, begun before that time (seconds since 1970), bears this number; numbers are used again."""
     try:
-        return "TrialActor" in " ".join(psutil.Process(pid).cmdline())
+        process = psutil.Process(pid)
+        return "ray::" in " ".join(process.cmdline()) and process.create_time() < before
     except psutil.Error:
         return False
