@@ -86,7 +86,7 @@ def confirmation(folder: Path) -> list[Shown]:
     low, high = winner["interval"]
     figure = (
         f"{found['sentence']} {winner['mean']:.3f} [{low:.3f}, {high:.3f}]; the search's best did {found['curse']:.3f} worse than"
-        f" claimed; {found['test_note']}; {seconds:.0f} s"
+        f" claimed; {found['test_note'].split(' of ')[0]} of the test split; {seconds:.0f} s"
     )
     pages = [Path(found["report"]), Path(found["report"]).with_suffix(".md")]
     met = all(page.is_file() for page in pages) and low < winner["mean"] < high and bool(found["test_metrics"])
