@@ -1,5 +1,6 @@
 """What users run instead: random search, Optuna's samplers and pruners, Ray's OptunaSearch and ASHA, each as it comes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class RayAsha:
         return bool(self._scheduler.on_trial_result(None, self._trials[trial], result) == TrialScheduler.STOP)
 
 
-class Rival:
+class Rival(ABC):
     """What `simulate` drives (see `search.strategy.simulation.Conducts`).
 
     Args:    fields: of the problem.
@@ -65,8 +66,9 @@ class Rival:
             self._asha.add(name)
         return Suggestion(name, self._draw(name), self._begun)
 
+    @abstractmethod
     def _draw(self, trial: str) -> dict[str, Value]:
-        raise NotImplementedError
+        """A configuration."""
 
     def report(self, trial: str, epochs: Sequence[Mapping[str, Any]], ended: str | None) -> bool:
         """Whether the trial ends."""
