@@ -87,11 +87,11 @@ class Rival(ABC):
         """Nothing is ever paused here."""
         return False
 
-    def stop(self, trial: str, reason: str) -> None:
-        """Nothing is ever cut short here."""
+    def stop(self, trial: str, reason: str) -> None:  # noqa: B027 - nothing is ever cut short here
+        """Nothing to do."""
 
-    def settle(self) -> None:
-        """Nothing is ever paused here."""
+    def settle(self) -> None:  # noqa: B027 - nothing is ever paused here
+        """Nothing to do."""
 
 
 class RandomSearch(Rival):
