@@ -40,7 +40,7 @@ def run(
     from search.execution.preparation import SearchOptions, prepare_search
     from search.execution.session import run_search
     from search.records.folder import storage_folder
-    from search.records.tracking.mlflow_tracker import default_tracking_uri
+    from search.records.tracking.store import default_tracking_uri
     from spaces.fields import format_value
 
     texts = {name: value if isinstance(value, str) else format_value(value) for name, value in (settings or {}).items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from search.errors import PlanError
-from search.records.tracking.mlflow_tracker import open_client
+from search.records.tracking.store import open_client
 from trainables.data.cache import cache_root
 
 PACKAGES = ("dermtune", "ray", "torch", "torchvision", "optuna", "mlflow", "numpy")

@@ -55,8 +55,8 @@ def _examine(context: Context, name: str, repair: bool) -> int:
 @command_options
 def ui(context: Context, host: str, port: int) -> None:
     """Serve MLflow's page on the store in use, until Ctrl-C."""
-    from search.records.tracking.mlflow_tracker import open_client
     from search.records.tracking.server import serve
+    from search.records.tracking.store import open_client
 
     try:
         with socket.socket() as probe:

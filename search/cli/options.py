@@ -38,7 +38,7 @@ class Context:
 
     def uri(self) -> str:
         """The tracking store in use."""
-        from search.records.tracking.mlflow_tracker import default_tracking_uri  # MLflow takes seconds to import
+        from search.records.tracking.store import default_tracking_uri  # MLflow takes seconds to import
 
         return self.tracking_uri or default_tracking_uri(self.storage)
 

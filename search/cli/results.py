@@ -94,7 +94,7 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
 @command_options
 def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool) -> None:
     """Give the best checkpoint over all trials and all epochs."""
-    from search.records.tracking.mlflow_tracker import trial_runs
+    from search.records.tracking.store import trial_runs
 
     found = leaderboard.open_search(context.storage, name)
     trials = None
@@ -208,7 +208,7 @@ def _others(probabilities: dict[str, float], label: str) -> str:
 @command_options
 def delete(context: Context, name: str) -> None:
     """Delete a search: its folder, its checkpoints, its MLflow experiment."""
-    from search.records.tracking.mlflow_tracker import delete_experiment
+    from search.records.tracking.store import delete_experiment
 
     folder = leaderboard.open_search(context.storage, name).folder
     with folder.lock():

@@ -26,7 +26,8 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger, Listener, read_events
 from search.records.plan import Plan
 from search.records.study import export_to_file
-from search.records.tracking.mlflow_tracker import MlflowTracker, has_experiment
+from search.records.tracking.mlflow_tracker import MlflowTracker
+from search.records.tracking.store import has_experiment, shown_uri
 from search.records.trials import TrialTable
 from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
 from search.strategy.bridge import Bridge
@@ -59,7 +60,9 @@ def run_search(
              ClusterUnavailable: when Ray cannot be started.
     """
     if has_experiment(tracking_uri, plan.name):
-        raise PlanError(f"--name must be new in MLflow ({tracking_uri}); got {plan.name!r}, which is an experiment there")
+        raise PlanError(
+            f"--name must be new in MLflow ({shown_uri(tracking_uri)}); got {plan.name!r}, which is an experiment there"
+        )
     with ray_session(address) as resources:
         fitted = with_resources(plan, resources)
         folder = SearchFolder(storage, plan.name)

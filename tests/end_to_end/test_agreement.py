@@ -8,7 +8,7 @@ import pytest
 import search
 from search.execution.result import SearchResult
 from search.records.ledger import read_events
-from search.records.tracking.mlflow_tracker import trial_runs
+from search.records.tracking.store import trial_runs
 from search.records.trials import TrialTable
 
 pytestmark = [

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search.records.tracking.mlflow_tracker import trial_runs
+from search.records.tracking.store import trial_runs
 
 pytestmark = [
     pytest.mark.slow,

@@ -90,7 +90,7 @@ def test_doctor_names_what_was_changed_and_repairs_it(shell: Any) -> None:
     import mlflow
     import optuna
 
-    from search.records.tracking.mlflow_tracker import trial_runs
+    from search.records.tracking.store import trial_runs
 
     assert shell.run("search", "bowl", "--name", "doomed", "--trials", "4", "--max-epochs", "6").status == 0
     runs = shell.folder / "runs"

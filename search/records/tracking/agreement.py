@@ -9,15 +9,9 @@ from mlflow.entities import Run
 
 from search.records.ledger import Event
 from search.records.plan import Plan
-from search.records.tracking.mlflow_tracker import (
-    STATUS,
-    TRIAL_TAG,
-    MlflowTracker,
-    open_client,
-    reported_values,
-    runs_of,
-    summary_run,
-)
+from search.records.tracking.entities import STATUS, reported_values, trial_params
+from search.records.tracking.mlflow_tracker import MlflowTracker
+from search.records.tracking.store import TRIAL_TAG, open_client, runs_of, summary_run
 from search.records.trials import TrialRecord, TrialTable
 
 _OPEN = "RUNNING"
@@ -53,7 +47,7 @@ def _run_differences(client: mlflow.MlflowClient, record: TrialRecord, runs: Seq
     expected = STATUS.get(record.state, _OPEN)
     if run.info.status != expected:
         found.append(f"status {run.info.status}, the ledger says {record.state} ({expected})")
-    params = {name: str(value) for name, value in record.config.items() if value is not None} | {"seed": str(record.seed)}
+    params = trial_params(record)
     if dict(run.data.params) != params:
         wrong = sorted(name for name in params.keys() | run.data.params.keys() if params.get(name) != run.data.params.get(name))
         found.append(f"parameters differ: {', '.join(wrong)}")

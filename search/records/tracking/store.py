@@ -1,0 +1,195 @@
+"""The tracking store: opening it, what its errors mean, the runs of a search in it."""
+
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import sqlalchemy
+from filelock import FileLock
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from search.errors import PlanError
+
+SUMMARY, TRIAL = "search", "trial"
+KIND_TAG, TRIAL_TAG = "kind", "dermtune.trial"
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+#: The store has understood and says no: trying again is of no use.
+_REFUSALS = frozenset(
+    {
+        "BAD_REQUEST",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "PERMISSION_DENIED",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+        "UNAUTHENTICATED",
+    }
+)
+_PAGE = 1000
+
+
+def default_tracking_uri(storage: Path) -> str:
+    """`mlflow.db` of a storage folder, unless MLFLOW_TRACKING_URI says otherwise."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+
+
+def shown_uri(uri: str) -> str:
+    """A URI as it may be printed: a password in it is masked."""
+    try:
+        return make_url(uri).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return uri
+
+
+def check_no_password(uri: str, flag: str) -> None:
+    """Refuses a password on the command line, where everybody on the machine can read it.
+
+    Raises:  PlanError: when there is one.
+    """
+    try:
+        password = make_url(uri).password
+    except (ArgumentError, ValueError):
+        password = None
+    if password:
+        raise PlanError(
+            f"{flag} must hold no password, which `ps` would show to everybody; got {shown_uri(uri)}"
+            " (set MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or PGPASSWORD instead)"
+        )
+
+
+def connect(uri: str) -> mlflow.MlflowClient:
+    """A client of a tracking store, which has answered once; a new store's tables are made by one process at a time.
+
+    Raises:  any of `STORE_ERRORS`, ImportError: when a database's driver is not installed.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with _alone(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def open_client(uri: str) -> mlflow.MlflowClient:
+    """As `connect`, for those who cannot wait for a store that is away.
+
+    Raises:  PlanError: when the store cannot be opened.
+    """
+    try:
+        return connect(uri)
+    except (*STORE_ERRORS, ImportError) as error:
+        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {shown_uri(uri)}: {reason(error)}") from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Holds a database for this process: MLflow's own first users race on the migrations of its tables."""
+    if uri.startswith("sqlite:"):
+        file = Path(make_url(uri).database or "mlflow.db")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            yield
+    elif uri.startswith("postgresql"):
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:  # the lock goes with the connection
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(b"dermtune")})
+            yield
+    else:
+        yield
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the store has said no, and is not just away, locked or slow."""
+    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+def reason(error: Exception) -> str:
+    """An error in one line, without a password."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:300]
+
+
+def is_on_server(uri: str) -> bool:
+    """Whether artifacts go through a server, and not straight to a folder."""
+    return uri.startswith(("http:", "https:"))
+
+
+def summary_run(client: mlflow.MlflowClient, experiment_id: str) -> str | None:
+    """The run of the search itself, None when there is none."""
+    found = client.search_runs([experiment_id], f"tags.{KIND_TAG} = '{SUMMARY}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def trial_run(client: mlflow.MlflowClient, experiment_id: str, trial: str) -> str | None:
+    """The run of one trial, None when there is none."""
+    found = client.search_runs([experiment_id], f"tags.`{TRIAL_TAG}` = '{trial}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def runs_of(client: mlflow.MlflowClient, experiment_id: str) -> Iterator[Run]:
+    """Every trial's run in an experiment, oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            f"tags.{KIND_TAG} = '{TRIAL}'",
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def statuses_of(client: mlflow.MlflowClient, experiment_id: str) -> dict[str, tuple[str, str]]:
+    """Trial → (run id, status)."""
+    return {run.data.tags[TRIAL_TAG]: (run.info.run_id, run.info.status) for run in runs_of(client, experiment_id)}
+
+
+def trial_runs(uri: str, name: str) -> dict[str, tuple[str, str]]:
+    """Trial → (run id, status) of a search's experiment; empty when MLflow knows no such experiment."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(name)
+    return {} if experiment is None else statuses_of(client, experiment.experiment_id)
+
+
+def run_ids(uri: str, name: str, trials: list[str]) -> dict[str, str]:
+    """Trial → run id for some trials of a search; those that MLflow does not know are left out."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return {}
+    found = {trial: trial_run(client, experiment.experiment_id, trial) for trial in trials}
+    return {trial: run for trial, run in found.items() if run is not None}
+
+
+def has_experiment(uri: str, name: str) -> bool:
+    """Whether MLflow already has an experiment of that name, deleted or not.
+
+    Raises:  PlanError: when the store cannot be opened.
+    """
+    # A sqlite store that is not there yet is made by the tracker, in the background: it takes seconds.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return False
+    return open_client(uri).get_experiment_by_name(name) is not None
+
+
+def delete_experiment(uri: str, name: str, storage: Path) -> None:
+    """Removes a search's experiment and its artifacts on this machine, and frees its name."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
+        client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
+        client.delete_experiment(experiment.experiment_id)
+    shutil.rmtree(storage / "mlartifacts" / name, ignore_errors=True)
