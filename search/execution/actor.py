@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 
 from search.execution.code_version import check_code_version
+from search.execution.process_meter import ProcessMeter
 from search.records.checkpoint_store import best_folder, drop_older_states, drop_unheard, state_folder, states
 from search.records.failure import write_failure
 from trainables.contract import EpochReport, Trial, TrialRequest
@@ -31,6 +32,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Takes the assignment; the trial is built by the first step, so that its faults are the trial's own."""
+        self._meter = ProcessMeter()
         self._assign(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -71,8 +73,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             last = reports[-1]
             if last.ended or last.epoch in rungs or time.monotonic() - start >= REPORT_INTERVAL_S:
                 break
+        epochs = [_epoch(report) for report in reports]
+        epochs[-1]["system"] = self._meter.read()
         return {
-            "epochs": [_epoch(report) for report in reports],
+            "epochs": epochs,
             "ended": last.ended,
             "checkpoint": self._save_best(trial, reports),
             "where": self._where(),

@@ -94,7 +94,7 @@ def test_every_reported_epoch_of_every_trial_is_in_mlflow_once(tmp_path: Path) -
         assert run.data.tags["reason"] == trial.reason
     (summary,) = client.search_runs([result.experiment_id], "tags.kind = 'search'")
     assert summary.info.status == "FINISHED"
-    assert summary.data.metrics["num_trials"] == 12
+    assert summary.data.metrics["trials/all"] == 12
 
 
 def test_only_the_best_checkpoints_stay_and_no_state_to_go_on_from(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from itertools import count
 from typing import TypeVar
 
 from search.records.tracking.store import STORE_ERRORS, connect, is_refusal, reason, shown_uri
@@ -47,7 +46,9 @@ class PatientCaller:
                  any of `STORE_ERRORS`: when the store refuses, or answers others and this call never.
                  ImportError: when a database's driver is not installed.
         """
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 found = call()
             except STORE_ERRORS as error:
@@ -57,7 +58,6 @@ class PatientCaller:
             else:
                 self._is_back()
                 return found
-        raise AssertionError("unreachable")
 
     def _answers(self) -> bool:
         try:
