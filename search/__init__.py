@@ -20,6 +20,7 @@ def run(
     storage: str = "runs",
     tracking_uri: str | None = None,
     address: str | None = None,
+    pictures: bool = True,
     **options: Any,
 ) -> "SearchResult":
     """Runs a search and gives its results as objects and pandas frames; the same as `dermtune search`.
@@ -31,11 +32,14 @@ def run(
              storage: folder of all searches.
              tracking_uri: MLflow's store, None for `<storage>/mlflow.db` or MLFLOW_TRACKING_URI.
              address: of a Ray cluster, None for this machine or RAY_ADDRESS.
+             pictures: whether the report is written, and pictures and models are logged, when the search has ended.
              options: any of `SearchOptions`: num_trials, max_epochs, metric, sampler, scheduler, seed, name, ...
     Returns: trials, curves, best trial and checkpoint.
     Raises:  PlanError, DataError, ValueError: when the request must change; nothing has been written then.
     """
     # Ray, torch and MLflow take seconds to import: only a search needs them.
+    from search.analysis.leaderboard import open_search
+    from search.analysis.publication import publish
     from search.execution.again import repeated
     from search.execution.preparation import SearchOptions, prepare_search
     from search.execution.session import run_search
@@ -51,4 +55,8 @@ def run(
     given = {"task": task, "settings": texts, **options}
     request = SearchOptions(**given) if plan is None else repeated(Path(plan), given)
     prepared = prepare_search(request, storage=folder, address=address).plan
-    return run_search(prepared, folder, tracking_uri=tracking_uri or default_tracking_uri(folder), address=address)
+    uri = tracking_uri or default_tracking_uri(folder)
+    result = run_search(prepared, folder, tracking_uri=uri, address=address)
+    if pictures and result.best is not None and result.ended != "interrupted":
+        publish(open_search(folder, prepared.name), uri)
+    return result

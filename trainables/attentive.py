@@ -1,32 +1,30 @@
 """The attentive task: Esteve-Cogollos & Fernández-Torres's network on images with masks of dermoscopic structures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from torch import Tensor
+from jaxtyping import Int
 
-from models.attentive_network import AttentiveNetwork, Reading
 from spaces.fields import Value
-from trainables import attentive_data, checkpoints, encoder_weights
+from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
-from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged, build_model, joined, judge
-from trainables.augmentation import to_unit_range, views
-from trainables.contract import Casewise, Confusions, Evaluation, Prepared, TrialRequest
+from trainables.attentive_learner import CHUNK, AttentiveLearner
+from trainables.attentive_reading import AttentivePredictor, explain, judge_split, load_model
+from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
-from trainables.data import needed, read_segmented
-from trainables.data.images import Progress, decode
-from trainables.data.isic2017 import MELANOMA
+from trainables.data import needed
+from trainables.data.images import Progress
 from trainables.data.segmented import STRUCTURES, SegmentedCases
-from trainables.devices import choose_device, image_layout, threads
+from trainables.devices import choose_device
 from trainables.errors import DataError
-from trainables.folders import read_json
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
+
+__all__ = ["build", "casewise", "evaluate", "explain", "load_model", "predictor", "prepare"]
 
 _MELANOMA_METRICS = ("accuracy", "recall", "precision", "f1", "calibration_error")
 #: Metrics that are absent where the masks overlap no such structure, or are said to be what was not annotated.
@@ -108,20 +106,6 @@ def build(request: TrialRequest) -> TrainedTrial:
     return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request)
 
 
-def load_model(folder: Path) -> AttentiveNetwork:
-    """The network of a checkpoint, in evaluation mode, on the CPU.
-
-    Raises:  CheckpointError: when the folder is damaged.
-    """
-    document = _document(folder)
-    model = checkpoints.restore_model(folder, lambda: build_model(document["config"]))
-    return model.to(memory_format=image_layout(torch.device("cpu"))).eval()
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    return read_json(folder, "config.json", needed=("config", "classes", "structures", "num_threads", "device"))
-
-
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     """Metrics of a checkpoint on a split; on the data and machine of its training exactly those of its epoch.
 
@@ -166,82 +150,9 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
     return Casewise(split, len(members), measure)
 
 
-def judge_split(folder: Path, source: str, split: str) -> tuple[Judged, SegmentedCases, Any]:
-    """What a checkpoint says of every case of a split, against the truth.
-
-    Args:    folder, source, split: see `evaluate`.
-    Returns: the judgement, the cases, and the indices of those that it is about.
-    Raises:  CheckpointError, DataError: see `evaluate`.
-    """
-    document = _document(folder)
-    config = document["config"]
-    segmented = read_segmented(source, document["classes"])
-    members = segmented.cases.splits.get(split)
-    if members is None:
-        raise DataError(f"--split must be one of {', '.join(segmented.cases.splits)}; got {split!r}")
-    device = choose_device("auto" if document["device"] == "cuda" else document["device"])
-    data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device)
-    model, parts = load_model(folder), []
-    model.to(device, memory_format=image_layout(device))  # type: ignore[call-overload]
-    with threads(document["num_threads"]), torch.no_grad():
-        for start in range(0, len(members), CHUNK):
-            chunk = members[start : start + CHUNK]
-            batch = data.batch(chunk)
-            parts.append(judge(model(batch.images), batch, data, chunk))
-    return joined(parts), segmented, members
-
-
-def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """Probability of melanoma for single images, and what the network looks at: point, structure and mask of every gaze.
+def predictor(folder: Path) -> Predictor:
+    """A checkpoint that looks at single images.
 
     Raises:  CheckpointError: when the folder is damaged.
-             DataError: when an image does not decode.
     """
-    document = _document(folder)
-    resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
-    model, found = load_model(folder), []
-    pixels = torch.from_numpy(np.stack([decode(image, resize_px) for image in images]))
-    with threads(document["num_threads"]), torch.no_grad():
-        for chunk in torch.split(pixels, CHUNK):
-            reading = model(_centre(chunk, size_px))
-            found += [_prediction(reading, index, size_px / resize_px) for index in range(len(chunk))]
-    return [{"image": str(image), **prediction} for image, prediction in zip(images, found, strict=True)]
-
-
-def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> Tensor:
-    images = to_unit_range(pixels)
-    centre, _ = views(images, images[:, :1], size_px, "none", None)
-    return centre.contiguous(memory_format=image_layout(centre.device))
-
-
-def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:
-    probabilities = reading.diagnosis[index].double().softmax(-1).tolist()
-    named = dict(zip(MELANOMA.classes, probabilities, strict=True))
-    result: dict[str, Any] = {
-        "labels": {MELANOMA.name: max(named, key=named.__getitem__)},
-        "probabilities": {MELANOMA.name: named},
-    }
-    if reading.attention is not None:
-        result["gazes"] = [_gaze(reading, index, step, cropped) for step in range(reading.attention.shape[1])]
-    return result
-
-
-def _gaze(reading: Reading, index: int, step: int, cropped: float) -> dict[str, Any]:
-    """Where the attention map is highest (Section 4.4), as shares of the whole image's width and height from the upper left.
-
-    Args:    reading: of a batch.
-             index, step: which case and timestep.
-             cropped: share of the image's side that the network sees.
-    """
-    if reading.attention is None:
-        raise ValueError("a gaze must come from a network with attention; got one without (--set attention=true)")
-    attention = reading.attention[index, step]
-    row, column = divmod(int(attention.argmax()), attention.shape[1])
-    x, y = ((cell + 0.5) / side for cell, side in ((column, attention.shape[1]), (row, attention.shape[0])))
-    found: dict[str, Any] = {"gaze": step + 1, "x": 0.5 + (x - 0.5) * cropped, "y": 0.5 + (y - 0.5) * cropped}
-    if reading.masks is not None and reading.structures is not None:
-        probabilities = reading.structures[index, step].softmax(-1)
-        best = int(probabilities.argmax())
-        area = float((reading.masks[index, step] > 0).float().mean())
-        found |= {"structure": STRUCTURES[best], "probability": float(probabilities[best]), "mask_share": area}
-    return found
+    return AttentivePredictor(folder)

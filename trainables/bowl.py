@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spaces.fields import Value
-from trainables.contract import Casewise, EpochReport, Evaluation, Prepared, TrialRequest
+from trainables.contract import Casewise, EpochReport, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import DataError
+from trainables.explanation import Explanation
 from trainables.folders import encode_json, read_json, write_folder
 from trainables.selection import BestEpoch
 
@@ -128,9 +129,17 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
     raise DataError(f"a task without data has no cases; got a bowl ({folder})")
 
 
-def predict(folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
+def predictor(folder: Path) -> Predictor:
     """A bowl sees nothing.
 
     Raises:  DataError: always.
     """
     raise DataError(f"predict must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
+def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanation:
+    """A bowl has nothing to explain.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"explain must be given a checkpoint of a task with data; got a bowl ({folder})")

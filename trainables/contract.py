@@ -157,6 +157,22 @@ class Casewise:
 
 
 @runtime_checkable
+class Predictor(Protocol):
+    """A checkpoint's model, ready to say what it sees in images."""
+
+    @property
+    def explanation(self) -> Mapping[str, Any]:
+        """What the model shows of itself without an image, as JSON values; empty where there is nothing."""
+
+    def predict(self, images: Sequence[Path | bytes]) -> list[dict[str, Any]]:
+        """Labels, probabilities and what explains them, one JSON object an image.
+
+        Args:    images: files, or what is in them.
+        Raises:  DataError: when an image does not decode.
+        """
+
+
+@runtime_checkable
 class Trial(Protocol):
     """A trial that can be stepped, saved, loaded and continued bit for bit on the CPU."""
 

@@ -54,6 +54,16 @@ def calibration_error(probabilities: Float[np.ndarray, "cases classes"], codes: 
     return float(np.abs(gaps).sum() / len(codes))
 
 
+def confusion(
+    codes: Int[np.ndarray, " cases"], probabilities: Float[np.ndarray, "cases padded"], num_classes: int
+) -> list[list[int]]:
+    """Cases by truth (rows) and by the most probable class (columns); missing labels are left out."""
+    known = codes != MISSING
+    said = probabilities[known, :num_classes].argmax(1)
+    counts = np.bincount(codes[known] * num_classes + said, minlength=num_classes**2)
+    return [[int(count) for count in row] for row in counts.reshape(num_classes, num_classes)]
+
+
 def task_metrics(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> dict[str, float]:
     """Accuracy, macro recall / precision / F1, macro one-against-rest AUROC and calibration error of one task.
 

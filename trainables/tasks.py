@@ -1,6 +1,6 @@
 """The table of tasks: a space, its presets, and the module that trains it. Modules are imported when they are used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -8,8 +8,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
 from spaces.fields import Preset, Value
-from trainables.contract import Casewise, Evaluation, Objective, Prepared, Trial, TrialRequest
+from trainables.contract import Casewise, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
+from trainables.explanation import Explanation
 
 
 @runtime_checkable
@@ -31,8 +32,11 @@ class TaskModule(Protocol):
     def casewise(self, folder: Path, source: str, split: str) -> Casewise:
         """What a checkpoint says of every case of a split, ready to be measured on any of them."""
 
-    def predict(self, folder: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-        """What a checkpoint says of single images, one JSON object each."""
+    def predictor(self, folder: Path) -> Predictor:
+        """A checkpoint that says what it sees in single images."""
+
+    def explain(self, folder: Path, source: str, split: str, num_cases: int) -> Explanation:
+        """What a checkpoint's pictures are drawn from."""
 
 
 @dataclass(frozen=True)

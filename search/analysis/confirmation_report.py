@@ -37,7 +37,7 @@ def _text(verdict: Verdict) -> str:
         f"The {len(verdict.standings)} best configurations of the search were trained again on {verdict.num_seeds} fresh"
         f" seeds{folds}, each to the epoch at which the search had found it best; nothing was chosen again. A configuration"
         " that had become worse than the leader beyond what seeds explain ran on no further seed.",
-        picture(),
+        picture("confirmation"),
         "## Configurations",
         table(
             ("trial", "epoch", "claimed", "confirmed [95 %]", "runs", "difference to the winner [95 %]", ""),

@@ -1,5 +1,6 @@
 """Pictures for reports: matplotlib without a display, colours that colour-blind readers can tell apart."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ def forest(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]],
     Args:    rows: name, claimed, confirmed, interval.
              axis: what the values are.
     """
-    figure, axes = _axes(width=6.4, height=1.1 + 0.42 * len(rows))
+    figure, axes = panel(width=6.4, height=1.1 + 0.42 * len(rows))
     for position, (_, claimed, confirmed, interval) in enumerate(rows):
         if interval is not None:
             axes.plot(interval, [position, position], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
@@ -52,7 +53,7 @@ def curves(bands: Mapping[str, Band], x_axis: str, y_axis: str, *, log: bool = F
              x_axis, y_axis: what is drawn, with units.
              log: whether y is logarithmic, where it is above 0.
     """
-    figure, axes = _axes(width=6.8, height=4.2)
+    figure, axes = panel(width=6.8, height=4.2)
     for index, (name, band) in enumerate(bands.items()):
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(band.x, band.mean, color=colour, label=name, drawstyle="steps-post")
@@ -65,12 +66,29 @@ def curves(bands: Mapping[str, Band], x_axis: str, y_axis: str, *, log: bool = F
     return figure
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     return figure, axes
+
+
+def panels(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of small axes.
+
+    Args:    count: how many, 1 or more.
+             columns: at most so many side by side.
+             width, height: of each, in inches.
+    """
+    across = min(count, columns)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).flatten().tolist()
+    for unused in grid[count:]:
+        unused.set_axis_off()
+    return figure, grid[:count]
 
 
 def png(figure: Figure) -> bytes:
@@ -90,3 +108,8 @@ def _saved(figure: Figure, kind: str) -> bytes:
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
+
+
+def img(picture: bytes) -> str:
+    """A PNG as an HTML image that holds it: for what is made of pixels, or of many points."""
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'

@@ -1,4 +1,4 @@
-"""`dermtune replay` and `export`: questions to a search that has run."""
+"""`dermtune replay`: a question to a search that has run."""
 
 from pathlib import Path
 
@@ -70,26 +70,4 @@ def replay(
     context.emit(document, show)
 
 
-@click.command()
-@click.argument("name")
-@click.option("--to", "url", help="A database, `sqlite:///study.db` or `postgresql://…` [default: study.db with the search].")
-@command_options
-def export(context: Context, name: str, url: str | None) -> None:
-    """Write a search as an Optuna study, for optuna-dashboard, and its curves as Parquet."""
-    from search.records.curves import write_curves
-    from search.records.study import export_study, export_to_file
-    from search.strategy.projection import study_of
-
-    found = leaderboard.open_search(context.storage, name)
-    study = study_of(found.plan, found.table)
-    if url is None:
-        export_to_file(study, found.folder.study_file)
-    else:
-        export_study(study, url)
-    write_curves(found.table, found.folder.curves_file)
-    place = url or f"sqlite:///{found.folder.study_file}"
-    document = {"name": name, "study": place, "curves": str(found.folder.curves_file)}
-    context.emit(document, lambda: out.print(f"study: {place}\ncurves: {found.folder.curves_file}", markup=False))
-
-
-COMMANDS = (replay, export)
+COMMANDS = (replay,)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from search.cli import asking, data, machine, results, searching
+from search.cli import asking, data, machine, publishing, results, searching
 from search.cli.options import err
 from trainables.errors import DermtuneError
 
@@ -22,6 +22,8 @@ Examples:
   dermtune resume NAME --trials +20                    go on after Ctrl-C or a crash, or extend
   dermtune confirm NAME --top 5 --seeds 3              is the winner still the winner on fresh seeds?
   dermtune replay NAME --sampler random --sampler tpe  what other strategies would have found
+  dermtune report NAME                                 one page with everything
+  dermtune register NAME --as MODEL --alias champion   into MLflow's model registry
   dermtune ui                                          MLflow's page
 """
 
@@ -35,7 +37,7 @@ def cli() -> None:
     """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
 
 
-for group in (searching, results, asking, data, machine):
+for group in (searching, results, asking, publishing, data, machine):
     for command in group.COMMANDS:
         cli.add_command(command)
 

@@ -171,7 +171,7 @@ def predict(context: Context, checkpoint: Path, images: tuple[Path, ...]) -> Non
     missing = [image for image in images if not image.is_file()]
     if missing:
         raise DataError(f"IMAGE must be a file; got {missing[0]}")
-    rows = TASKS[folders.task_of(checkpoint, TASKS)].load().predict(checkpoint, images)
+    rows = TASKS[folders.task_of(checkpoint, TASKS)].load().predictor(checkpoint).predict(images)
 
     def show() -> None:
         for row in rows:

@@ -19,9 +19,14 @@ from search.cli.options import (
     out,
     parse_settings,
 )
+from search.cli.publishing import publish
 from search.cli.tables import show_confirmation, show_estimate, show_result
 from search.errors import PlanError
 from trainables.tasks import TASKS
+
+pictures_option = click.option(
+    "--pictures/--no-pictures", default=True, help="At the end write the report, and log pictures and models [default: yes]."
+)
 
 
 @click.command()
@@ -57,6 +62,7 @@ from trainables.tasks import TASKS
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: what fits].")
 @click.option("--keep", "keep_checkpoints", type=click.IntRange(1), default=5, show_default=True, help="Best checkpoints kept.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@pictures_option
 @command_options
 @click.pass_context
 def search(
@@ -68,6 +74,7 @@ def search(
     space: tuple[str, ...],
     dry_run: bool,
     plan_file: Path | None,
+    pictures: bool,
     **options: Any,
 ) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
@@ -97,7 +104,7 @@ def search(
         context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
         return 0
     _warn_of_cost(preparation.plan)
-    return _run(context, preparation.plan)
+    return _run(context, preparation.plan, pictures=pictures)
 
 
 @contextmanager
@@ -154,9 +161,12 @@ def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
     return result
 
 
-def _run(context: Context, plan: Any, *, resumed: bool = False) -> int:
-    result = _train(context, plan, resumed=resumed)
-    context.emit(result.summary(), lambda: show_result(result, context.storage))
+def _run(context: Context, plan: Any, *, pictures: bool, resumed: bool = False) -> int:
+    result, page = _train(context, plan, resumed=resumed), None
+    if pictures and result.ended != "interrupted" and result.best is not None:
+        page = publish(context, plan.name).page
+    document = {**result.summary(), "report": None if page is None else str(page)}
+    context.emit(document, lambda: show_result(result, context.storage, page))
     if result.ended == "interrupted":
         return 130
     return 0 if result.best is not None else 1
@@ -169,15 +179,16 @@ def _run(context: Context, plan: Any, *, resumed: bool = False) -> int:
 @click.option("--epoch-budget", type=Amount(click.INT), metavar="[+]N", help="Epochs in all, or so many more.")
 @click.option("--gpu-hours", type=Amount(click.FLOAT), metavar="[+]H", help="Hours of whole GPUs in all, or so many more.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once.")
+@pictures_option
 @command_options
-def resume(context: Context, name: str, **extension: Any) -> int:
+def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int:
     """Go on with a search that was interrupted or killed, or extend one; finished trials are not run again."""
     from search.execution.again import Extension, prepare_resume
 
     with _decoding() as progress:
         plan = prepare_resume(context.storage, name, Extension(**extension), progress)
     if plan.confirmation is None:
-        return _run(context, plan, resumed=True)
+        return _run(context, plan, pictures=pictures, resumed=True)
     return 130 if _train(context, plan, resumed=True).ended == "interrupted" else _report_confirmation(context, name)
 
 

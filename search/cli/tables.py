@@ -91,8 +91,8 @@ def short(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 
 
-def show_result(result: Any, storage: Path) -> None:
-    """Leaderboard, best configuration, checkpoint, and what to type next."""
+def show_result(result: Any, storage: Path, page: Path | None = None) -> None:
+    """Leaderboard, best configuration, checkpoint, report, and what to type next."""
     from search.analysis.leaderboard import RecordedSearch, trial_rows
 
     plan, table, best = result.plan, result.table, result.best
@@ -109,7 +109,7 @@ def show_result(result: Any, storage: Path) -> None:
         f"\nTrials: {len(table.trials)} of {plan.num_trials}, {stopped} stopped early, {table.count('failed')} failed;"
         f" {duration_text(table.wall_s)}"
         f"\nPicked as the best of many noisy validations: on fresh seeds expect less."
-        f"\nCheckpoint: {_from_here(result.checkpoint(best))}",
+        f"\nCheckpoint: {_from_here(result.checkpoint(best))}" + ("" if page is None else f"\nReport: {_from_here(page)}"),
         markup=False,
     )
     where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(str(storage))}"

@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 
 import models
-import search
 import spaces
 import trainables
+from search import errors
 from search.errors import ClusterUnavailable
 
 
@@ -15,8 +15,9 @@ from search.errors import ClusterUnavailable
 def code_version() -> str:
     """Digest of dermtune's own source files as this process imported them, 16 hexadecimal digits."""
     total = hashlib.sha256()
-    for package in (models, search, spaces, trainables):
-        root = package_root(package.__file__)
+    # `search` by one of its modules: the package itself stands above this room.
+    for file_of_package in (models.__file__, errors.__file__, spaces.__file__, trainables.__file__):
+        root = package_root(file_of_package)
         for file in sorted(root.rglob("*.py")):
             total.update(str(file.relative_to(root.parent)).encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]

@@ -226,17 +226,11 @@ def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
     return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
 
 
-def _source(plan: Plan, suggestion: Suggestion) -> str | None:
-    if plan.confirmation is None or suggestion.fold is None:
-        return plan.source
-    return f"{plan.source}#fold={suggestion.fold}/{plan.confirmation.num_folds}"
-
-
 def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
     return TrialRequest(
         task=plan.task,
         config=suggestion.config,
-        source=_source(plan, suggestion),
+        source=plan.source_of(suggestion.fold),
         seed=suggestion.seed,
         objective=plan.objective,
         max_epochs=suggestion.epochs or plan.max_epochs,

@@ -126,6 +126,12 @@ class Plan:
         """All objectives, the one that ranks first."""
         return (self.objective, *self.further_objectives)
 
+    def source_of(self, fold: int | None) -> str | None:
+        """The data of a trial: all of it, or one fold of a confirmation over several splits."""
+        if self.source is None or self.confirmation is None or fold is None:
+            return self.source
+        return f"{self.source}#fold={fold}/{self.confirmation.num_folds}"
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
         return asdict(self)

@@ -31,6 +31,8 @@ MODULES = {task: line.load() for task, line in TASKS.items()}
 FIELDS = [(task, field) for task, line in TASKS.items() for field in fields_of(line.space).values()]
 PRESETS = [(task, preset) for task, line in TASKS.items() for preset in line.presets]
 
+TASK_FUNCTIONS = ("prepare", "build", "load_model", "evaluate", "casewise", "predictor", "explain")
+
 
 def _default_fixed(task: str) -> dict[str, Value]:
     """What a search fixes of itself: the fields that are not searched."""
@@ -94,7 +96,7 @@ def test_a_task_has_both_presets_and_formats_that_exist(task: str) -> None:
 def test_a_tasks_module_offers_what_the_protocol_asks(task: str) -> None:
     module = MODULES[task]
     assert isinstance(module, TaskModule)
-    assert all(callable(getattr(module, name)) for name in ("prepare", "build", "load_model", "evaluate", "predict"))
+    assert all(callable(getattr(module, name)) for name in TASK_FUNCTIONS)
     assert module.__name__ == TASKS[task].module  # type: ignore[attr-defined]
 
 

@@ -301,7 +301,7 @@ def checkpoint(isic2017_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_predictions_are_probabilities_and_gazes_inside_the_image(checkpoint: Path, source: str) -> None:
     images = read_segmented(source).cases.images[:3]
-    found = attentive.predict(checkpoint, images)
+    found = attentive.predictor(checkpoint).predict(images)
     assert [one["image"] for one in found] == [str(image) for image in images]
     for one in found:
         named = one["probabilities"]["melanoma"]
@@ -322,7 +322,7 @@ def test_predictions_are_probabilities_and_gazes_inside_the_image(checkpoint: Pa
 
 def test_predictions_are_those_of_the_model_and_of_any_company(checkpoint: Path, source: str) -> None:
     images = read_segmented(source).cases.images[:20]
-    together = attentive.predict(checkpoint, images)
+    together = attentive.predictor(checkpoint).predict(images)
     model = trainables.load(checkpoint)
     with Image.open(images[7]) as image:
         pixels = np.asarray(image.convert("RGB").resize((36, 36), Image.Resampling.BILINEAR, reducing_gap=2.0))
@@ -330,7 +330,7 @@ def test_predictions_are_those_of_the_model_and_of_any_company(checkpoint: Path,
         reading = model(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None, :, 2:34, 2:34].float() / 255)
     expected = reading.diagnosis.softmax(-1)[0, 1].item()
     assert together[7]["probabilities"]["melanoma"]["melanoma"] == pytest.approx(expected, abs=2e-3)
-    (alone,) = attentive.predict(checkpoint, images[19:])
+    (alone,) = attentive.predictor(checkpoint).predict(images[19:])
     assert alone["probabilities"]["melanoma"] == pytest.approx(together[19]["probabilities"]["melanoma"], abs=1e-6)
 
 
@@ -340,7 +340,7 @@ def test_predictions_are_those_of_the_model_and_of_any_company(checkpoint: Path,
 )
 def test_images_of_any_size_and_kind_are_taken(mode: str, size: tuple[int, int], checkpoint: Path, tmp_path: Path) -> None:
     Image.new("RGB", size, (180, 120, 90)).convert(mode).save(tmp_path / "an image.png")
-    (found,) = attentive.predict(checkpoint, [tmp_path / "an image.png"])
+    (found,) = attentive.predictor(checkpoint).predict([tmp_path / "an image.png"])
     assert sum(found["probabilities"]["melanoma"].values()) == pytest.approx(1)
     assert all(0 <= gaze["x"] <= 1 and 0 <= gaze["y"] <= 1 for gaze in found["gazes"])
 
@@ -348,7 +348,7 @@ def test_images_of_any_size_and_kind_are_taken(mode: str, size: tuple[int, int],
 def test_what_is_no_image_is_told(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(DataError, match=r"text\.jpg must be an image that decodes"):
-        attentive.predict(checkpoint, [tmp_path / "text.jpg"])
+        attentive.predictor(checkpoint).predict([tmp_path / "text.jpg"])
 
 
 def test_a_diagnosis_that_comes_later_does_not_move_before(source: str) -> None:
@@ -444,7 +444,7 @@ def test_every_variant_of_the_paper_trains(variant: str, source: str, tmp_path: 
     model = trainables.load(tmp_path / "best")
     assert (model.attention is None) == (fields.get("attention") is False)
     assert (model.decoder is not None) == ("Deco" in variant)
-    (found,) = attentive.predict(tmp_path / "best", read_segmented(source).cases.images[:1])
+    (found,) = attentive.predictor(tmp_path / "best").predict(read_segmented(source).cases.images[:1])
     assert ("gazes" in found) == ("Attentive" in variant)
     if "gazes" in found:
         assert all(("structure" in gaze) == ("Deco" in variant) for gaze in found["gazes"])

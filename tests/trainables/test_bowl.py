@@ -153,4 +153,4 @@ def test_a_bowl_has_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="evaluate must be given a checkpoint of a task with data; got a bowl"):
         bowl.evaluate(tmp_path, "derm7pt:x", "valid")
     with pytest.raises(DataError, match="predict must be given a checkpoint of a task with data; got a bowl"):
-        bowl.predict(tmp_path, [])
+        bowl.predictor(tmp_path)

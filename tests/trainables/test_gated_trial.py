@@ -324,7 +324,7 @@ def test_predictions_of_single_images_are_those_of_the_model(source: str, synthe
     run(trial, 1)
     trial.save_best(tmp_path / "best")
     images = sorted(path for path in (synthetic_derm7pt / "images").rglob("*") if path.is_file())[:3]
-    found = gated.predict(tmp_path / "best", images)
+    found = gated.predictor(tmp_path / "best").predict(images)
     assert [one["image"] for one in found] == [str(image) for image in images]
     for one in found:
         assert set(one["labels"]) == set(one["probabilities"]) == {"DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS"}
@@ -332,7 +332,7 @@ def test_predictions_of_single_images_are_those_of_the_model(source: str, synthe
             assert sum(classes.values()) == pytest.approx(1)
             assert one["labels"][task] == max(classes, key=classes.__getitem__)
         assert 0 <= one["seven_point_score"] <= 10
-    alone = gated.predict(tmp_path / "best", images[:1])[0]
+    alone = gated.predictor(tmp_path / "best").predict(images[:1])[0]
     assert alone["probabilities"]["DIAG"] == pytest.approx(found[0]["probabilities"]["DIAG"], abs=1e-6)
 
 

@@ -1,6 +1,7 @@
 """Images decoded and resized once per node into one uint8 array that all trials of the node map."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,18 +32,21 @@ class ImageArray:
     digest: str
 
 
-def decode(path: Path, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
+def decode(source: Path | bytes, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
     """One image as RGB, upright by its EXIF tag, resized to a square without regard to its aspect.
 
-    Raises:  DataError: when the file is no image that can be decoded.
+    Args:    source: a file, or what is in one.
+             size_px: side of the square.
+    Raises:  DataError: when it is no image that can be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.draft("RGB", (2 * size_px, 2 * size_px))
             upright = _as_rgb(ImageOps.exif_transpose(image))
             resized = upright.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} must be an image that decodes; got {error}") from error
+        name = f"what was sent ({len(source)} bytes)" if isinstance(source, bytes) else source
+        raise DataError(f"{name} must be an image that decodes; got {error}") from error
     return np.asarray(resized).transpose(2, 0, 1)
 
 

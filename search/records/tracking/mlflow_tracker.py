@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from mlflow.entities import Metric, Param, RunTag
 
+from search.records.description import search_page
 from search.records.ledger import Event
 from search.records.notices import notice
 from search.records.plan import Plan
@@ -24,7 +25,6 @@ from search.records.tracking.entities import (
     ms,
     plan_params,
     plan_tags,
-    search_page,
     summary_tags,
     summary_values,
     trial_params,

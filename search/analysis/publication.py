@@ -1,0 +1,146 @@
+"""Pictures, page and models of a search that has ended: written to its folder, and onto its runs in MLflow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.analysis import figures
+from search.analysis.importance import importance_of
+from search.analysis.leaderboard import RecordedSearch
+from search.analysis.report import report_page
+from search.analysis.search_figures import pictures_of_search
+from search.analysis.trial_figures import pictures_of_trial
+from search.errors import PlanError
+from search.records.tracking.entities import trial_params
+from search.records.tracking.logged_models import Candidate
+from search.records.tracking.patience import StoreAway
+from search.records.tracking.publisher import Publisher
+from search.records.tracking.store import STORE_ERRORS, reason
+from search.records.trials import TrialRecord
+from trainables.errors import DermtuneError
+from trainables.explanation import Explanation
+from trainables.served import example_image
+from trainables.tasks import TASKS
+
+#: Cases whose gazes are shown.
+SHOWN_CASES = 4
+_SPLIT = "valid"
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Publication:
+    """What came of it.
+
+    Args:    page: the report.
+             models: trial → id of its model in MLflow.
+             problems: what could not be drawn or logged and why, a line each; the rest has been.
+    """
+
+    page: Path
+    models: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def publish(
+    found: RecordedSearch,
+    uri: str,
+    *,
+    page: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Publication:
+    """Draws a search and its best trials, writes the report, logs pictures and models; what fails is said, never raised.
+
+    Args:    found: the search.
+             uri: of the tracking store.
+             page: where the report goes, None for `report.html` in the search's folder.
+             progress: called with (done, all).
+    """
+    result = Publication(page or found.folder.path / "report.html")
+    kept = [trial for trial in found.table.front_first(found.plan.objectives) if trial.checkpoint is not None]
+    total = 2 * len(kept) + 2
+    search = pictures_of_search(found.plan, found.table, importance_of(found.plan, found.table))
+    progress(1, total)
+    trials: dict[str, dict[str, bytes]] = {}
+    for done, trial in enumerate(kept, start=2):
+        pictures = pictures_of_trial(found.plan, trial, _explanation(found, trial, result))
+        trials[trial.trial] = {name: figures.png(figure) for name, figure in pictures.items()}
+        progress(done, total)
+    text = report_page(
+        found,
+        {name: figures.svg(figure) for name, figure in search.items()},
+        {trial: {name: figures.img(png) for name, png in pictures.items()} for trial, pictures in trials.items()},
+    )
+    result.page.parent.mkdir(parents=True, exist_ok=True)
+    result.page.write_text(text)
+    progress(len(kept) + 2, total)
+    try:
+        publisher = Publisher(uri, found.plan.name)
+        files = {f"pictures/{name}.png": figures.png(figure) for name, figure in search.items()}
+        publisher.put(None, {**files, "report.html": text.encode()})
+        for done, trial in enumerate(kept, start=len(kept) + 3):
+            publisher.put(trial.trial, {f"pictures/{name}.png": png for name, png in trials[trial.trial].items()})
+            if TASKS[found.plan.task].formats:
+                result.models[trial.trial] = publisher.log_model(candidate_of(found, trial), example_image())
+            progress(done, total)
+    except (DermtuneError, StoreAway, *STORE_ERRORS) as error:
+        result.problems.append(f"MLflow did not take all pictures and models: {reason(error)}")
+    return result
+
+
+def register(found: RecordedSearch, uri: str, trial: TrialRecord, model: str, alias: str | None) -> dict[str, str | None]:
+    """Makes a trial's best checkpoint a version of a registered model in MLflow.
+
+    Args:    found: its search.
+             uri: of the tracking store.
+             trial: whose checkpoint was kept.
+             model: name of the registered model; made if missing.
+             alias: that points to this version from now on, None for none.
+    Returns: name, version, alias, model_uri, model_id, trial, as JSON values.
+    Raises:  PlanError: when the store does not know the search or does not take the model.
+    """
+    if not TASKS[found.plan.task].formats:
+        raise PlanError(f"NAME must be a search of a task that looks at images; got {found.plan.name!r} ({found.plan.task})")
+    candidate = candidate_of(found, trial)
+    try:
+        publisher = Publisher(uri, found.plan.name)
+        model_id = publisher.log_model(candidate, example_image())
+        version = publisher.register(model, candidate, model_id, alias)
+    except (StoreAway, *STORE_ERRORS) as error:
+        raise PlanError(f"--as and --alias must be names that MLflow takes; got {reason(error)}") from error
+    uri_of = f"models:/{model}@{alias}" if alias else f"models:/{model}/{version}"
+    return {
+        "name": model,
+        "version": version,
+        "alias": alias,
+        "model_uri": uri_of,
+        "model_id": model_id,
+        "trial": trial.trial,
+    }
+
+
+def _explanation(found: RecordedSearch, trial: TrialRecord, result: Publication) -> Explanation | None:
+    """What the trial's checkpoint says of the validation split; None without data, or when they are not here."""
+    plan = found.plan
+    source = plan.source_of(trial.fold)
+    if source is None:
+        return None
+    try:
+        return TASKS[plan.task].load().explain(found.folder.path / str(trial.checkpoint), source, _SPLIT, SHOWN_CASES)
+    except (DermtuneError, OSError, ValueError) as error:
+        result.problems.append(f"{trial.trial}: no pictures of what it sees: {reason(error)}")
+        return None
+
+
+def candidate_of(found: RecordedSearch, trial: TrialRecord) -> Candidate:
+    """A trial's best checkpoint as it goes to MLflow."""
+    return Candidate(
+        search=found.plan.name,
+        task=found.plan.task,
+        trial=trial.trial,
+        folder=found.folder.path / str(trial.checkpoint),
+        sha256=str(trial.sha256),
+        epoch=trial.best_epoch,
+        metrics=trial.best_metrics,
+        params=trial_params(trial),
+    )

@@ -1,0 +1,141 @@
+"""Pictures of one trial: learning curves, confusion matrices, what its tasks share, where it looks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search.analysis.figures import COLOURS, panels
+from search.records.plan import Plan
+from search.records.trials import TrialRecord
+from trainables.explanation import Explanation, SeenCase, Sharing
+
+_MAP = "Blues"
+#: Above this share of the scale, writing is white.
+_DARK = 0.55
+_DOT = {"boxstyle": "round,pad=0.25", "facecolor": COLOURS[0], "edgecolor": "white", "linewidth": 0.6}
+
+
+def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
+    """Every objective with the score that ranks trials, and the losses where there are some; the best epoch is dashed."""
+    names = [objective.metric for objective in plan.objectives]
+    losses = [name for name in ("train/loss", "valid/loss") if any(name in e["metrics"] for e in trial.epochs)]
+    losses = [name for name in losses if name not in names]
+    figure, grid = panels(len(names) + bool(losses), columns=3, width=4.2, height=3.2)
+    for axes, name in zip(grid, names, strict=False):
+        _curve(axes, trial, name, COLOURS[0])
+        if name == names[0]:
+            x = [epoch["epoch"] for epoch in trial.epochs]
+            axes.plot(x, [epoch["score"] for epoch in trial.epochs], color=COLOURS[1], label="score (mean of three)")
+        axes.set_ylabel(name)
+        axes.legend(frameon=False, fontsize=7)
+    for name, colour in zip(losses, COLOURS, strict=False):
+        _curve(grid[-1], trial, name, colour)
+        grid[-1].set_ylabel("loss")
+        grid[-1].legend(frameon=False, fontsize=7)
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("epoch")
+        if trial.best_epoch:
+            axes.axvline(trial.best_epoch, color="#888888", linestyle="--", linewidth=1)
+    return figure
+
+
+def _curve(axes: Axes, trial: TrialRecord, name: str, colour: str) -> None:
+    points = [(epoch["epoch"], epoch["metrics"][name]) for epoch in trial.epochs if name in epoch["metrics"]]
+    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=name, marker=".", linewidth=1)
+
+
+def confusion_matrices(found: Explanation) -> Figure:
+    """Counts, a task each: rows are the truth, columns what is said; the colour is the share of the row."""
+    matrices = [(task, c.classes, m) for task, c in found.confusions.items() for m in c.matrices.values()]
+    largest = max(len(classes) for _, classes, _ in matrices)
+    figure, grid = panels(len(matrices), columns=4, width=max(2.4, 0.75 * largest), height=max(2.2, 0.7 * largest))
+    for axes, (task, classes, matrix) in zip(grid, matrices, strict=True):
+        counts = np.array(matrix)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        _heat(axes, shares, [[str(count) for count in row] for row in counts], classes)
+        axes.set_title(task, fontsize=9)
+    figure.supylabel("truth", fontsize=9)
+    figure.supxlabel(f"said ({found.num_cases} cases of {found.split})", fontsize=9)
+    return figure
+
+
+def sharing_matrices(sharing: Sharing) -> Figure:
+    """Sharing fractions of all blocks and of each, in percent: rows take, columns give.
+
+    Source: Coppola et al. 2020, Fig. 4
+    """
+    side = max(2.8, 0.42 * len(sharing.tasks))
+    titled = [("all blocks", sharing.blocks.mean(0)), *((f"block {i}", block) for i, block in enumerate(sharing.blocks, start=1))]
+    figure, grid = panels(len(titled), columns=3, width=side, height=side)
+    for axes, (title, matrix) in zip(grid, titled, strict=True):
+        _heat(axes, matrix, [[f"{100 * value:.0f}" for value in row] for row in matrix], sharing.tasks)
+        axes.set_title(title, fontsize=9)
+    figure.supylabel("task that takes", fontsize=9)
+    figure.supxlabel("task that gives; percent of its features", fontsize=9)
+    return figure
+
+
+def _heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    axes.imshow(shares, cmap=_MAP, vmin=0, vmax=1)
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            colour = "white" if shares[row, column] > _DARK else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+
+
+def attention_sequences(cases: Sequence[SeenCase]) -> Figure:
+    """Each case with its numbered gazes, then the attention map of each: what it is said to show stands above it.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Fig. 7 and 8
+    """
+    steps = max(len(case.gazes) for case in cases)
+    figure, grid = panels(len(cases) * (steps + 1), columns=steps + 1, width=1.9, height=2.1)
+    for index, case in enumerate(cases):
+        row = grid[index * (steps + 1) : (index + 1) * (steps + 1)]
+        _gazes(row[0], case)
+        for axes, gaze in zip(row[1:], case.gazes, strict=False):
+            size = case.image.shape[0]
+            axes.imshow(case.image, alpha=0.55)
+            axes.imshow(gaze.attention, cmap="inferno", alpha=0.6, extent=(0, size, size, 0), interpolation="bilinear")
+            said = f"{gaze.structure} {gaze.probability:.2f}" if gaze.structure else ""
+            axes.set_title(said, fontsize=7)
+            axes.set_axis_off()
+    return figure
+
+
+def _gazes(axes: Axes, case: SeenCase) -> None:
+    """The image with a dot where each gaze goes; gazes at one point share a dot."""
+    size, colour = case.image.shape[0], COLOURS[2] if case.said == case.truth else COLOURS[1]
+    axes.imshow(case.image)
+    numbers: dict[tuple[float, float], list[int]] = {}
+    for number, gaze in enumerate(case.gazes, start=1):
+        numbers.setdefault((gaze.x * size, gaze.y * size), []).append(number)
+    axes.plot([gaze.x * size for gaze in case.gazes], [gaze.y * size for gaze in case.gazes], color="white", linewidth=1)
+    for (x, y), found in numbers.items():
+        text = str(found[0]) if len(found) == 1 else f"{found[0]}…{found[-1]}"
+        axes.text(x, y, text, fontsize=6.5, ha="center", va="center", color="white", bbox=_DOT, clip_on=False)
+    title = f"{case.name}\n{case.truth}, said {case.said} {case.probability:.2f}"
+    axes.set_title(title, fontsize=6.5, color=colour)
+    axes.set_axis_off()
+
+
+def pictures_of_trial(plan: Plan, trial: TrialRecord, found: Explanation | None) -> Mapping[str, Figure]:
+    """Every picture that there is of a trial, by name.
+
+    Args:    plan: of its search.
+             trial: with at least one epoch.
+             found: what its best checkpoint's pictures are drawn from, None without data.
+    """
+    pictures = {"learning_curves": learning_curves(plan, trial)}
+    if found is not None and found.confusions:
+        pictures["confusion"] = confusion_matrices(found)
+    if found is not None and found.sharing is not None:
+        pictures["sharing"] = sharing_matrices(found.sharing)
+    if found is not None and found.cases:
+        pictures["attention"] = attention_sequences(found.cases)
+    return pictures

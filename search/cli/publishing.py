@@ -1,0 +1,102 @@
+"""`dermtune report`, `register` and `export`: a search for others to see and use."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from search.analysis import leaderboard
+from search.cli.options import Context, command_options, err, out
+from search.errors import PlanError
+
+
+def publish(context: Context, name: str, page: Path | None = None) -> Any:
+    """Draws a search, writes its report, logs pictures and models, with a bar; says what could not be done."""
+    from search.analysis import publication
+
+    found = leaderboard.open_search(context.storage, name)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        drawing = bar.add_task("drawing pictures, logging models", total=None)
+        result = publication.publish(
+            found, context.uri(), page=page, progress=lambda done, total: bar.update(drawing, completed=done, total=total)
+        )
+    for problem in result.problems:
+        err.print(f"{problem} (again with: dermtune report {name})", markup=False)
+    return result
+
+
+@click.command()
+@click.argument("name")
+@click.option("--out", "page", type=click.Path(path_type=Path, dir_okay=False), help="The page [default: report.html].")
+@command_options
+def report(context: Context, name: str, page: Path | None) -> int:
+    """Write a search as one self-contained page, and put its pictures and models onto its runs in MLflow."""
+    if not leaderboard.open_search(context.storage, name).table.ranked():
+        raise PlanError(f"NAME must be a search in which a trial has reported; got {name!r} (dermtune show {name})")
+    result = publish(context, name, page)
+    document = {"name": name, "report": str(result.page), "models": result.models, "problems": result.problems}
+    context.emit(document, lambda: out.print(f"report: {result.page}", markup=False))
+    return 1 if result.problems else 0
+
+
+@click.command()
+@click.argument("name")
+@click.option("--as", "model", required=True, help="The registered model; made if missing.")
+@click.option("--alias", help="What shall point to this version, for instance champion.")
+@click.option("--trial", help="Another trial than the best, whose checkpoint was kept.")
+@click.option("--confirmed", is_flag=True, help="The winner of `dermtune confirm`: its run with the median value.")
+@command_options
+def register(context: Context, name: str, model: str, alias: str | None, trial: str | None, confirmed: bool) -> None:
+    """Register the winner in MLflow's model registry."""
+    from search.analysis import publication
+
+    if confirmed and trial is not None:
+        raise PlanError("--trial and --confirmed must not be given together")
+    found, chosen = leaderboard.open_search(context.storage, name), trial
+    if confirmed:
+        from search.analysis.confirmation import latest_confirmation, median_run
+
+        found = latest_confirmation(context.storage, name)
+        chosen = median_run(found)
+    (row,) = leaderboard.best_rows(found, 1, {}, None if chosen is None else [found.trial(chosen).trial])
+    document = publication.register(found, context.uri(), found.trial(row["trial"]), model, alias)
+
+    def show() -> None:
+        out.print(
+            f"{document['trial']} is version {document['version']} of {model}: {document['model_uri']}"
+            f"\n  mlflow models serve -m {document['model_uri']} --env-manager local"
+            f"   # with MLFLOW_TRACKING_URI set to this store",
+            markup=False,
+        )
+
+    context.emit(document, show)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "url", help="A database, `sqlite:///study.db` or `postgresql://…` [default: study.db with the search].")
+@command_options
+def export(context: Context, name: str, url: str | None) -> None:
+    """Write a search as an Optuna study, for optuna-dashboard, and its curves as Parquet."""
+    from search.records.curves import write_curves
+    from search.records.study import export_study, export_to_file
+    from search.records.tracking.store import check_no_password
+    from search.strategy.projection import study_of
+
+    if url is not None:
+        check_no_password(url, "--to")
+    found = leaderboard.open_search(context.storage, name)
+    study = study_of(found.plan, found.table)
+    if url is None:
+        export_to_file(study, found.folder.study_file)
+    else:
+        export_study(study, url)
+    write_curves(found.table, found.folder.curves_file)
+    place = url or f"sqlite:///{found.folder.study_file}"
+    document = {"name": name, "study": place, "curves": str(found.folder.curves_file)}
+    context.emit(document, lambda: out.print(f"study: {place}\ncurves: {found.folder.curves_file}", markup=False))
+
+
+COMMANDS = (report, register, export)

@@ -1,0 +1,208 @@
+"""What an attentive checkpoint says: of a split, of single images, and of where it looks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from models.attentive_network import AttentiveNetwork, Reading
+from trainables import attentive_data, checkpoints
+from trainables.attentive_data import AttentiveData
+from trainables.attentive_learner import CHUNK, Judged, build_model, joined, judge
+from trainables.augmentation import to_unit_range, views
+from trainables.contract import Confusions
+from trainables.data import read_segmented
+from trainables.data.images import decode
+from trainables.data.isic2017 import MELANOMA
+from trainables.data.segmented import STRUCTURES, SegmentedCases
+from trainables.devices import choose_device, image_layout, threads
+from trainables.errors import DataError
+from trainables.explanation import Explanation, Gaze, SeenCase
+from trainables.folders import read_json
+from trainables.metrics import confusion
+
+
+def load_model(folder: Path) -> AttentiveNetwork:
+    """The network of a checkpoint, in evaluation mode, on the CPU.
+
+    Raises:  CheckpointError: when the folder is damaged.
+    """
+    document = _document(folder)
+    model = checkpoints.restore_model(folder, lambda: build_model(document["config"]))
+    return model.to(memory_format=image_layout(torch.device("cpu"))).eval()
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    return read_json(folder, "config.json", needed=("config", "classes", "structures", "num_threads", "device"))
+
+
+class _Split(NamedTuple):
+    """A checkpoint's model beside the data of a split, on one device."""
+
+    data: AttentiveData
+    members: Int[np.ndarray, " members"]
+    model: AttentiveNetwork
+    num_threads: int
+
+
+def judge_split(folder: Path, source: str, split: str) -> tuple[Judged, SegmentedCases, Int[np.ndarray, " members"]]:
+    """What a checkpoint says of every case of a split, against the truth.
+
+    Returns: the judgement, the cases, and the indices of those that it is about.
+    Raises:  CheckpointError: when the folder is damaged.
+             DataError: when the data do not fit the checkpoint.
+    """
+    found = _open(folder, source, split)
+    return _judged(found), found.data.segmented, found.members
+
+
+def _open(folder: Path, source: str, split: str) -> _Split:
+    document = _document(folder)
+    config = document["config"]
+    segmented = read_segmented(source, document["classes"])
+    members = segmented.cases.splits.get(split)
+    if members is None:
+        raise DataError(f"--split must be one of {', '.join(segmented.cases.splits)}; got {split!r}")
+    device = choose_device("auto" if document["device"] == "cuda" else document["device"])
+    data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device)
+    model = load_model(folder)
+    model.to(device, memory_format=image_layout(device))  # type: ignore[call-overload]
+    return _Split(data, members, model, document["num_threads"])
+
+
+def _judged(split: _Split) -> Judged:
+    """What the model says of every case."""
+    parts = []
+    with threads(split.num_threads), torch.no_grad():
+        for start in range(0, len(split.members), CHUNK):
+            chunk = split.members[start : start + CHUNK]
+            batch = split.data.batch(chunk)
+            parts.append(judge(split.model(batch.images), batch, split.data, chunk))
+    return joined(parts)
+
+
+def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanation:
+    """What a checkpoint confuses on a split, and how it looks at some cases.
+
+    Args:    folder: the checkpoint.
+             source: `FORMAT:PATH`.
+             split: "train", "valid" or "test".
+             num_cases: how many are shown: as many melanomas as others where there are, the first of each.
+    Raises:  CheckpointError, DataError: see `judge_split`.
+    """
+    found = _open(folder, source, split)
+    judged, cases = _judged(found), found.data.segmented.cases
+    labels = cases.labels[found.members, 0]
+    confusions = {MELANOMA.name: Confusions(MELANOMA.classes, {split: confusion(labels, judged.probabilities, 2)})}
+    if judged.structures is not None:
+        confusions["structures"] = Confusions(STRUCTURES, {split: judged.structures.confusion.sum(0).tolist()})
+    return Explanation(split, len(found.members), confusions, cases=_seen(found, labels, num_cases))
+
+
+def _seen(split: _Split, labels: Int[np.ndarray, " members"], num_cases: int) -> tuple[SeenCase, ...]:
+    benign, melanoma = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    half = max(num_cases // 2, num_cases - len(benign))
+    chosen = split.members[[*melanoma[:half], *benign[: num_cases - min(half, len(melanoma))]]]
+    if not len(chosen) or split.model.attention is None:
+        return ()
+    images = split.data.batch(chosen).images
+    with threads(split.num_threads), torch.no_grad():
+        reading = split.model(images)
+    return tuple(_seen_case(split, reading, index, int(member), images[index]) for index, member in enumerate(chosen))
+
+
+def _seen_case(split: _Split, reading: Reading, index: int, member: int, image: Tensor) -> SeenCase:
+    cases = split.data.segmented.cases
+    probabilities = reading.diagnosis[index].double().softmax(-1)
+    said = int(probabilities.argmax())
+    steps = range(0 if reading.attention is None else reading.attention.shape[1])
+    return SeenCase(
+        name=cases.images[member].stem,
+        image=(image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy(),
+        truth=MELANOMA.classes[int(cases.labels[member, 0])],
+        said=MELANOMA.classes[said],
+        probability=float(probabilities[said]),
+        gazes=tuple(gaze_of(reading, index, step) for step in steps),
+    )
+
+
+class AttentivePredictor:
+    """An attentive checkpoint that looks at single images.
+
+    Args:    folder: the checkpoint.
+    Raises:  CheckpointError: when the folder is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        document = _document(folder)
+        self._resize_px, self._size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
+        self._num_threads, self._model = document["num_threads"], load_model(folder)
+
+    @property
+    def explanation(self) -> Mapping[str, Any]:
+        """Nothing: what this model shows depends on the image."""
+        return {}
+
+    def predict(self, images: Sequence[Path | bytes]) -> list[dict[str, Any]]:
+        """Probability of melanoma, and what the network looks at: point, structure and mask of every gaze.
+
+        Raises:  DataError: when an image does not decode.
+        """
+        pixels, found = torch.from_numpy(np.stack([decode(image, self._resize_px) for image in images])), []
+        with threads(self._num_threads), torch.no_grad():
+            for chunk in torch.split(pixels, CHUNK):
+                reading = self._model(_centre(chunk, self._size_px))
+                found += [_prediction(reading, index, self._size_px / self._resize_px) for index in range(len(chunk))]
+        names = ["" if isinstance(image, bytes) else str(image) for image in images]
+        return [{"image": name, **prediction} for name, prediction in zip(names, found, strict=True)]
+
+
+def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> Tensor:
+    images = to_unit_range(pixels)
+    centre, _ = views(images, images[:, :1], size_px, "none", None)
+    return centre.contiguous(memory_format=image_layout(centre.device))
+
+
+def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:
+    probabilities = reading.diagnosis[index].double().softmax(-1).tolist()
+    named = dict(zip(MELANOMA.classes, probabilities, strict=True))
+    result: dict[str, Any] = {
+        "labels": {MELANOMA.name: max(named, key=named.__getitem__)},
+        "probabilities": {MELANOMA.name: named},
+    }
+    if reading.attention is not None:
+        result["gazes"] = [_gaze(reading, index, step, cropped) for step in range(reading.attention.shape[1])]
+    return result
+
+
+def gaze_of(reading: Reading, index: int, step: int) -> Gaze:
+    """Where the attention map of a case and timestep is highest (Section 4.4), and what it is said to show there."""
+    if reading.attention is None:
+        raise ValueError("a gaze must come from a network with attention; got one without (--set attention=true)")
+    attention = reading.attention[index, step]
+    row, column = divmod(int(attention.argmax()), attention.shape[1])
+    x, y = ((cell + 0.5) / side for cell, side in ((column, attention.shape[1]), (row, attention.shape[0])))
+    if reading.structures is None:
+        return Gaze(attention.double().cpu().numpy(), x, y)
+    probabilities = reading.structures[index, step].softmax(-1)
+    best = int(probabilities.argmax())
+    return Gaze(attention.double().cpu().numpy(), x, y, STRUCTURES[best], float(probabilities[best]))
+
+
+def _gaze(reading: Reading, index: int, step: int, cropped: float) -> dict[str, Any]:
+    """A gaze as JSON values; its point as shares of the whole image's width and height.
+
+    Args:    reading: of a batch.
+             index, step: which case and timestep.
+             cropped: share of the image's side that the network sees.
+    """
+    gaze = gaze_of(reading, index, step)
+    found: dict[str, Any] = {"gaze": step + 1, "x": 0.5 + (gaze.x - 0.5) * cropped, "y": 0.5 + (gaze.y - 0.5) * cropped}
+    if reading.masks is not None and gaze.structure:
+        area = float((reading.masks[index, step] > 0).float().mean())
+        found |= {"structure": gaze.structure, "probability": gaze.probability, "mask_share": area}
+    return found
