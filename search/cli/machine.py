@@ -9,6 +9,9 @@ from search.cli.options import Context, command_options, err, out
 from search.cli.tables import show_rows
 from search.errors import PlanError
 
+#: Searches to which `ui` gives a link.
+_LINKS = 5
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -56,7 +59,8 @@ def _examine(context: Context, name: str, repair: bool) -> int:
 def ui(context: Context, host: str, port: int) -> None:
     """Serve MLflow's page on the store in use, until Ctrl-C."""
     from search.records.tracking.server import serve
-    from search.records.tracking.store import open_client
+    from search.records.tracking.store import newest_experiments
+    from search.records.tracking.view import view_path
 
     try:
         with socket.socket() as probe:
@@ -66,8 +70,10 @@ def ui(context: Context, host: str, port: int) -> None:
         raise PlanError(f"--host and --port must be free to bind; got {host}:{port}: {error}") from error
     uri = context.uri()
     context.storage.mkdir(parents=True, exist_ok=True)
-    open_client(uri)
+    searches = newest_experiments(uri, _LINKS)
     err.print(f"MLflow starts on http://{host}:{port} in some seconds (Ctrl-C ends it)", markup=False)
+    for name, experiment_id in searches:
+        err.print(f"  {name}: http://{host}:{port}{view_path(experiment_id)}", markup=False)
     serve(uri, host, port)
 
 

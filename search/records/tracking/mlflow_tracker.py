@@ -18,6 +18,7 @@ from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.tracking.entities import (
     EXPERIMENT_KIND,
+    NOTE_TAG,
     STATUS,
     closing_metrics,
     closing_tags,
@@ -43,6 +44,7 @@ from search.records.tracking.store import (
     summary_run,
     trial_run,
 )
+from search.records.tracking.view import VIEW_TAG, saved_view
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
 #: Events are gathered so long before they are written, so that one call carries many epochs.
@@ -186,6 +188,8 @@ class MlflowTracker:
         elif kind == "search_ended":
             status, end = "KILLED" if event["reason"] == "interrupted" else "FINISHED", ms(event)
             self._tell("", lambda: self._client.set_terminated(run, status=status, end_time=end))
+            page = search_page(self._table, self._plan, self._notices)
+            self._tell("", lambda: self._client.set_experiment_tag(self.experiment_id, NOTE_TAG, page))
         elif (line := notice(event)) is not None:
             self._notices.append(line)
 
@@ -255,7 +259,7 @@ class MlflowTracker:
         if found is not None:
             return str(found.experiment_id)
         place = None if is_on_server(self.uri) else (self._storage / "mlartifacts" / plan.name).as_uri()
-        tags = {**EXPERIMENT_KIND, "mlflow.note.content": search_page(self._table, plan, [])}
+        tags = {**EXPERIMENT_KIND, NOTE_TAG: search_page(self._table, plan, []), VIEW_TAG: saved_view(plan, _now_ms())}
         return str(self._client.create_experiment(plan.name, artifact_location=place, tags=tags))
 
     def _run_of_search(self) -> str:
@@ -291,3 +295,7 @@ def _source(plan: Plan) -> dict[str, str]:
     """What MLflow's columns "Source" and "User" show."""
     kind = "search" if plan.confirmation is None else "confirm"
     return {"mlflow.source.name": f"dermtune {kind} {plan.task}", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -4,6 +4,13 @@ import os
 import sys
 from typing import NoReturn
 
+#: One person looks at runs: no job executors, nothing about its own insides on the terminal.
+_QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "PYTHONWARNINGS": "ignore",
+}
+
 
 def serve(uri: str, host: str, port: int) -> NoReturn:
     """Becomes `mlflow server`: Ctrl-C and every other signal reach it, and nothing of ours is left beside it.
@@ -13,7 +20,10 @@ def serve(uri: str, host: str, port: int) -> NoReturn:
              port: to bind.
     """
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level critical"]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, command)

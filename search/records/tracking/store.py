@@ -193,3 +193,14 @@ def delete_experiment(uri: str, name: str, storage: Path) -> None:
         client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
         client.delete_experiment(experiment.experiment_id)
     shutil.rmtree(storage / "mlartifacts" / name, ignore_errors=True)
+
+
+def newest_experiments(uri: str, count: int) -> list[tuple[str, str]]:
+    """Name and id of the newest searches in a store, newest first.
+
+    Raises:  PlanError: when the store cannot be opened.
+    """
+    found = open_client(uri).search_experiments(
+        filter_string="name != 'Default'", order_by=["creation_time DESC"], max_results=count
+    )
+    return [(experiment.name, experiment.experiment_id) for experiment in found]
