@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from spaces.fields import Preset, choice, real
+from spaces.fields import Preset, choice, integer, real
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class BowlSpace:
         searched=False,
         doc="what goes wrong at the third epoch: an error in all trials or in the tilted ones, or a value that is no number",
     )
+    num_metrics: int = integer(1, 1, 1000, searched=False, doc="numbers in a report; those after the first say nothing")
     seconds_per_epoch: float = real(0.0, 0.0, 60.0, searched=False, unit="s", doc="real time an epoch takes")
 
 

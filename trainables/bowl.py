@@ -66,7 +66,7 @@ class BowlTrial:
         height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
         noise = float(self._config["noise"] or 0) * self._generator.normal()
         value = math.nan if fault == "nan" else floor_of(self._config) + height + noise
-        metrics = {"valid/height": value}
+        metrics = {"valid/height": value, **{name: value + index for index, name in enumerate(_further(self._config))}}
         score, is_best = self.best.observe(self._epoch, metrics)
         return EpochReport(
             epoch=self._epoch,
@@ -100,7 +100,11 @@ class BowlTrial:
 
 def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:
     """There is nothing to read."""
-    return Prepared(fingerprint="", metrics=("valid/height",))
+    return Prepared(fingerprint="", metrics=("valid/height", *_further(config)))
+
+
+def _further(config: Mapping[str, Value]) -> list[str]:
+    return [f"valid/further_{index}" for index in range(1, int(config["num_metrics"] or 1))]
 
 
 def build(request: TrialRequest) -> BowlTrial:

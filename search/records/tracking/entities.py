@@ -1,5 +1,6 @@
 """What the ledger's events become in MLflow: parameters, metrics and tags. Pure translation."""
 
+import getpass
 import json
 import math
 from collections.abc import Mapping
@@ -106,3 +107,9 @@ def summary_tags(table: TrialTable, plan: Plan, notices: list[str]) -> list[RunT
     if best is not None:
         tags |= {"best_trial": best.trial, "best_config": json.dumps(dict(best.config))}
     return [RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()]
+
+
+def source_tags(plan: Plan) -> dict[str, str]:
+    """What MLflow's columns "Source" and "User" show."""
+    kind = "search" if plan.confirmation is None else "confirm"
+    return {"mlflow.source.name": f"dermtune {kind} {plan.task}", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}

@@ -1,11 +1,12 @@
 """A search in MLflow: one experiment, a summary run and a flat run per trial, written behind the search's back."""
 
-import getpass
 import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,7 @@ from search.records.tracking.entities import (
     ms,
     plan_params,
     plan_tags,
+    source_tags,
     summary_tags,
     summary_values,
     trial_params,
@@ -54,6 +56,15 @@ SUMMARY_S = 2.0
 _BATCH = 900
 _log = logging.getLogger("dermtune.tracking")
 _T = TypeVar("_T")
+
+
+@dataclass
+class _Batch:
+    """What waits to be written to one run, in one call where it fits."""
+
+    params: list[Param] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    tags: list[RunTag] = field(default_factory=list)
 
 
 class MlflowTracker:
@@ -148,38 +159,40 @@ class MlflowTracker:
         return events
 
     def _handle(self, events: list[Event]) -> None:
-        waiting: dict[str, list[Metric]] = {}
+        waiting: defaultdict[str, _Batch] = defaultdict(_Batch)
         for event in events:
             self._table.apply(event)
             kind, trial = event["event"], event.get("trial", "")
             if trial in self._skipped:
                 continue
             if kind == "reported":
-                waiting.setdefault(trial, []).extend(metrics_of(event))
+                waiting[trial].metrics += metrics_of(event)
             elif trial:
                 self._of_trial(event, waiting)
             else:
                 self._of_search(event)
-        for trial, metrics in waiting.items():
-            self._write_trial(trial, metrics)
+        for trial, batch in waiting.items():
+            self._write_trial(trial, batch)
         ends = [event for event in events if event["event"] in (*ENDED, "search_ended")]
         if time.monotonic() >= self._summary_due or any(event["event"] == "search_ended" for event in ends):
             self._summarise((ends or events)[-1])
 
-    def _of_trial(self, event: Event, waiting: dict[str, list[Metric]]) -> None:
+    def _of_trial(self, event: Event, waiting: defaultdict[str, _Batch]) -> None:
         kind, trial = event["event"], event["trial"]
         record = self._table.trials[trial]
         if kind == "suggested":
             self._guard(trial, lambda: self._open_trial(record, event))
+            waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
         elif kind in STATUS:
-            metrics, tags = waiting.pop(trial, []), closing_tags(record, self._plan, self._checkpoint(record))
-            self._write_trial(trial, [*metrics, *closing_metrics(record, ms(event))], tags)
-            status, end = STATUS[record.state], ms(event)
+            batch, status, end = waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
+            batch.metrics += closing_metrics(record, end)
+            batch.tags = closing_tags(record, self._plan, self._checkpoint(record))
+            self._write_trial(trial, batch)
             self._tell(trial, lambda: self._client.set_terminated(self._runs[trial], status=status, end_time=end))
         elif kind == "continued":
             self._tell(trial, lambda: self._client.update_run(self._runs[trial], status="RUNNING"))
         elif kind == "checkpoint_deleted":
-            self._write_trial(trial, [], [RunTag("checkpoint", "deleted: not among the best")])
+            waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
 
     def _of_search(self, event: Event) -> None:
         kind, run = event["event"], self._summary_run
@@ -202,9 +215,9 @@ class MlflowTracker:
         took_s = time.monotonic() - begun
         self._summary_due = time.monotonic() + max(SUMMARY_S, 20 * took_s)
 
-    def _write_trial(self, trial: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
+    def _write_trial(self, trial: str, batch: _Batch) -> None:
         if trial not in self._skipped:
-            self._guard(trial, lambda: self._write(self._runs[trial], metrics, tags=tags))
+            self._guard(trial, lambda: self._write(self._runs[trial], batch.metrics, batch.params, batch.tags))
 
     def _write(self, run: str, metrics: Sequence[Metric], params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
         """One call, or several when there are more metrics than MLflow takes at once."""
@@ -259,24 +272,27 @@ class MlflowTracker:
         if found is not None:
             return str(found.experiment_id)
         place = None if is_on_server(self.uri) else (self._storage / "mlartifacts" / plan.name).as_uri()
-        tags = {**EXPERIMENT_KIND, NOTE_TAG: search_page(self._table, plan, []), VIEW_TAG: saved_view(plan, _now_ms())}
+        tags = {
+            **EXPERIMENT_KIND,
+            NOTE_TAG: search_page(self._table, plan, []),
+            VIEW_TAG: saved_view(plan, time.time_ns() // 1_000_000),
+        }
         return str(self._client.create_experiment(plan.name, artifact_location=place, tags=tags))
 
     def _run_of_search(self) -> str:
         found = summary_run(self._client, self.experiment_id)
         if found is not None:
             return found
-        tags = {KIND_TAG: SUMMARY, **_source(self._plan)}
+        tags = {KIND_TAG: SUMMARY, **source_tags(self._plan)}
         run = self._client.create_run(self.experiment_id, run_name=f"search {self._plan.name}", tags=tags)
         return str(run.info.run_id)
 
     def _open_trial(self, trial: TrialRecord, event: Event) -> None:
         if trial.trial not in self._runs:
             self._runs[trial.trial] = self._create_run(trial, event)
-        self._write(self._runs[trial.trial], [], [Param(*item) for item in trial_params(trial).items()])
 
     def _create_run(self, trial: TrialRecord, event: Event) -> str:
-        tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial, "state": "running", **_source(self._plan)}
+        tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial, "state": "running", **source_tags(self._plan)}
         asked = False
 
         def create() -> str:
@@ -289,13 +305,3 @@ class MlflowTracker:
             return str(run.info.run_id)
 
         return self._send(create)
-
-
-def _source(plan: Plan) -> dict[str, str]:
-    """What MLflow's columns "Source" and "User" show."""
-    kind = "search" if plan.confirmation is None else "confirm"
-    return {"mlflow.source.name": f"dermtune {kind} {plan.task}", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
