@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import mlflow.pyfunc
 import pandas as pd
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model, ModelSignature, infer_signature
@@ -20,6 +19,10 @@ import models
 import spaces
 import trainables
 from trainables import served
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # of its own agents' type hints
+    import mlflow.pyfunc
 
 #: What a served model needs beside dermtune's own sources, which travel with it.
 _REQUIREMENTS = (
