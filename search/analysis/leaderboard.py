@@ -80,8 +80,9 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
 def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
     """One JSON object per trial, best first, those without a score last (`dermtune show`)."""
     ranked, objectives = found.table.ranked(), found.plan.objectives
-    rest = [trial for trial in found.table.trials.values() if trial not in ranked]
-    front = [trial.trial for trial in found.table.pareto(objectives)]
+    names = {trial.trial for trial in ranked}
+    rest = [trial for trial in found.table.trials.values() if trial.trial not in names]
+    front = {trial.trial for trial in found.table.pareto(objectives)}
     return [
         {
             "trial": trial.trial,
@@ -139,14 +140,11 @@ def _both(early: dict[str, float], late: dict[str, float]) -> tuple[list[float],
     return [early[trial] for trial in shared], [late[trial] for trial in shared]
 
 
-def best_rows(
-    found: RecordedSearch, top: int, run_ids: dict[str, str], trials: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
+def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The best checkpoints over all trials and all epochs, best first; with several objectives the Pareto front first.
 
     Args:    found: the search.
              top: how many, 1 or more.
-             run_ids: trial → MLflow run.
              trials: only these, None for all.
     Raises:  PlanError: when a search has kept fewer checkpoints.
              SearchNotFound: when no trial has reported anything yet.
@@ -171,7 +169,6 @@ def best_rows(
             "config": dict(trial.config),
             "checkpoint": str(found.folder.path / str(trial.checkpoint)),
             "sha256": trial.sha256,
-            "mlflow_run_id": run_ids.get(trial.trial),
         }
         for trial in kept[:top]
     ]

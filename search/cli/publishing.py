@@ -60,7 +60,7 @@ def register(context: Context, name: str, model: str, alias: str | None, trial: 
 
         found = latest_confirmation(context.storage, name)
         chosen = median_run(found)
-    (row,) = leaderboard.best_rows(found, 1, {}, None if chosen is None else [found.trial(chosen).trial])
+    (row,) = leaderboard.best_rows(found, 1, None if chosen is None else [found.trial(chosen).trial])
     document = publication.register(found, context.uri(), found.trial(row["trial"]), model, alias)
 
     def show() -> None:

@@ -94,7 +94,7 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
 @command_options
 def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool) -> None:
     """Give the best checkpoint over all trials and all epochs."""
-    from search.records.tracking.store import trial_runs
+    from search.records.tracking.store import run_ids
 
     found = leaderboard.open_search(context.storage, name)
     trials = None
@@ -103,12 +103,13 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
 
         found = latest_confirmation(context.storage, name)
         name, trials = found.plan.name, [median_run(found)]
+    rows = leaderboard.best_rows(found, top, trials)
     try:
-        run_ids = {trial: run for trial, (run, _) in trial_runs(context.uri(), name).items()}
+        runs = run_ids(context.uri(), name, [row["trial"] for row in rows])
     except PlanError as error:
         err.print(f"without MLflow's run ids: {error}", markup=False)
-        run_ids = {}
-    rows = leaderboard.best_rows(found, top, run_ids, trials)
+        runs = {}
+    rows = [{**row, "mlflow_run_id": runs.get(row["trial"])} for row in rows]
     if folder is not None:
         rows = leaderboard.copy_checkpoints(rows, folder)
 

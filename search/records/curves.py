@@ -25,7 +25,8 @@ def curves_frame(table: TrialTable) -> pd.DataFrame:
 def trials_frame(table: TrialTable) -> pd.DataFrame:
     """One row per trial, best first, trials without a score last: the leaderboard."""
     ranked = table.ranked()
-    rest = [trial for trial in table.trials.values() if trial not in ranked]
+    names = {trial.trial for trial in ranked}
+    rest = [trial for trial in table.trials.values() if trial.trial not in names]
     rows = [
         {
             "trial": trial.trial,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,3 +97,11 @@ def wait_until(happened: Callable[[], bool], timeout_s: float, what: str) -> Non
 def eventually() -> Callable[[Callable[[], bool], float, str], None]:
     """`wait_until`, for tests."""
     return wait_until
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

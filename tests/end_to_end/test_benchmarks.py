@@ -24,7 +24,10 @@ SMALL = {
         "--evaluations",
         "12",
     ],
+    "tracking_overhead.py": ["--trials", "2", "--reports", "2", "--metrics", "2", "--repeats", "1"],
 }
+#: So small a run can miss the bars.
+MAY_MISS = ("tracking_overhead.py",)
 
 
 def test_every_benchmark_is_run_here() -> None:
@@ -35,5 +38,5 @@ def test_every_benchmark_is_run_here() -> None:
 def test_a_benchmark_runs_and_prints_its_ratio_last(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "benchmarks" / name), *SMALL[name]]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in ((0, 1) if name in MAY_MISS else (0,)), done.stderr
     assert re.search(r"ratio: \d+\.\d\d$", done.stdout.strip().splitlines()[-1])

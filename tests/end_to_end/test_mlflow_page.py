@@ -1,0 +1,151 @@
+"""MLflow's page as a person uses it, in a real browser: sort, compare, look at a picture. Screenshots are kept."""
+
+import os
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
+CHROMIUM = "/usr/bin/chromium"
+SIZE = {"width": 1700, "height": 950}
+SMALL = {
+    "gated": ("--max-epochs", "3", "--set", "batches_per_epoch=2", "--set", "gates=learned", "--set", "width=0.5"),
+    "attentive": (
+        *("--max-epochs", "3", "--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36"),
+        *("--set", "size_px=32"),
+    ),
+}
+DATA = {"gated": ("derm7pt", "60", "96"), "attentive": ("isic2017", "40", "32")}
+PICTURE = {"gated": "sharing", "attentive": "attention"}
+#: MLflow opens an assistant over the table at the first visit.
+CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');" + (
+    "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+)
+
+
+def answers(port: int) -> bool:
+    """Whether MLflow is up."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A browser's page that keeps what goes wrong in `failures`."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = browser.new_page(viewport=SIZE)
+        found.add_init_script(CLOSED)
+        found.set_default_timeout(60_000)
+        yield found
+        browser.close()
+
+
+def rows(page: Page) -> list[str]:
+    """Run ids in the table, from the top."""
+    found = page.locator(".ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row")
+    order = {row.get_attribute("row-id"): int(row.get_attribute("row-index") or 0) for row in found.all()}
+    return sorted((str(run) for run in order), key=lambda run: order[run])
+
+
+def settled(page: Page, expected: list[str]) -> None:
+    """Waits until the table begins with these runs."""
+    deadline = time.monotonic() + 60
+    while rows(page)[: len(expected)] != expected:
+        assert time.monotonic() < deadline, (rows(page), expected)
+        page.wait_for_timeout(200)
+
+
+def keep(page: Page, name: str) -> None:
+    """Takes a screenshot."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("task", SMALL)
+def test_a_search_is_compared_in_mlflows_page(shell: Any, eventually: Any, page: Page, unused_port: int, task: str) -> None:
+    data_format, cases, size = DATA[task]
+    assert shell.run("data", "synth", data_format, "a set", "--cases", cases, "--size", size).status == 0
+    trials = os.environ.get("DERMTUNE_TEST_PAGE_TRIALS", "8")
+    search = shell.run("search", task, "--data", f"{data_format}:a set", "--name", "seen", "--trials", trials, *SMALL[task])
+    assert search.status == 0, search.err
+    top = shell.run("best", "seen", "--top", "5", "--json").json
+    scored = [row for row in shell.run("show", "seen", "--json").json["trials"] if row["score"] is not None]
+    by_score = [row["trial"] for row in sorted(scored, key=lambda row: -row["score"])]
+
+    port = unused_port
+    ui = shell.start("ui", "--port", str(port))
+    eventually(lambda: answers(port), 120, "MLflow's page")
+    from search.records.tracking.store import trial_runs
+
+    uri = f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}"
+    runs = {trial: run for trial, (run, _) in trial_runs(uri, "seen").items()}
+    best_first = [runs[trial] for trial in by_score]
+
+    # The view that `dermtune ui` links to: trials only, best first.
+    link = f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=dermtune"
+    page.goto(link)
+    settled(page, best_first[:5])
+    assert page.get_by_text("best/score", exact=True).first.is_visible()
+    keep(page, f"{task}-runs")
+
+    # A click on the column's head turns the order round, a second one back.
+    head = page.locator(".ag-header-cell").get_by_text("best/score", exact=True)
+    head.click()
+    settled(page, best_first[::-1][:5])
+    head.click()
+    settled(page, best_first[:5])
+
+    for run in best_first[:5]:
+        page.locator(f'.ag-row[row-id="{run}"]').get_by_label(re.compile("toggle row selection")).first.click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.get_by_text("Comparing 5 Runs from 1 Experiment").wait_for()
+    assert page.get_by_role("tab", name="Parallel Coordinates Plot").get_attribute("aria-selected") == "true"
+    page.locator(".js-plotly-plot .parcoords").first.wait_for()
+    keep(page, f"{task}-compared")
+
+    winner = top[0]["mlflow_run_id"]
+    assert winner == runs[top[0]["trial"]]
+    page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{winner}")
+    page.get_by_text("mean of three validations").wait_for()
+    keep(page, f"{task}-trial")
+    page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{winner}/artifacts/pictures/{PICTURE[task]}.png")
+    page.wait_for_function("[...document.querySelectorAll('img')].some(i => i.src.startsWith('blob:') && i.naturalWidth > 300)")
+    keep(page, f"{task}-picture")
+    os.kill(ui.pid, 2)
+    ended = shell.finish(ui, 30)
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.timeout(300)
+def test_the_report_is_one_page_that_needs_nothing_else(shell: Any, page: Page) -> None:
+    search = shell.run("search", "bowl", "--name", "told", "--trials", "15", "--json")
+    assert search.status == 0, search.err
+    asked: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(Path(search.json["report"]).as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [Path(search.json["report"]).as_uri()]
+    assert wrong == []
+    figures = page.get_by_role("img")
+    assert figures.count() >= 6
+    assert all(box is not None and box["width"] > 200 for box in (figure.bounding_box() for figure in figures.all()))
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 300)")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "report.png", full_page=True)

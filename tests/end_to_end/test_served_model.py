@@ -1,0 +1,125 @@
+"""A registered checkpoint as others use it: `mlflow.pyfunc` and `mlflow models serve`, without a pickle."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+import search.records.tracking.logged_models  # noqa: F401  MLflow warns while it imports its own pyfunc
+from trainables import metrics
+from trainables.data import read
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SMALL = {
+    "gated": ("--set", "batches_per_epoch=2", "--set", "gates=learned", "--set", "width=0.5"),
+    "attentive": ("--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36", "--set", "size_px=32"),
+}
+DATA = {"gated": ("derm7pt", "60", "96"), "attentive": ("isic2017", "40", "32")}
+EXPLAINED = {"gated": ("sharing", "seven_point_score", "seven_point_criteria"), "attentive": ("gazes",)}
+
+
+@pytest.fixture
+def served(shell: Any, request: pytest.FixtureRequest) -> tuple[str, str, str]:
+    """Task, store and data of a small search whose winner is the champion of `lesions`."""
+    task = request.param
+    data_format, cases, size = DATA[task]
+    assert shell.run("data", "synth", data_format, "a set", "--cases", cases, "--size", size).status == 0
+    data = f"{data_format}:{shell.folder / 'a set'}"
+    search = shell.run("search", task, "--data", data, "--name", "small", "--trials", "2", "--max-epochs", "2", *SMALL[task])
+    assert search.status == 0, search.err
+    registered = shell.run("register", "small", "--as", "lesions", "--alias", "champion", "--json")
+    assert registered.status == 0, registered.err
+    assert registered.json["version"] == "1"
+    assert registered.json["model_uri"] == "models:/lesions@champion"
+    # Asked again it is the same version.
+    assert shell.run("register", "small", "--as", "lesions", "--alias", "champion", "--json").json["version"] == "1"
+    return task, f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}", data
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("served", DATA, indirect=True)
+def test_pyfunc_gives_what_evaluate_gave(shell: Any, served: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    task, uri, data = served
+    (best,) = shell.run("best", "small", "--json").json
+    evaluated = shell.run("evaluate", best["checkpoint"], "--data", data, "--json").json
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    model = mlflow.pyfunc.load_model("models:/lesions@champion")
+    cases = getattr(read(data), "cases", read(data))
+    members = cases.splits["valid"]
+    said = model.predict(pd.DataFrame({"image": [cases.images[index].read_bytes() for index in members]}))
+    assert len(said) == evaluated["num_cases"]
+    width = max(len(entry.classes) for entry in cases.tasks)
+    probabilities = np.zeros((len(members), len(cases.tasks), width))
+    for row, answer in enumerate(said):
+        for column, entry in enumerate(cases.tasks):
+            probabilities[row, column, : len(entry.classes)] = [answer["probabilities"][entry.name][c] for c in entry.classes]
+    found = metrics.classification_metrics(probabilities, cases.labels[members], cases.tasks, cases.primary)
+    shared = {f"valid/{name}": value for name, value in found.items() if f"valid/{name}" in evaluated["metrics"]}
+    assert len(shared) >= 5
+    assert shared == {name: evaluated["metrics"][name] for name in shared}
+    assert all(key in said[0] for key in EXPLAINED[task])
+
+    folder = Path(mlflow.artifacts.download_artifacts("models:/lesions@champion"))
+    assert not [file for file in folder.rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")]
+    description = mlflow.models.get_model_info("models:/lesions@champion")
+    assert description.signature is not None
+    assert str(description.signature.inputs) == "['image': binary (required)]"
+    # The example shows no patient, and the model takes it.
+    example = mlflow.models.Model.load(str(folder)).load_input_example(str(folder))
+    assert len(model.predict(example)) == 1
+
+
+def readme_lines(port: int) -> list[str]:
+    """The README's commands that serve a model and ask it, on another port."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = re.search(r"^    export MLFLOW_TRACKING_URI.*?(?=^\S)", readme, flags=re.MULTILINE | re.DOTALL)
+    assert block is not None
+    text = textwrap.dedent(block[0]).strip().replace("\\\n", "").replace("5001", str(port))
+    return text.splitlines()
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("served", ["gated"], indirect=True)
+def test_a_served_model_answers(shell: Any, eventually: Any, served: tuple[str, str, str], unused_port: int) -> None:
+    image = next((shell.folder / "a set" / "images").rglob("*.jpg"))
+    shutil.copy(image, shell.folder / "lesion.jpg")
+    *serve, ask = readme_lines(unused_port)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    given = {"cwd": shell.folder, "env": environment, "start_new_session": True}
+    server = subprocess.Popen(["bash", "-c", "\n".join(serve)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **given)
+
+    def is_up() -> bool:
+        assert server.poll() is None, server.stdout and server.stdout.read().decode()
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/ping", timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        eventually(is_up, 120, "the model's server")
+        answer = subprocess.run(["bash", "-c", ask], capture_output=True, check=True, timeout=60, **given)
+        (said,) = json.loads(answer.stdout)["predictions"]
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.communicate()
+    (best,) = shell.run("best", "small", "--json").json
+    (expected,) = shell.run("predict", best["checkpoint"], str(image), "--json").json
+    assert said["probabilities"] == expected["probabilities"]
+    assert said["seven_point_score"] == expected["seven_point_score"]
+    assert set(said["sharing"]) == set(expected["probabilities"])
