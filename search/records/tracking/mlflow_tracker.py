@@ -18,7 +18,6 @@ from search.records.ledger import Event
 from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.tracking.entities import (
-    EXPERIMENT_KIND,
     NOTE_TAG,
     STATUS,
     closing_metrics,
@@ -27,26 +26,13 @@ from search.records.tracking.entities import (
     ms,
     plan_params,
     plan_tags,
-    source_tags,
     summary_tags,
     summary_values,
     trial_params,
 )
 from search.records.tracking.patience import PATIENCE_S, PatientCaller, StoreAway
-from search.records.tracking.store import (
-    KIND_TAG,
-    STORE_ERRORS,
-    SUMMARY,
-    TRIAL,
-    TRIAL_TAG,
-    connect,
-    is_on_server,
-    reason,
-    statuses_of,
-    summary_run,
-    trial_run,
-)
-from search.records.tracking.view import VIEW_TAG, saved_view
+from search.records.tracking.runs import SearchRuns
+from search.records.tracking.store import STORE_ERRORS, connect, reason
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
 #: Events are gathered so long before they are written, so that one call carries many epochs.
@@ -100,8 +86,6 @@ class MlflowTracker:
         self._notices: list[str] = []
         self._skipped: set[str] = set()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._runs: dict[str, str] = {}
-        self._summary_run = ""
         self._summary_due = 0.0
         self._failure: Exception | None = None
         self._caller = PatientCaller(uri, patience_s)
@@ -132,10 +116,9 @@ class MlflowTracker:
 
     def _work(self) -> None:
         try:
-            self._client = self._send(lambda: connect(self.uri))
-            self._open_experiment()
+            self._open()
             if self._past:
-                self._find_runs()
+                self._leave_ended()
                 self._handle(self._past)
             while (event := self._events.get()) is not None:
                 self._handle([event, *self._gather()])
@@ -181,21 +164,21 @@ class MlflowTracker:
         kind, trial = event["event"], event["trial"]
         record = self._table.trials[trial]
         if kind == "suggested":
-            self._guard(trial, lambda: self._open_trial(record, event))
+            self._guard(trial, lambda: self._runs.open(record, event))
             waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
         elif kind in STATUS:
             batch, status, end = waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
             batch.metrics += closing_metrics(record, end)
             batch.tags = closing_tags(record, self._plan, self._checkpoint(record))
             self._write_trial(trial, batch)
-            self._tell(trial, lambda: self._client.set_terminated(self._runs[trial], status=status, end_time=end))
+            self._tell(trial, lambda: self._client.set_terminated(self._runs.trials[trial], status=status, end_time=end))
         elif kind == "continued":
-            self._tell(trial, lambda: self._client.update_run(self._runs[trial], status="RUNNING"))
+            self._tell(trial, lambda: self._client.update_run(self._runs.trials[trial], status="RUNNING"))
         elif kind == "checkpoint_deleted":
             waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
 
     def _of_search(self, event: Event) -> None:
-        kind, run = event["event"], self._summary_run
+        kind, run = event["event"], self._runs.summary
         if kind == "search_resumed":
             self._tell("", lambda: self._client.update_run(run, status="RUNNING"))
         elif kind == "search_ended":
@@ -211,13 +194,13 @@ class MlflowTracker:
         begun, stamp, step = time.monotonic(), ms(event), self._table.count(*ENDED)
         metrics = [Metric(name, value, stamp, step) for name, value in summary_values(self._table, self._plan).items()]
         tags = summary_tags(self._table, self._plan, self._notices)
-        self._guard("", lambda: self._write(self._summary_run, metrics, tags=tags))
+        self._guard("", lambda: self._write(self._runs.summary, metrics, tags=tags))
         took_s = time.monotonic() - begun
         self._summary_due = time.monotonic() + max(SUMMARY_S, 20 * took_s)
 
     def _write_trial(self, trial: str, batch: _Batch) -> None:
         if trial not in self._skipped:
-            self._guard(trial, lambda: self._write(self._runs[trial], batch.metrics, batch.params, batch.tags))
+            self._guard(trial, lambda: self._write(self._runs.trials[trial], batch.metrics, batch.params, batch.tags))
 
     def _write(self, run: str, metrics: Sequence[Metric], params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
         """One call, or several when there are more metrics than MLflow takes at once."""
@@ -247,61 +230,18 @@ class MlflowTracker:
     def _send(self, call: Callable[[], _T]) -> _T:
         return self._caller.call(call)
 
-    def _find_runs(self) -> None:
-        """The runs of trials begun by earlier processes."""
+    def _open(self) -> None:
+        self._client = self._send(lambda: connect(self.uri))
+        self._runs = SearchRuns(self._client, self._caller, self.uri, self._plan, self._storage)
+        self.experiment_id = self._runs.experiment_id
+        params, tags = plan_params(self._plan), plan_tags(self._plan, self._environment)
+        self._guard("", lambda: self._write(self._runs.summary, [], params, tags))
+        self._tell("", lambda: self._client.log_dict(self._runs.summary, self._plan.to_json(), "plan.json"))
+
+    def _leave_ended(self) -> None:
+        """Trials that ended in earlier processes and in the store are not written again."""
         records = TrialTable.of(self._past, self._plan.objective).trials
-        found = self._send(lambda: statuses_of(self._client, self.experiment_id))
-        for trial, (run, status) in found.items():
-            self._runs[trial] = run
+        for trial, status in self._runs.find().items():
             over = trial in records and records[trial].state in ENDED
             if over and trial not in self._anew and status in ("FINISHED", "FAILED"):
                 self._skipped.add(trial)
-
-    def _open_experiment(self) -> None:
-        plan = self._plan
-        self.experiment_id = self._send(self._experiment)
-        self._summary_run = self._send(self._run_of_search)
-        params, tags = plan_params(plan), plan_tags(plan, self._environment)
-        self._guard("", lambda: self._write(self._summary_run, [], params, tags))
-        self._tell("", lambda: self._client.log_dict(self._summary_run, plan.to_json(), "plan.json"))
-
-    def _experiment(self) -> str:
-        """The experiment's id. Called again after a hiccup: it may be there already."""
-        plan = self._plan
-        found = self._client.get_experiment_by_name(plan.name)
-        if found is not None:
-            return str(found.experiment_id)
-        place = None if is_on_server(self.uri) else (self._storage / "mlartifacts" / plan.name).as_uri()
-        tags = {
-            **EXPERIMENT_KIND,
-            NOTE_TAG: search_page(self._table, plan, []),
-            VIEW_TAG: saved_view(plan, time.time_ns() // 1_000_000),
-        }
-        return str(self._client.create_experiment(plan.name, artifact_location=place, tags=tags))
-
-    def _run_of_search(self) -> str:
-        found = summary_run(self._client, self.experiment_id)
-        if found is not None:
-            return found
-        tags = {KIND_TAG: SUMMARY, **source_tags(self._plan)}
-        run = self._client.create_run(self.experiment_id, run_name=f"search {self._plan.name}", tags=tags)
-        return str(run.info.run_id)
-
-    def _open_trial(self, trial: TrialRecord, event: Event) -> None:
-        if trial.trial not in self._runs:
-            self._runs[trial.trial] = self._create_run(trial, event)
-
-    def _create_run(self, trial: TrialRecord, event: Event) -> str:
-        tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial, "state": "running", **source_tags(self._plan)}
-        asked = False
-
-        def create() -> str:
-            nonlocal asked
-            # After a hiccup the run may be there already, though nobody has told us.
-            if asked and (found := trial_run(self._client, self.experiment_id, trial.trial)) is not None:
-                return found
-            asked = True
-            run = self._client.create_run(self.experiment_id, run_name=trial.trial, tags=tags, start_time=ms(event))
-            return str(run.info.run_id)
-
-        return self._send(create)

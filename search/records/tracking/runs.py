@@ -1,0 +1,85 @@
+"""A search's experiment in MLflow, its own run and the trials': found where they are, made where they are not."""
+
+import time
+from pathlib import Path
+
+import mlflow
+
+from search.records.description import search_page
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.records.tracking.entities import EXPERIMENT_KIND, NOTE_TAG, ms, source_tags
+from search.records.tracking.patience import PatientCaller
+from search.records.tracking.store import (
+    KIND_TAG,
+    SUMMARY,
+    TRIAL,
+    TRIAL_TAG,
+    is_on_server,
+    statuses_of,
+    summary_run,
+    trial_run,
+)
+from search.records.tracking.view import VIEW_TAG, saved_view
+from search.records.trials import TrialRecord, TrialTable
+
+
+class SearchRuns:
+    """The ids of a search's runs. A call whose answer was lost is not made twice: what it made is looked up.
+
+    Args:    client: of the store.
+             caller: waits for a store that is away.
+             uri: of the store.
+             plan: of the search.
+             storage: folder of all searches; artifacts go below it when no server takes them.
+    """
+
+    def __init__(self, client: mlflow.MlflowClient, caller: PatientCaller, uri: str, plan: Plan, storage: Path) -> None:
+        self._client, self._caller, self._plan = client, caller, plan
+        self._place = None if is_on_server(uri) else (storage / "mlartifacts" / plan.name).as_uri()
+        self.experiment_id: str = caller.call(self._experiment)
+        self.summary: str = caller.call(self._summary)
+        #: Trial → run id, of those that have been opened here.
+        self.trials: dict[str, str] = {}
+
+    def open(self, trial: TrialRecord, event: Event) -> None:
+        """Makes a trial's run, begun at the event, unless there is one."""
+        if trial.trial not in self.trials:
+            self.trials[trial.trial] = self._create(trial, event)
+
+    def find(self) -> dict[str, str]:
+        """Takes over the runs that earlier processes opened; gives trial → status."""
+        found = self._caller.call(lambda: statuses_of(self._client, self.experiment_id))
+        self.trials |= {trial: run for trial, (run, _) in found.items()}
+        return {trial: status for trial, (_, status) in found.items()}
+
+    def _experiment(self) -> str:
+        plan = self._plan
+        found = self._client.get_experiment_by_name(plan.name)
+        if found is not None:
+            return str(found.experiment_id)
+        page = search_page(TrialTable(plan.objective), plan, [])
+        tags = {**EXPERIMENT_KIND, NOTE_TAG: page, VIEW_TAG: saved_view(plan, time.time_ns() // 1_000_000)}
+        return str(self._client.create_experiment(plan.name, artifact_location=self._place, tags=tags))
+
+    def _summary(self) -> str:
+        found = summary_run(self._client, self.experiment_id)
+        if found is not None:
+            return found
+        tags = {KIND_TAG: SUMMARY, **source_tags(self._plan)}
+        run = self._client.create_run(self.experiment_id, run_name=f"search {self._plan.name}", tags=tags)
+        return str(run.info.run_id)
+
+    def _create(self, trial: TrialRecord, event: Event) -> str:
+        tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial, "state": "running", **source_tags(self._plan)}
+        asked = False
+
+        def create() -> str:
+            nonlocal asked
+            if asked and (found := trial_run(self._client, self.experiment_id, trial.trial)) is not None:
+                return found
+            asked = True
+            run = self._client.create_run(self.experiment_id, run_name=trial.trial, tags=tags, start_time=ms(event))
+            return str(run.info.run_id)
+
+        return self._caller.call(create)
