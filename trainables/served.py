@@ -34,7 +34,7 @@ class ServedModel:
         Raises:  DataError: when an image does not decode.
         """
         images = [bytes(image) for image in model_input[IMAGE]]
-        said = self._predictor.predict(images)
+        said = self._predictor.predict(images) if images else []
         own = dict(self._predictor.explanation)
         return [{key: value for key, value in row.items() if key != IMAGE} | own for row in said]
 

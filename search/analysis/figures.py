@@ -13,6 +13,10 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
+#: Names are names, even with dollar signs in them.
+plain_text = mpl.rc_context({"text.parse_math": False})
+
+
 @dataclass(frozen=True)
 class Band:
     """A curve and its interval.
@@ -103,6 +107,7 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
+@plain_text
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None

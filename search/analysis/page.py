@@ -29,7 +29,9 @@ def html_page(title: str, text: str, pictures: Mapping[str, str]) -> str:
              text: Markdown; a picture's place is where `picture(name)` stands, in a paragraph of its own.
              pictures: name → HTML.
     """
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(f"# {title}\n\n{text}")
+    # No links and no images: a trial's reason or a class's name may look like one, and the page must need nothing else.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
+    body = markdown.render(f"# {title}\n\n{text}")
     for name, html in pictures.items():
         label = escape(name.replace("_", " "))
         body = body.replace(f"<p>{picture(name)}</p>", f'<figure role="img" aria-label="{label}">{html}</figure>')

@@ -1,8 +1,11 @@
 """Pictures, page and models of a search that has ended: written to its folder, and onto its runs in MLflow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from search.analysis import figures
 from search.analysis.importance import importance_of
@@ -59,12 +62,14 @@ def publish(
     result = Publication(page or found.folder.path / "report.html")
     kept = [trial for trial in found.table.front_first(found.plan.objectives) if trial.checkpoint is not None]
     total = 2 * len(kept) + 2
-    search = pictures_of_search(found.plan, found.table, importance_of(found.plan, found.table))
+    importance = importance_of(found.plan, found.table)
+    search = _drawn(partial(pictures_of_search, found.plan, found.table, importance), found.plan.name, result)
     progress(1, total)
     trials: dict[str, dict[str, bytes]] = {}
     for done, trial in enumerate(kept, start=2):
-        pictures = pictures_of_trial(found.plan, trial, _explanation(found, trial, result))
-        trials[trial.trial] = {name: figures.png(figure) for name, figure in pictures.items()}
+        explained = _explanation(found, trial, result)
+        figures_of = _drawn(partial(pictures_of_trial, found.plan, trial, explained), trial.trial, result)
+        trials[trial.trial] = {name: figures.png(figure) for name, figure in figures_of.items()}
         progress(done, total)
     text = report_page(
         found,
@@ -86,6 +91,14 @@ def publish(
     except (DermtuneError, StoreAway, *STORE_ERRORS) as error:
         result.problems.append(f"MLflow did not take all pictures and models: {reason(error)}")
     return result
+
+
+def _drawn(draw: Callable[[], Mapping[str, Figure]], of: str, result: Publication) -> Mapping[str, Figure]:
+    try:
+        return draw()
+    except Exception as error:  # noqa: BLE001 - a search that has run for days must not end over a picture
+        result.problems.append(f"{of}: a picture could not be drawn: {reason(error)}")
+        return {}
 
 
 def register(found: RecordedSearch, uri: str, trial: TrialRecord, model: str, alias: str | None) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from search.analysis.figures import COLOURS, panel, panels
+from search.analysis.figures import COLOURS, panel, panels, plain_text
 from search.analysis.importance import Importance
 from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
@@ -42,7 +42,7 @@ def best_so_far(plan: Plan, table: TrialTable) -> Figure:
         if epoch["epoch"] == trial.best_epoch:
             axes.plot(cost, epoch["score"], "o", color=COLOURS[5], markersize=4, alpha=0.8)
         # A mean over fewer validations is no match for a full one, so none is drawn as a best.
-        if window == full and gain > leader:
+        if window == full and gain > leader and not trial.excess(plan.constraints):
             leader = gain
             steps.append((cost, float(epoch["score"])))
     if steps:
@@ -162,7 +162,8 @@ def varied(plan: Plan, trials: Sequence[TrialRecord]) -> list[Field]:
 def _axis(field: Field, values: Sequence[Value]) -> _Axis:
     if field.kind in ("real", "integer"):
         return _numeric_axis(field, [float(v) for v in values if isinstance(v, int | float)], None in values)
-    texts = sorted({_text(v) for v in values})
+    order = [*map(_text, field.choices), _INACTIVE]
+    texts = sorted({_text(v) for v in values}, key=order.index)
     places = {text: index / max(len(texts) - 1, 1) for index, text in enumerate(texts)}
     return _Axis(field.name, lambda v: places[_text(v)], [(place, text) for text, place in places.items()])
 
@@ -186,6 +187,7 @@ def _text(value: Value) -> str:
     return _INACTIVE if value is None else format_value(value)
 
 
+@plain_text
 def pictures_of_search(plan: Plan, table: TrialTable, importance: Importance | None) -> Mapping[str, Figure]:
     """Every picture of a search that it has enough trials for, by name.
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.analysis.figures import COLOURS, panels
+from search.analysis.figures import COLOURS, panels, plain_text
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
 from trainables.explanation import Explanation, SeenCase, Sharing
@@ -117,13 +117,16 @@ def _gazes(axes: Axes, case: SeenCase) -> None:
         numbers.setdefault((gaze.x * size, gaze.y * size), []).append(number)
     axes.plot([gaze.x * size for gaze in case.gazes], [gaze.y * size for gaze in case.gazes], color="white", linewidth=1)
     for (x, y), found in numbers.items():
-        text = str(found[0]) if len(found) == 1 else f"{found[0]}…{found[-1]}"
+        text = ", ".join(map(str, found))
+        if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
+            text = f"{found[0]}…{found[-1]}"
         axes.text(x, y, text, fontsize=6.5, ha="center", va="center", color="white", bbox=_DOT, clip_on=False)
     title = f"{case.name}\n{case.truth}, said {case.said} {case.probability:.2f}"
     axes.set_title(title, fontsize=6.5, color=colour)
     axes.set_axis_off()
 
 
+@plain_text
 def pictures_of_trial(plan: Plan, trial: TrialRecord, found: Explanation | None) -> Mapping[str, Figure]:
     """Every picture that there is of a trial, by name.
 

@@ -60,7 +60,7 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*, storage: str, tracking_uri: str | None, address: str | None, as_json: bool, **given: Any) -> Any:
         if click.get_current_context().get_parameter_source("tracking_uri") is ParameterSource.COMMANDLINE and tracking_uri:
-            from search.records.tracking.store import check_no_password  # MLflow takes seconds to import
+            from search.records.database import check_no_password
 
             check_no_password(tracking_uri, "--tracking-uri")
         return function(context=Context(storage_folder(storage), tracking_uri or None, address or None, as_json), **given)

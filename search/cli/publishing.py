@@ -81,8 +81,8 @@ def register(context: Context, name: str, model: str, alias: str | None, trial: 
 def export(context: Context, name: str, url: str | None) -> None:
     """Write a search as an Optuna study, for optuna-dashboard, and its curves as Parquet."""
     from search.records.curves import write_curves
+    from search.records.database import check_no_password
     from search.records.study import export_study, export_to_file
-    from search.records.tracking.store import check_no_password
     from search.strategy.projection import study_of
 
     if url is not None:

@@ -3,7 +3,9 @@
 import logging
 import os
 import platform
+import signal
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +24,13 @@ from search.execution.stopping import INTERRUPTED, EarlyEnd, wait_for_workers, w
 from search.execution.tune_adapter import Assignments, ConductedScheduler, TrialSource, TuneWitness
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
+from search.records.database import masked
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger, Listener, read_events
 from search.records.plan import Plan
 from search.records.study import export_to_file
 from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.tracking.store import has_experiment, shown_uri
+from search.records.tracking.store import has_experiment
 from search.records.trials import TrialTable
 from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
 from search.strategy.bridge import Bridge
@@ -60,9 +63,7 @@ def run_search(
              ClusterUnavailable: when Ray cannot be started.
     """
     if has_experiment(tracking_uri, plan.name):
-        raise PlanError(
-            f"--name must be new in MLflow ({shown_uri(tracking_uri)}); got {plan.name!r}, which is an experiment there"
-        )
+        raise PlanError(f"--name must be new in MLflow ({masked(tracking_uri)}); got {plan.name!r}, which is an experiment there")
     with ray_session(address) as resources:
         fitted = with_resources(plan, resources)
         folder = SearchFolder(storage, plan.name)
@@ -195,7 +196,7 @@ class _Session:
                 ),
             )
             try:
-                with _quiet():
+                with _quiet(), _signals_restored():
                     tuner.fit()
             finally:
                 record.close()
@@ -238,6 +239,20 @@ def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
         num_threads=max(1, int(plan.cpus_per_trial)),
         only_last_epoch=plan.confirmation is not None,
     )
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Ray Tune leaves its own handlers behind, and the next Ctrl-C would be swallowed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -21,13 +21,13 @@ def search_page(table: TrialTable, plan: Plan, notices: Sequence[str]) -> str:
     """
     data = f" on `{plan.source}`" if plan.source else ""
     metrics = ", ".join(f"`{o.metric}` ({o.mode})" for o in plan.objectives)
-    state = "runs" if table.ended is None else f"ended: {table.ended}"
+    state = "Runs" if table.ended is None else f"Ended: {table.ended}"
     counts = ", ".join(f"{table.count(s)} {s}" for s in STATES if table.count(s))
     lines = [
         f"**{plan.task}**{data}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, `{plan.sampler}` suggests,"
         f" `{plan.scheduler}` stops. Looks for {metrics}.",
         "",
-        f"{state.capitalize()}. {counts or 'No trial yet'}.",
+        f"{state}. {counts or 'No trial yet'}.",
     ]
     best = table.best
     if best is not None:

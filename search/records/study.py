@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import optuna
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
+from search.records.database import alone, masked
 from trainables.contract import Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,10 +72,12 @@ def open_storage(url: str) -> Iterator[RDBStorage]:
     Raises:  PlanError: when it cannot be opened.
     """
     try:
-        storage = RDBStorage(url)
+        # A file of one's own needs no lock, and shall have none beside it.
+        with nullcontext() if url.startswith("sqlite:") else alone(url):
+            storage = RDBStorage(url)
     except (ImportError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PlanError(f"--to must be a database that Optuna can open; got {url}: {reason}") from error
+        reason = masked(str(error).splitlines()[0])
+        raise PlanError(f"--to must be a database that Optuna can open; got {masked(url)}: {reason}") from error
     try:
         yield storage
     finally:

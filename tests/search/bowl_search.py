@@ -13,7 +13,7 @@ from spaces.fields import Value
 from trainables.bowl import build
 from trainables.contract import Objective, TrialRequest
 
-FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "seconds_per_epoch": 0.0}
+FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "num_metrics": 1, "seconds_per_epoch": 0.0}
 PLAN = Plan(
     name="bowls",
     task="bowl",

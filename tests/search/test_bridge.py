@@ -92,6 +92,7 @@ def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
         "rate": 0.3,
         "noise": 0.0,
         "fault": "none",
+        "num_metrics": 1,
         "seconds_per_epoch": 0.0,
     }
 

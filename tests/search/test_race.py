@@ -26,7 +26,8 @@ EPOCHS = {"good": 4, "alike": 5, "worse": 3}
 
 def _plan(names: Sequence[str] = ("good", "alike", "worse"), num_seeds: int = 4, num_folds: int = 1) -> Plan:
     """A confirmation of these configurations, from seed 100 on."""
-    common: dict[str, Value] = {"shape": "round", "tilt": None, "rate": 0.9, "fault": "none", "seconds_per_epoch": 0.0}
+    common: dict[str, Value] = {"shape": "round", "tilt": None, "rate": 0.9, "fault": "none", "num_metrics": 1}
+    common["seconds_per_epoch"] = 0.0
     order = list(PLAN.fields)
     candidates = tuple(
         Candidate(name, {field: {**common, **CONFIGS[name]}[field] for field in order}, EPOCHS[name], 0.5) for name in names

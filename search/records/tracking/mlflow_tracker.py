@@ -107,6 +107,9 @@ class MlflowTracker:
         if self._thread.ident is not None:
             self._events.put(None)
             self._caller.last_calls()
+            if self._caller.is_away:
+                text = "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
+                _log.warning(text, self._caller.patience_s, self._plan.name)
             try:
                 self._thread.join()
             except KeyboardInterrupt:
@@ -118,8 +121,10 @@ class MlflowTracker:
         try:
             self._open()
             if self._past:
-                self._leave_ended()
+                ended = self._ended_before()
+                self._skipped |= ended
                 self._handle(self._past)
+                self._skipped -= ended
             while (event := self._events.get()) is not None:
                 self._handle([event, *self._gather()])
         except Exception as error:  # noqa: BLE001 - artifact stores raise errors of their own, and none may pass unsaid
@@ -238,10 +243,8 @@ class MlflowTracker:
         self._guard("", lambda: self._write(self._runs.summary, [], params, tags))
         self._tell("", lambda: self._client.log_dict(self._runs.summary, self._plan.to_json(), "plan.json"))
 
-    def _leave_ended(self) -> None:
-        """Trials that ended in earlier processes and in the store are not written again."""
+    def _ended_before(self) -> set[str]:
+        """Trials that ended in earlier processes and in the store, too: their past is not written again."""
         records = TrialTable.of(self._past, self._plan.objective).trials
-        for trial, status in self._runs.find().items():
-            over = trial in records and records[trial].state in ENDED
-            if over and trial not in self._anew and status in ("FINISHED", "FAILED"):
-                self._skipped.add(trial)
+        ended = {trial for trial, status in self._runs.find().items() if status in ("FINISHED", "FAILED")}
+        return {t for t in ended if t in records and records[t].state in ENDED and t not in self._anew}

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from search.records.tracking.store import STORE_ERRORS, connect, is_refusal, reason, shown_uri
+from search.records.database import masked
+from search.records.tracking.store import STORE_ERRORS, connect, is_refusal, reason
 
 #: Seconds that a search which has ended waits for a store that is away; what is still owed then waits in the ledger.
 PATIENCE_S = 60.0
@@ -27,13 +28,19 @@ class PatientCaller:
     """
 
     def __init__(self, uri: str, patience_s: float = PATIENCE_S) -> None:
-        self._uri, self._patience_s = uri, patience_s
+        self._uri, self.patience_s = uri, patience_s
         self._away_since: float | None = None
+        self._said = False
         self._give_up_at = float("inf")
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store has not answered lately."""
+        return self._away_since is not None
 
     def last_calls(self) -> None:
         """From now on patience ends, though not as long as the store answers, however slowly."""
-        self._give_up_at = time.monotonic() + self._patience_s
+        self._give_up_at = time.monotonic() + self.patience_s
 
     def give_up(self) -> None:
         """The next call that is not answered is the last."""
@@ -71,16 +78,18 @@ class PatientCaller:
         if self._away_since is None:
             self._away_since = now
         if attempt == _TRIES:
+            self._said = True
             text = "MLflow (%s) is away; training goes on, and what it misses is sent when it is back"
-            _log.warning(text, shown_uri(self._uri))
+            _log.warning(text, masked(self._uri))
         if now >= self._give_up_at:
-            raise StoreAway(f"{shown_uri(self._uri)} is away: {reason(error)}") from error
+            raise StoreAway(f"{masked(self._uri)} is away: {reason(error)}") from error
         time.sleep(min(0.1 * 2 ** min(attempt, 10), _LONGEST_PAUSE_S))
 
     def _is_back(self) -> None:
         if self._away_since is not None:
-            away_s, self._away_since = time.monotonic() - self._away_since, None
-            if away_s > _LONGEST_PAUSE_S:
+            away_s, said = time.monotonic() - self._away_since, self._said
+            self._away_since, self._said = None, False
+            if said:
                 _log.warning("MLflow is back after %.0f s", away_s)
         if 0.0 < self._give_up_at < float("inf"):
             self.last_calls()

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from search.errors import PlanError
+from search.records.database import masked
 from search.records.tracking import logged_models
 from search.records.tracking.patience import PatientCaller
-from search.records.tracking.store import open_client, shown_uri, summary_run, trial_run
+from search.records.tracking.store import open_client, summary_run, trial_run
 
 #: A store that is away for longer keeps nobody waiting: `dermtune report NAME` does it again.
 _PATIENCE_S = 10.0
@@ -26,7 +27,7 @@ class Publisher:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             raise PlanError(
-                f"--tracking-uri must be the store of {name!r}; got {shown_uri(uri)}, which has no such experiment"
+                f"--tracking-uri must be the store of {name!r}; got {masked(uri)}, which has no such experiment"
                 f" (dermtune doctor {name} --repair)"
             )
         self._experiment_id = str(experiment.experiment_id)

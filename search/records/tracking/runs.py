@@ -1,6 +1,7 @@
 """A search's experiment in MLflow, its own run and the trials': found where they are, made where they are not."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import mlflow
@@ -67,7 +68,10 @@ class SearchRuns:
         if found is not None:
             return found
         tags = {KIND_TAG: SUMMARY, **source_tags(self._plan)}
-        run = self._client.create_run(self.experiment_id, run_name=f"search {self._plan.name}", tags=tags)
+        # Written later, by a repair for instance, it has begun when the search did.
+        created = self._plan.created
+        begun_ms = round(datetime.fromisoformat(created).timestamp() * 1000) if created else None
+        run = self._client.create_run(self.experiment_id, run_name=f"search {self._plan.name}", tags=tags, start_time=begun_ms)
         return str(run.info.run_id)
 
     def _create(self, trial: TrialRecord, event: Event) -> str:

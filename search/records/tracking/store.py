@@ -2,21 +2,18 @@
 
 import logging
 import os
+import re
 import shutil
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-import sqlalchemy
-from filelock import FileLock
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
+from search.records.database import alone, masked
 
 SUMMARY, TRIAL = "search", "trial"
 KIND_TAG, TRIAL_TAG = "kind", "dermtune.trial"
@@ -41,30 +38,6 @@ def default_tracking_uri(storage: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
 
 
-def shown_uri(uri: str) -> str:
-    """A URI as it may be printed: a password in it is masked."""
-    try:
-        return make_url(uri).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return uri
-
-
-def check_no_password(uri: str, flag: str) -> None:
-    """Refuses a password on the command line, where everybody on the machine can read it.
-
-    Raises:  PlanError: when there is one.
-    """
-    try:
-        password = make_url(uri).password
-    except (ArgumentError, ValueError):
-        password = None
-    if password:
-        raise PlanError(
-            f"{flag} must hold no password, which `ps` would show to everybody; got {shown_uri(uri)}"
-            " (set MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or PGPASSWORD instead)"
-        )
-
-
 def connect(uri: str) -> mlflow.MlflowClient:
     """A client of a tracking store, which has answered once; a new store's tables are made by one process at a time.
 
@@ -72,7 +45,7 @@ def connect(uri: str) -> mlflow.MlflowClient:
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with _alone(uri):
+    with alone(uri):
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
@@ -86,24 +59,11 @@ def open_client(uri: str) -> mlflow.MlflowClient:
     try:
         return connect(uri)
     except (*STORE_ERRORS, ImportError) as error:
-        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {shown_uri(uri)}: {reason(error)}") from error
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Holds a database for this process: MLflow's own first users race on the migrations of its tables."""
-    if uri.startswith("sqlite:"):
-        file = Path(make_url(uri).database or "mlflow.db")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{file}.lock"):
-            yield
-    elif uri.startswith("postgresql"):
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:  # the lock goes with the connection
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(b"dermtune")})
-            yield
-    else:
-        yield
+        hint = ""
+        if is_on_server(uri) and re.search(r"\b(401|403)\b|UNAUTHENTICATED|PERMISSION_DENIED", str(error)):
+            hint = " (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
+        said = f"{masked(uri)}: {reason(error)}{hint}"
+        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {said}") from error
 
 
 def is_refusal(error: Exception) -> bool:
@@ -114,7 +74,7 @@ def is_refusal(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """An error in one line, without a password."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text[:300]
+    return masked(text)[:300]
 
 
 def is_on_server(uri: str) -> bool:
@@ -185,13 +145,21 @@ def has_experiment(uri: str, name: str) -> bool:
 
 
 def delete_experiment(uri: str, name: str, storage: Path) -> None:
-    """Removes a search's experiment and its artifacts on this machine, and frees its name."""
+    """Removes a search's experiment and its artifacts on this machine, and frees its name.
+
+    Raises:  PlanError: when the store does not let it go.
+    """
     client = open_client(uri)
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
-        client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
-        client.delete_experiment(experiment.experiment_id)
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
+            if experiment.lifecycle_stage == LifecycleStage.DELETED:
+                client.restore_experiment(experiment.experiment_id)
+            client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
+            client.delete_experiment(experiment.experiment_id)
+    except STORE_ERRORS as error:
+        raise PlanError(f"NAME must be a search whose experiment MLflow deletes; got {name!r}: {reason(error)}") from error
     shutil.rmtree(storage / "mlartifacts" / name, ignore_errors=True)
 
 
