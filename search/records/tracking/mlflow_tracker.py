@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -32,14 +33,19 @@ from search.records.tracking.entities import (
 )
 from search.records.tracking.patience import PATIENCE_S, PatientCaller, StoreAway
 from search.records.tracking.runs import SearchRuns
-from search.records.tracking.store import STORE_ERRORS, connect, reason
+from search.records.tracking.senders import Senders
+from search.records.tracking.store import STORE_ERRORS, connect, is_on_server, reason
 from search.records.trials import ENDED, TrialRecord, TrialTable
 
-#: Events are gathered so long before they are written, so that one call carries many epochs.
-GATHER_S = 0.5
+#: Seconds between two looks at what has come, and what a running trial's metrics wait at most, so that one call carries many.
+GATHER_S, FLUSH_S = 0.5, 2.0
 #: Seconds between two summaries of a running search, at least.
 SUMMARY_S = 2.0
 _BATCH = 900
+#: Calls to a server at once; a database on this machine takes one at a time anyway.
+_SENDERS = 4
+#: Tune's loop takes the interpreter back so soon from the thread that writes; Python's own 5 ms a turn would hold it up.
+_SWITCH_S = 0.001
 _log = logging.getLogger("dermtune.tracking")
 _T = TypeVar("_T")
 
@@ -51,6 +57,7 @@ class _Batch:
     params: list[Param] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     tags: list[RunTag] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
 
 
 class MlflowTracker:
@@ -85,14 +92,19 @@ class MlflowTracker:
         self._past: list[Event] = []
         self._notices: list[str] = []
         self._skipped: set[str] = set()
+        self._refused: set[str] = set()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._summary_due = 0.0
+        self._waiting: defaultdict[str, _Batch] = defaultdict(_Batch)
         self._failure: Exception | None = None
         self._caller = PatientCaller(uri, patience_s)
+        self._senders = Senders(_SENDERS if is_on_server(uri) else 1)
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
         """Begins to write. Opening the store happens in the background, too."""
+        self._switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
         self._thread.start()
 
     def on_event(self, event: Event) -> None:
@@ -115,6 +127,8 @@ class MlflowTracker:
             except KeyboardInterrupt:
                 self._caller.give_up()
                 return StoreAway("interrupted while MLflow was being written to")
+            finally:
+                sys.setswitchinterval(self._switch_s)
         return self._failure
 
     def _work(self) -> None:
@@ -124,55 +138,65 @@ class MlflowTracker:
                 ended = self._ended_before()
                 self._skipped |= ended
                 self._handle(self._past)
+                self._flush()
+                self._senders.wait()
                 self._skipped -= ended
-            while (event := self._events.get()) is not None:
-                self._handle([event, *self._gather()])
+            while (events := self._gather()) is not None:
+                self._handle(events)
+            self._flush()
+            self._senders.wait()
         except Exception as error:  # noqa: BLE001 - artifact stores raise errors of their own, and none may pass unsaid
             self._failure = error
             _log.warning("MLflow did not take everything: %s", reason(error))
 
-    def _gather(self) -> list[Event]:
-        """Everything that comes within a moment."""
+    def _gather(self) -> list[Event] | None:
+        """What has come until a trial ended or a moment passed; None when nothing more will come."""
         events: list[Event] = []
         deadline = time.monotonic() + GATHER_S
-        while (left_s := deadline - time.monotonic()) > 0 or not self._events.empty():
+        while not (events and events[-1]["event"] in ENDED):
             try:
-                event = self._events.get(timeout=max(left_s, 0.001))
+                event = self._events.get(timeout=max(deadline - time.monotonic(), 0.001))
             except queue.Empty:
                 break
             if event is None:
+                if not events:
+                    return None
                 self._events.put(None)
                 break
             events.append(event)
         return events
 
     def _handle(self, events: list[Event]) -> None:
-        waiting: defaultdict[str, _Batch] = defaultdict(_Batch)
         for event in events:
             self._table.apply(event)
             kind, trial = event["event"], event.get("trial", "")
             if trial in self._skipped:
                 continue
             if kind == "reported":
-                waiting[trial].metrics += metrics_of(event)
+                self._waiting[trial].metrics += metrics_of(event)
             elif trial:
-                self._of_trial(event, waiting)
+                self._of_trial(event)
             else:
                 self._of_search(event)
-        for trial, batch in waiting.items():
-            self._write_trial(trial, batch)
+        self._flush(older_than_s=FLUSH_S)
         ends = [event for event in events if event["event"] in (*ENDED, "search_ended")]
-        if time.monotonic() >= self._summary_due or any(event["event"] == "search_ended" for event in ends):
+        if events and (time.monotonic() >= self._summary_due or events[-1]["event"] == "search_ended"):
             self._summarise((ends or events)[-1])
 
-    def _of_trial(self, event: Event, waiting: defaultdict[str, _Batch]) -> None:
+    def _flush(self, older_than_s: float = 0.0) -> None:
+        """Writes what has waited so long, or is as much as a call may carry."""
+        limit = time.monotonic() - older_than_s
+        for trial in [t for t, batch in self._waiting.items() if batch.since <= limit or len(batch.metrics) >= _BATCH]:
+            self._write_trial(trial, self._waiting.pop(trial))
+
+    def _of_trial(self, event: Event) -> None:
         kind, trial = event["event"], event["trial"]
         record = self._table.trials[trial]
         if kind == "suggested":
             self._guard(trial, lambda: self._runs.open(record, event))
-            waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
+            self._waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
         elif kind in STATUS:
-            batch, status, end = waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
+            batch, status, end = self._waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
             batch.metrics += closing_metrics(record, end)
             batch.tags = closing_tags(record, self._plan, self._checkpoint(record))
             self._write_trial(trial, batch)
@@ -180,7 +204,7 @@ class MlflowTracker:
         elif kind == "continued":
             self._tell(trial, lambda: self._client.update_run(self._runs.trials[trial], status="RUNNING"))
         elif kind == "checkpoint_deleted":
-            waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
+            self._waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
 
     def _of_search(self, event: Event) -> None:
         kind, run = event["event"], self._runs.summary
@@ -204,8 +228,7 @@ class MlflowTracker:
         self._summary_due = time.monotonic() + max(SUMMARY_S, 20 * took_s)
 
     def _write_trial(self, trial: str, batch: _Batch) -> None:
-        if trial not in self._skipped:
-            self._guard(trial, lambda: self._write(self._runs.trials[trial], batch.metrics, batch.params, batch.tags))
+        self._guard(trial, lambda: self._write(self._runs.trials[trial], batch.metrics, batch.params, batch.tags))
 
     def _write(self, run: str, metrics: Sequence[Metric], params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
         """One call, or several when there are more metrics than MLflow takes at once."""
@@ -222,7 +245,13 @@ class MlflowTracker:
         self._guard(trial, lambda: self._send(call))
 
     def _guard(self, trial: str, work: Callable[[], object]) -> None:
-        """Writes something of a trial, or of the search (""); when it is refused the others are not harmed."""
+        """Has something of a trial, or of the search (""), written after all that was written of it before."""
+        self._senders.submit(trial, lambda: self._attempt(trial, work))
+
+    def _attempt(self, trial: str, work: Callable[[], object]) -> None:
+        """What the store refuses does no harm to the other trials."""
+        if trial in self._refused:
+            return
         try:
             work()
         except STORE_ERRORS as error:
@@ -230,7 +259,7 @@ class MlflowTracker:
                 _log.warning("MLflow refused something of %s: %s", trial or "the search", reason(error))
             self._failure = self._failure or error
             if trial:
-                self._skipped.add(trial)
+                self._refused.add(trial)
 
     def _send(self, call: Callable[[], _T]) -> _T:
         return self._caller.call(call)

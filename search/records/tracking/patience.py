@@ -1,6 +1,7 @@
 """Calling a store that may be away, locked or slow."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,7 +22,7 @@ class StoreAway(Exception):
 
 
 class PatientCaller:
-    """Calls a store again until it answers; says once that it is away and once that it is back.
+    """Calls a store again until it answers, from any thread; says once that it is away and once that it is back.
 
     Args:    uri: of the store.
              patience_s: how long it is waited for after `last_calls`.
@@ -31,6 +32,7 @@ class PatientCaller:
         self._uri, self.patience_s = uri, patience_s
         self._away_since: float | None = None
         self._said = False
+        self._lock = threading.Lock()
         self._give_up_at = float("inf")
 
     @property
@@ -75,21 +77,23 @@ class PatientCaller:
 
     def _wait(self, attempt: int, error: Exception) -> None:
         now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-        if attempt == _TRIES:
-            self._said = True
-            text = "MLflow (%s) is away; training goes on, and what it misses is sent when it is back"
-            _log.warning(text, masked(self._uri))
+        with self._lock:
+            if self._away_since is None:
+                self._away_since = now
+            if attempt >= _TRIES and not self._said:
+                self._said = True
+                text = "MLflow (%s) is away; training goes on, and what it misses is sent when it is back"
+                _log.warning(text, masked(self._uri))
         if now >= self._give_up_at:
             raise StoreAway(f"{masked(self._uri)} is away: {reason(error)}") from error
         time.sleep(min(0.1 * 2 ** min(attempt, 10), _LONGEST_PAUSE_S))
 
     def _is_back(self) -> None:
-        if self._away_since is not None:
-            away_s, said = time.monotonic() - self._away_since, self._said
-            self._away_since, self._said = None, False
-            if said:
-                _log.warning("MLflow is back after %.0f s", away_s)
+        with self._lock:
+            if self._away_since is not None:
+                away_s, said = time.monotonic() - self._away_since, self._said
+                self._away_since, self._said = None, False
+                if said:
+                    _log.warning("MLflow is back after %.0f s", away_s)
         if 0.0 < self._give_up_at < float("inf"):
             self.last_calls()
