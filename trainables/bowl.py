@@ -104,7 +104,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
 
 
 def _further(config: Mapping[str, Value]) -> list[str]:
-    return [f"valid/further_{index}" for index in range(1, int(config["num_metrics"] or 1))]
+    return [f"valid/further_{index}" for index in range(1, int(config.get("num_metrics") or 1))]
 
 
 def build(request: TrialRequest) -> BowlTrial:

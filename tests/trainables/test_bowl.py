@@ -154,3 +154,9 @@ def test_a_bowl_has_no_data(tmp_path: Path) -> None:
         bowl.evaluate(tmp_path, "derm7pt:x", "valid")
     with pytest.raises(DataError, match="predict must be given a checkpoint of a task with data; got a bowl"):
         bowl.predictor(tmp_path)
+
+
+def test_a_report_carries_as_many_numbers_as_asked() -> None:
+    (report,) = run(build(num_metrics=3, max_epochs=1), 1)
+    assert list(report.metrics) == ["valid/height", "valid/further_1", "valid/further_2"]
+    assert bowl.prepare({"num_metrics": 3}, None).metrics == tuple(report.metrics)
