@@ -33,7 +33,7 @@ def tested(what: str, environment: dict[str, str], *arguments: str) -> Callable[
 def overhead(folder: Path) -> list[Shown]:
     """What tracking costs, ours and Ray's, and on the gated demo."""
     # Ray's callback on a quarter of the trials, scaled up: over HTTP all of them take six minutes.
-    command = ["benchmarks/tracking_overhead.py", "--repeats", "3", "--ray-trials", "5", "--demo", "4"]
+    command = ["benchmarks/tracking_overhead.py", "--repeats", "3", "--ray-trials", "5", "--demo", "2"]
     done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if re.match(r"sqlite|HTTP|gated", line)]
     if len(lines) != 3:
