@@ -303,7 +303,10 @@ def test_confusions_of_eight_tasks_draw_without_a_warning() -> None:
         )
         for number, size in enumerate((5, 3, 2, 2, 3, 3, 3, 2))
     }
-    pngs({"confusion": confusion_matrices(Explanation("valid", 203, tasks))})
+    figure = confusion_matrices(Explanation("valid", 203, tasks))
+    assert [axes.get_title() for axes in figure.axes] == list(tasks)
+    assert [len(texts(axes)) for axes in figure.axes] == [size**2 for size in (5, 3, 2, 2, 3, 3, 3, 2)]
+    pngs({"confusion": figure})
 
 
 def test_sharing_shows_the_mean_and_every_block_in_percent() -> None:
