@@ -15,7 +15,7 @@ from trainables.attentive_learner import CHUNK, AttentiveLearner
 from trainables.attentive_reading import AttentivePredictor, explain, judge_split, load_model
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
-from trainables.data import needed
+from trainables.data import check_same, needed
 from trainables.data.images import Progress
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
@@ -103,6 +103,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = attentive_data.load(request.config, needed(request.source), device)
+    check_same(needed(request.source), data.fingerprint, request.fingerprint)
     return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request)
 
 

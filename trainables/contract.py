@@ -37,13 +37,14 @@ class TrialRequest:
 
     Args:    task: a key of `TASKS`.
              config: every hyperparameter of the task's space, None where inactive.
-             source: `FORMAT:PATH`, None for a task without data.
+             source: `FORMAT:LOCATION`, None for a task without data.
              seed: of the initial weights, the batches, the augmentation and the dropout.
              objective: what decides the best epoch.
              max_epochs: where a trial ends by itself.
              device: a torch device, "auto" for CUDA where there is one.
              num_threads: of the CPU; it decides the order of sums, and with it a result's last bits.
              only_last_epoch: whether the last epoch is the best one whatever it scores: nothing is chosen.
+             fingerprint: of the data that the driver has, "" to take what is there.
     """
 
     task: str
@@ -55,6 +56,7 @@ class TrialRequest:
     device: str = "auto"
     num_threads: int = 1
     only_last_epoch: bool = False
+    fingerprint: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""

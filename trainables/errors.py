@@ -15,6 +15,10 @@ class CheckpointError(DermtuneError):
     """A checkpoint folder is missing something, or its contents do not match their hashes."""
 
 
+class LocationError(DermtuneError):
+    """A folder by its URI cannot be read or written."""
+
+
 class DataError(DermtuneError):
     """A data set cannot be used.
 

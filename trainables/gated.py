@@ -12,7 +12,7 @@ from spaces.fields import Value, number
 from trainables import gated_data, metrics
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
-from trainables.data import needed
+from trainables.data import check_same, needed
 from trainables.data.images import Progress
 from trainables.devices import choose_device
 from trainables.errors import DataError
@@ -59,6 +59,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device)
     data = gated_data.load(request.config, needed(request.source), device)
+    check_same(needed(request.source), data.fingerprint, request.fingerprint)
     return TrainedTrial(GatedLearner(request.config, data, request.seed), request)
 
 

@@ -70,4 +70,6 @@ def _load(source: str, modified: int, primary: str, binary: bool, size_px: int, 
     images = load_images(cases, size_px)
     pixels = resident(torch.from_numpy(images.pixels), device)
     codes = torch.from_numpy(cases.labels).to(device)
-    return GatedData(cases, pixels, codes, cases.fingerprint(images.digest), device)
+    # Of the labels as they were read: `binary` is a hyperparameter, and the data are the same.
+    fingerprint = _cases(source, modified, primary, False).fingerprint(images.digest)
+    return GatedData(cases, pixels, codes, fingerprint, device)

@@ -17,7 +17,7 @@ from search.records.readings import record_reading
 from search.strategy.race import Heat, heats
 from trainables import folders
 from trainables.contract import Casewise
-from trainables.data import read, split_source
+from trainables.data import portable_source, read
 from trainables.tasks import TASKS
 
 RESAMPLES = 500
@@ -290,8 +290,7 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     task = TASKS[found.plan.task].load()
     checkpoints = [run.checkpoint for run in runs.values() if run.checkpoint is not None]
     cases = [task.casewise(checkpoint, source, "test") for checkpoint in checkpoints]
-    plain = "{}:{}".format(*split_source(source))
-    times = record_reading(storage, folders.digest(checkpoints[0]), plain)
+    times = record_reading(storage, folders.digest(checkpoints[0]), portable_source(source))
     note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
     return {**result, "test_metrics": _means(cases, found.plan.seed), "test_note": note}
 

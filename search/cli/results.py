@@ -10,7 +10,7 @@ from search.cli.options import Context, command_options, duration_text, err, num
 from search.cli.tables import show_config, show_rows, show_search
 from search.errors import PlanError
 from trainables import folders
-from trainables.data import split_source
+from trainables.data import portable_source
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -143,8 +143,7 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
     found = TASKS[task].load().evaluate(checkpoint, source, split)
     document = {"task": task, **found.to_json()}
     if split == "test":
-        data = "{}:{}".format(*split_source(source))
-        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), data)
+        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), portable_source(source))
         err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
 
     def show() -> None:

@@ -14,8 +14,8 @@ from search.records.ledger import read_events
 from search.records.plan import Candidate, Confirmation, Plan
 from search.records.trials import TrialTable
 from spaces.fields import fields_of, format_value
-from trainables.data.cache import cache_root
 from trainables.data.images import Progress
+from trainables.data.source import is_synthetic
 from trainables.tasks import TASKS
 
 #: Fresh seeds begin here: no search's own reach so far.
@@ -63,7 +63,7 @@ def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
     own = {
         **{name: getattr(plan, name) for name in _SAME},
         "task": plan.task,
-        "data": None if _is_synthetic(plan.source) else plan.source,
+        "data": None if is_synthetic(plan.source) else plan.source,
         "metrics": tuple(f"{objective.metric}:{objective.mode}" for objective in plan.objectives),
         "constraints": tuple(map(str, plan.constraints)),
     }
@@ -86,10 +86,6 @@ def read_plan(file: Path) -> Plan:
         return Plan.from_json(json.loads(file.read_text()))
     except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlanError(f"--plan must be a plan.json of an earlier search; got {file}") from error
-
-
-def _is_synthetic(source: str | None) -> bool:
-    return source is not None and str(cache_root() / "synthetic") in source
 
 
 @dataclass(frozen=True)

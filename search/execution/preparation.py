@@ -20,13 +20,10 @@ from search.strategy.schedulers import SCHEDULERS, default_grace_period
 from spaces.fields import Field, Preset, Value, complete, fields_of, format_value, known_field, narrowed, suggest
 from trainables.contract import Mode, Objective, Prepared
 from trainables.costs import COSTS
-from trainables.data import DATASETS, split_source
-from trainables.data.cache import build_once, cache_root
+from trainables.data import portable_source, split_source
 from trainables.data.images import Progress
+from trainables.data.source import synthetic_location
 from trainables.tasks import TASKS, Task
-
-#: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -292,29 +289,18 @@ def parse_gpus(text: str) -> float | None:
 
 
 def _source(task: Task, preset: Preset, data: str | None, say: Callable[[str], None] | None) -> str | None:
-    if data is not None:
-        name, path = split_source(data, task.formats)
-        return f"{name}:{path}"
-    if task.synthetic is None:
-        return None
-    return synthetic_source(task.synthetic, preset.synthetic_cases, preset.synthetic_size_px, say=say)
+    """What to train on, by a name that means the same on every node; fetched or drawn here already.
 
-
-def synthetic_source(name: str, num_cases: int, size_px: int, seed: int = 0, say: Callable[[str], None] | None = None) -> str:
-    """`FORMAT:PATH` of a synthetic set, drawn once per node and kept in the cache.
-
-    Args:    name: a key of `DATASETS`.
-             num_cases, size_px, seed: of the set.
-             say: called with a line before it is drawn.
+    Raises:  DataError: when there is no such data.
     """
-    synthesise = DATASETS[name].synthesise
-    if synthesise is None:
-        raise PlanError(f"a synthetic set must be of a format that can be drawn; got {name!r}")
-    folder = cache_root() / "synthetic" / f"{name}-{num_cases}x{size_px}-seed{seed}-v{_SYNTHETIC_VERSION}"
-    if say is not None and not folder.is_dir():
-        say(f"drawing {num_cases} synthetic cases of {size_px} px (once; kept in {folder})")
-    build_once(folder, lambda place: synthesise(place, num_cases, size_px, seed))
-    return f"{name}:{folder}"
+    if data is not None:
+        source = portable_source(data, task.formats)
+    elif task.synthetic is not None:
+        source = f"{task.synthetic}:{synthetic_location(preset.synthetic_cases, preset.synthetic_size_px)}"
+    else:
+        return None
+    split_source(source, task.formats, say)
+    return source
 
 
 def with_resources(plan: Plan, resources: Mapping[str, float]) -> Plan:

@@ -238,6 +238,7 @@ def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
         device="auto" if plan.gpus_per_trial else "cpu",
         num_threads=max(1, int(plan.cpus_per_trial)),
         only_last_epoch=plan.confirmation is not None,
+        fingerprint=plan.data_fingerprint if suggestion.fold is None else "",
     )
 
 

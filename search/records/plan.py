@@ -54,7 +54,7 @@ class Plan:
 
     Args:    name: of the search, its folder and its MLflow experiment.
              task: a key of `TASKS`.
-             source: `FORMAT:PATH` with an absolute path, None for a task without data.
+             source: `FORMAT:LOCATION` with an absolute path or a URI, None for a task without data.
              preset: "demo" or "paper".
              fixed: fields that are not searched and their values; the fields of no search and of `--set`.
              objective: metric and mode: what ranks trials, stops them early and picks their epochs.

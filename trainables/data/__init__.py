@@ -1,5 +1,6 @@
 """Reading data sets. `DATASETS` has a line for each format; `read` takes what a person types after `--data`."""
 
+import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from trainables.data import derm7pt, derm7pt_synthetic, images, isic2017, isic20
 from trainables.data.cases import CaseSet
 from trainables.data.images import Progress
 from trainables.data.segmented import SegmentedCases
+from trainables.data.source import local_path, portable
 from trainables.errors import DataError
 
 #: Behind a path: train and validate on one of several stratified splits instead of the data's own.
@@ -54,23 +56,56 @@ DATASETS: dict[str, DataFormat] = {
 }
 
 
-def split_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> tuple[str, Path]:
-    """Format and absolute path of `FORMAT:PATH`.
+def split_source(
+    source: str, formats: Sequence[str] = tuple(DATASETS), say: Callable[[str], None] | None = None
+) -> tuple[str, Path]:
+    """Format and path on this node of `FORMAT:LOCATION`; what lies behind a URI is fetched first.
 
     Args:    source: as typed.
              formats: those that fit the task.
-    Raises:  DataError: when the format is unknown or does not fit, or the path does not exist.
+             say: called with a line when something takes a while.
+    Raises:  DataError: when the format is unknown or does not fit, or there is nothing.
+             LocationError: when the storage cannot be read.
     """
+    name, location = _name_and_location(source, formats)
+    path = local_path(name, location, DATASETS[name].synthesise, say)
+    if not path.exists():
+        raise DataError(f"--data must name {DATASETS[name].layout}; got {path}, which does not exist")
+    return name, path
+
+
+def portable_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> str:
+    """`FORMAT:LOCATION` that means the same in another folder, without the fold.
+
+    Raises:  DataError: when the format is unknown or does not fit.
+    """
+    name, location = _name_and_location(source, formats)
+    return f"{name}:{portable(location)}"
+
+
+def _name_and_location(source: str, formats: Sequence[str]) -> tuple[str, str]:
     name, colon, location = _FOLD.sub("", source).partition(":")
     if not colon or name not in DATASETS:
         raise DataError(f"--data must be FORMAT:PATH with a format of {', '.join(DATASETS)}; got {source!r}")
     if name not in formats:
         fitting = ", ".join(formats) or "none: it needs no data"
         raise DataError(f"--data must have a format that fits the task ({fitting}); got {name!r}")
-    path = Path(location).expanduser().resolve()
-    if not path.exists():
-        raise DataError(f"--data must name {DATASETS[name].layout}; got {path}, which does not exist")
-    return name, path
+    return name, location
+
+
+def check_same(source: str, found: str, expected: str) -> None:
+    """Refuses data that is not the driver's.
+
+    Args:    source: `FORMAT:LOCATION`.
+             found: fingerprint on this node.
+             expected: the driver's, "" where it is not known.
+    Raises:  DataError: when they differ.
+    """
+    if expected and found != expected:
+        raise DataError(
+            f"{source} must hold on {platform.node()} what the driver has (fingerprint {expected[:16]}); got {found[:16]}: other"
+            " labels, splits or images"
+        )
 
 
 def fold_of(source: str) -> tuple[int, int] | None:
