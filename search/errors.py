@@ -13,3 +13,18 @@ class SearchNotFound(DermtuneError):
 
 class ClusterUnavailable(DermtuneError):
     """Ray cannot be started or reached."""
+
+
+class Superseded(DermtuneError):
+    """Another process has taken a trial over from this one."""
+
+
+class TrialBroke(Exception):
+    """A trial's error on its way to the driver, as text: what a trial raises need not be known there.
+
+    Args:    document: JSON of `kind`, `message`, `traceback` and `out_of_memory`.
+    """
+
+    def __init__(self, document: str) -> None:
+        super().__init__(document)
+        self.document = document

@@ -101,7 +101,7 @@ def build(request: TrialRequest) -> TrainedTrial:
              ValueError: when the configuration does not fit them.
     """
     torch.set_num_threads(request.num_threads)
-    device = choose_device(request.device)
+    device = choose_device(request.device, request.gpu_share)
     data = attentive_data.load(request.config, needed(request.source), device)
     check_same(needed(request.source), data.fingerprint, request.fingerprint)
     return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request)

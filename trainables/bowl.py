@@ -11,7 +11,7 @@ import numpy as np
 from spaces.fields import Value
 from trainables.contract import Casewise, EpochReport, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data.images import Progress
-from trainables.errors import DataError
+from trainables.errors import DataError, OutOfMemory
 from trainables.explanation import Explanation
 from trainables.folders import encode_json, read_json, write_folder
 from trainables.selection import BestEpoch
@@ -56,6 +56,7 @@ class BowlTrial:
 
         Raises:  TrialDiverged: with fault="nan", at the third epoch.
                  RuntimeError: with fault="raise" or "raise_tilted", at the third epoch.
+                 OutOfMemory: with fault="out_of_memory" and less than half of a GPU, at the third epoch.
         """
         start = time.perf_counter()
         time.sleep(float(self._config["seconds_per_epoch"] or 0))
@@ -63,6 +64,8 @@ class BowlTrial:
         fault = self._config["fault"] if self._epoch == 3 else "none"
         if fault == "raise" or (fault == "raise_tilted" and self._config["shape"] == "tilted"):
             raise RuntimeError(f"the bowl broke, as fault={fault} asked")
+        if fault == "out_of_memory" and self.request.gpu_share < 0.5:
+            raise OutOfMemory(f"the bowl must have half of a GPU; got {self.request.gpu_share:g}")
         height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
         noise = float(self._config["noise"] or 0) * self._generator.normal()
         value = math.nan if fault == "nan" else floor_of(self._config) + height + noise

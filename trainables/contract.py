@@ -12,6 +12,8 @@ from spaces.fields import Value
 
 Mode = Literal["max", "min"]
 SCORE_WINDOW = 3
+#: What CUDA itself takes on a GPU for each process, beyond what torch reserves.
+GPU_CONTEXT_MIB = 600.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class TrialRequest:
              num_threads: of the CPU; it decides the order of sums, and with it a result's last bits.
              only_last_epoch: whether the last epoch is the best one whatever it scores: nothing is chosen.
              fingerprint: of the data that the driver has, "" to take what is there.
+             gpu_share: of a GPU's memory that it may take, 0 for no limit.
     """
 
     task: str
@@ -57,6 +60,7 @@ class TrialRequest:
     num_threads: int = 1
     only_last_epoch: bool = False
     fingerprint: str = ""
+    gpu_share: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""

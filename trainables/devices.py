@@ -5,12 +5,21 @@ from contextlib import contextmanager
 
 import torch
 
+from trainables.contract import GPU_CONTEXT_MIB
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+
+def choose_device(name: str, gpu_share: float = 0.0) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one.
+
+    Args:    name: of a torch device, or "auto".
+             gpu_share: of the GPU's memory that this process may take, its neighbours' being the rest; 0 for no limit.
+    """
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory / 2**20
+        allowed = gpu_share - GPU_CONTEXT_MIB / total if 0 < gpu_share < 1 else 1.0
+        torch.cuda.set_per_process_memory_fraction(max(allowed, 0.01), device)
+    return device
 
 
 def image_layout(device: torch.device) -> torch.memory_format:

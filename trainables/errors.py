@@ -11,6 +11,10 @@ class TrialDiverged(DermtuneError):
     """A loss or a metric became NaN or infinite; the trial is over and must not be tried again."""
 
 
+class OutOfMemory(DermtuneError):
+    """A trial needs more of its GPU's memory than its share."""
+
+
 class CheckpointError(DermtuneError):
     """A checkpoint folder is missing something, or its contents do not match their hashes."""
 

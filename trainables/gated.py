@@ -57,7 +57,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     """
     check_size(int(number(request.config, "size_px")))
     torch.set_num_threads(request.num_threads)
-    device = choose_device(request.device)
+    device = choose_device(request.device, request.gpu_share)
     data = gated_data.load(request.config, needed(request.source), device)
     check_same(needed(request.source), data.fingerprint, request.fingerprint)
     return TrainedTrial(GatedLearner(request.config, data, request.seed), request)

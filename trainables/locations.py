@@ -51,7 +51,10 @@ class RemoteFolder:
         self._missing, self._copy, self._local = fs.FileType.NotFound, fs.copy_files, fs.LocalFileSystem()
 
     def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
-        return RemoteFolder, (self.uri + self._query,)
+        return RemoteFolder, (str(self),)
+
+    def __str__(self) -> str:
+        return self.uri + self._query
 
     def __truediv__(self, name: str) -> "RemoteFolder":
         return RemoteFolder(f"{self.uri}/{name}{self._query}")

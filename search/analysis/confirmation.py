@@ -210,7 +210,7 @@ def _runs(found: RecordedSearch, plans: Sequence[Heat]) -> Runs:
         if record.state != "finished" or record.value is None:
             continue
         heat = plans[int(record.trial.removeprefix("t"))]
-        checkpoint = found.folder.path / record.checkpoint if record.checkpoint else None
+        checkpoint = found.folder.fetched(record.checkpoint) if record.checkpoint else None
         cases = None
         if plan.source is not None and checkpoint is not None:
             cases = task.load().casewise(checkpoint, _source(found, heat), "valid")

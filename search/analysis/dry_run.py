@@ -51,7 +51,7 @@ def estimate(plan: Plan) -> Estimate:
     task = TASKS[plan.task]
     config = paper_config(fields_of(task.space), plan.fixed)
     threads = max(1, int(plan.cpus_per_trial))
-    device = "auto" if plan.gpus_per_trial else "cpu"
+    device = "cpu" if plan.gpus_per_trial == 0 else "auto"
     request = TrialRequest(plan.task, config, plan.source, plan.seed, plan.objective, plan.max_epochs, device, threads)
     trial = task.load().build(request)
     seconds = trial.rehearse()

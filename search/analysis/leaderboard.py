@@ -109,12 +109,13 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
     """
     trial = found.trial(name)
     (row,) = [row for row in trial_rows(found) if row["trial"] == name]
-    checkpoint = str(found.folder.path / trial.checkpoint) if trial.checkpoint else None
+    checkpoint = found.folder.address(trial.checkpoint) if trial.checkpoint else None
     trace = failure_trace(found.folder.trial(name))
     return {
         **row,
         "seed": trial.seed,
         "notes": list(trial.notes),
+        "retries": list(trial.retries),
         "where": dict(trial.where),
         "checkpoint": checkpoint,
         "traceback": trace,
@@ -167,7 +168,7 @@ def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = No
             "pareto": trial.trial in front,
             "epoch": trial.best_epoch,
             "config": dict(trial.config),
-            "checkpoint": str(found.folder.path / str(trial.checkpoint)),
+            "checkpoint": str(found.folder.fetched(str(trial.checkpoint))),
             "sha256": trial.sha256,
         }
         for trial in kept[:top]

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import psutil
 
-from search.errors import PlanError
+from search.errors import ClusterUnavailable, PlanError
+from search.execution.nodes import NodeReport, examine_nodes
+from search.execution.preparation import parse_gpus
+from search.execution.ray_session import ray_session
+from search.execution.resources import have_gpus, max_concurrent
 from search.records.tracking.store import open_client
+from trainables.data import portable_source
 from trainables.data.cache import cache_root
 
 PACKAGES = ("dermtune", "ray", "torch", "torchvision", "optuna", "mlflow", "numpy")
@@ -46,6 +51,34 @@ def check_machine(storage: Path, tracking_uri: str) -> list[Check]:
         _tried("cache", str(cache_root()), lambda: _write(cache_root())),
         _tracking(tracking_uri),
     ]
+
+
+def check_cluster(address: str, storage: Path, source: str | None, cpus_per_trial: float, gpus_per_trial: str) -> list[Check]:
+    """One line for each node, and one for the resources that a trial asks for.
+
+    Args:    address: of the cluster.
+             storage: folder of all searches.
+             source: data that every node must see, None for none.
+             cpus_per_trial, gpus_per_trial: as in `search`.
+    """
+    try:
+        with ray_session(address) as nodes:
+            reports = examine_nodes(None if source is None else portable_source(source), storage)
+            found = [Check(report.node, not report.problems, "; ".join(report.problems) or _has(report)) for report in reports]
+            gpus = parse_gpus(gpus_per_trial)
+            share = gpus if gpus is not None else float(have_gpus(nodes))
+            found.append(_tried("trials at once", "", lambda: max_concurrent(nodes, cpus_per_trial, share)))
+            if found[-1].ok:
+                at_once = max_concurrent(nodes, cpus_per_trial, share)
+                found[-1] = Check("trials at once", True, f"{at_once} of {cpus_per_trial:g} CPU and {share:g} GPU")
+            return found
+    except ClusterUnavailable as error:
+        return [Check("cluster", False, str(error))]
+
+
+def _has(report: NodeReport) -> str:
+    cpus, gpus = report.resources.get("CPU", 0.0), report.resources.get("GPU", 0.0)
+    return f"{cpus:g} CPU, {gpus:g} GPU, same versions, sees data and storage"
 
 
 def _tracking(uri: str) -> Check:

@@ -78,6 +78,7 @@ def publish(
     )
     result.page.parent.mkdir(parents=True, exist_ok=True)
     result.page.write_text(text)
+    found.folder.publish(result.page)
     progress(len(kept) + 2, total)
     try:
         publisher = Publisher(uri, found.plan.name)
@@ -139,7 +140,7 @@ def _explanation(found: RecordedSearch, trial: TrialRecord, result: Publication)
     if source is None:
         return None
     try:
-        return TASKS[plan.task].load().explain(found.folder.path / str(trial.checkpoint), source, _SPLIT, SHOWN_CASES)
+        return TASKS[plan.task].load().explain(found.folder.fetched(str(trial.checkpoint)), source, _SPLIT, SHOWN_CASES)
     except (DermtuneError, OSError, ValueError) as error:
         result.problems.append(f"{trial.trial}: no pictures of what it sees: {reason(error)}")
         return None
@@ -151,7 +152,7 @@ def candidate_of(found: RecordedSearch, trial: TrialRecord) -> Candidate:
         search=found.plan.name,
         task=found.plan.task,
         trial=trial.trial,
-        folder=found.folder.path / str(trial.checkpoint),
+        folder=found.folder.fetched(str(trial.checkpoint)),
         sha256=str(trial.sha256),
         epoch=trial.best_epoch,
         metrics=trial.best_metrics,

@@ -34,7 +34,7 @@ def retrain(
              seeds: none of the search's, to be fair.
              processes: at once.
     """
-    device = "auto" if plan.gpus_per_trial else "cpu"
+    device = "cpu" if plan.gpus_per_trial == 0 else "auto"
     requests = [TrialRequest(plan.task, dict(config), plan.source, seed, plan.objective, 10**9, device) for seed in seeds]
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

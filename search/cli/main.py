@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from search.cli import asking, data, machine, publishing, results, searching
+from search.cli import asking, data, jobs, machine, publishing, results, searching
 from search.cli.options import err
 from trainables.errors import DermtuneError
 
@@ -25,6 +25,7 @@ Examples:
   dermtune report NAME                                 one page with everything
   dermtune register NAME --as MODEL --alias champion   into MLflow's model registry
   dermtune ui                                          MLflow's page
+  dermtune submit --cluster cluster.yaml -- search gated --data derm7pt:s3://bucket/release_v0
 """
 
 
@@ -37,7 +38,7 @@ def cli() -> None:
     """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
 
 
-for group in (searching, results, asking, publishing, data, machine):
+for group in (searching, results, asking, publishing, data, machine, jobs):
     for command in group.COMMANDS:
         cli.add_command(command)
 
@@ -70,3 +71,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _refuse(message: str) -> int:
     click.echo(f"dermtune: {' '.join(message.split())}", err=True)
     return 2
+
+
+if __name__ == "__main__":  # a cluster's job runs it so, with the code that was uploaded
+    main()

@@ -53,7 +53,9 @@ class Context:
 def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --storage, --tracking-uri, --address and --json; the function gets them as one `context`."""
 
-    @click.option("--storage", default="runs", show_default=True, help="Folder of all searches.")
+    @click.option(
+        "--storage", default="runs", envvar="DERMTUNE_STORAGE", show_default=True, help="Folder or URI (s3://…) of all searches."
+    )
     @click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store [default: STORAGE/mlflow.db].")
     @click.option("--address", envvar="RAY_ADDRESS", help="Ray cluster to use [default: this machine].")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")

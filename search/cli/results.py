@@ -9,6 +9,7 @@ from search.analysis import leaderboard
 from search.cli.options import Context, command_options, duration_text, err, number, out
 from search.cli.tables import show_config, show_rows, show_search
 from search.errors import PlanError
+from search.records.mirror import shown
 from trainables import folders
 from trainables.data import portable_source
 from trainables.errors import DataError
@@ -24,7 +25,7 @@ def list_(context: Context) -> None:
 
     def show() -> None:
         if not rows:
-            out.print(f"no search in {context.storage} yet: dermtune search TASK", markup=False)
+            out.print(f"no search in {shown(context.storage)} yet: dermtune search TASK", markup=False)
             return
         cells = [
             (
@@ -38,7 +39,7 @@ def list_(context: Context) -> None:
             )
             for r in rows
         ]
-        show_rows(str(context.storage), headings, cells)
+        show_rows(shown(context.storage), headings, cells)
 
     context.emit(rows, show)
 
@@ -79,6 +80,8 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
         ],
     )
     where = ", ".join(f"{key} {value}" for key, value in log["where"].items()) or "nowhere yet"
+    for reason in log["retries"]:
+        out.print(f"began again: {reason}", markup=False)
     for note in log["notes"]:
         out.print(note, markup=False)
     out.print(f"seed {log['seed']}; ran on {where}\ncheckpoint: {log['checkpoint'] or 'not kept'}", markup=False)

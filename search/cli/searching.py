@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from search.cli.jobs import cluster_option, stop_job
 from search.cli.options import (
     Amount,
     Context,
@@ -217,6 +218,8 @@ def _report_confirmation(context: Context, name: str) -> int:
     found = open_search(context.storage, name)
     verdict = read_report(found.folder.path) or _measure(found)
     page = write_report(verdict, found.folder.path)
+    for file in sorted(found.folder.path.glob("confirmation.*")):
+        found.folder.publish(file)
     context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
     return 0 if verdict.winner is not None else 1
 
@@ -234,9 +237,13 @@ def _measure(found: Any) -> Any:
 
 @click.command()
 @click.argument("name")
+@cluster_option
 @command_options
-def stop(context: Context, name: str) -> None:
-    """End a running search; what it has found stays."""
+def stop(context: Context, name: str, cluster_file: Path | None) -> None:
+    """End a running search, or a JOB of a cluster; what it has found stays."""
+    if cluster_file is not None or name.startswith("job-"):
+        stop_job(context, name, cluster_file)
+        return
     from search.analysis.leaderboard import open_search
 
     open_search(context.storage, name).folder.request_stop()

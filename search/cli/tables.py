@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.options import duration_text, number, out
+from search.records.mirror import shown
 from spaces.fields import Value, fields_of, format_value
 from trainables.tasks import TASKS
 
@@ -112,7 +113,7 @@ def show_result(result: Any, storage: Path, page: Path | None = None) -> None:
         f"\nCheckpoint: {_from_here(result.checkpoint(best))}" + ("" if page is None else f"\nReport: {_from_here(page)}"),
         markup=False,
     )
-    where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(str(storage))}"
+    where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(shown(storage))}"
     out.print("\nNext:")
     lines = [(f"dermtune show {plan.name}{where}", "all trials"), (f"dermtune ui{where}", "compare in MLflow's page")]
     lines.insert(1, (f"dermtune best {plan.name} --out winner{where}", "take the checkpoint"))

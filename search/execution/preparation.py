@@ -9,11 +9,12 @@ from typing import Any
 
 from search.errors import PlanError
 from search.execution.code_version import code_version
-from search.execution.resources import DEFAULT_GPU_SHARE, local_resources, max_concurrent
+from search.execution.resources import NodeGroup, have_gpus, local_nodes, max_concurrent
 from search.records.constraints import Constraint
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
+from search.strategy.packing import MOST_PER_GPU
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
@@ -141,7 +142,7 @@ def prepare_search(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         notes=prepared.notes,
     )
-    return Preparation(plan if address else with_resources(plan, local_resources()), prepared)
+    return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
 
 
 def _check_counts(options: SearchOptions) -> None:
@@ -303,14 +304,14 @@ def _source(task: Task, preset: Preset, data: str | None, say: Callable[[str], N
     return source
 
 
-def with_resources(plan: Plan, resources: Mapping[str, float]) -> Plan:
-    """The plan for the resources that a machine or cluster has: GPU share and trials at once decided.
+def with_resources(plan: Plan, nodes: Sequence[NodeGroup]) -> Plan:
+    """The plan for the machines that will run it: no GPU where there is none, and how many trials at once at most.
 
     Raises:  PlanError: when not even one trial fits.
     """
-    share = DEFAULT_GPU_SHARE if resources.get("GPU") else 0.0
-    gpus = share if plan.gpus_per_trial is None else plan.gpus_per_trial
-    if plan.gpu_hours is not None and not gpus:
+    gpus = plan.gpus_per_trial if have_gpus(nodes) or plan.gpus_per_trial is not None else 0.0
+    if plan.gpu_hours is not None and gpus == 0:
         raise PlanError("--gpu-hours must be for trials on GPUs; got none here (--epoch-budget and --time-budget know no GPU)")
-    fits = max_concurrent(resources, plan.cpus_per_trial, gpus, plan.max_concurrent)
+    smallest = 1 / MOST_PER_GPU if gpus is None else gpus
+    fits = max_concurrent(nodes, plan.cpus_per_trial, smallest, plan.max_concurrent)
     return replace(plan, gpus_per_trial=gpus, max_concurrent=min(fits, plan.num_trials))

@@ -8,10 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from pathlib import Path
 
 import ray
 
 from search.errors import ClusterUnavailable
+from search.execution.nodes import cluster_nodes
+from search.execution.resources import NodeGroup
 from trainables.data.cache import cache_root
 
 #: Set before Ray starts: Tune must not log by itself, nor move into a trial's folder, nor save a state that nobody reads (it
@@ -29,14 +32,14 @@ _CONNECT_TIMEOUT_S = 5
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[dict[str, float]]:
+def ray_session(address: str | None) -> Iterator[list[NodeGroup]]:
     """Ray for the duration of a search; what was running before is left running.
 
     Workers put the driver's folder first on their import path, so Ray is started from an empty one: a user's `models/` or
     `search/` beside the command would otherwise be imported instead of ours.
 
     Args:    address: of a cluster, None to start Ray here.
-    Returns: the cluster's resources.
+    Returns: its machines, with those that the cluster may still start.
     Raises:  ClusterUnavailable: when Ray cannot be started or reached.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
@@ -49,16 +52,24 @@ def ray_session(address: str | None) -> Iterator[dict[str, float]]:
             if ours:
                 with chdir(empty):
                     _start(address)
-            yield dict(ray.cluster_resources())
+            yield cluster_nodes()
         finally:
             if ours and ray.is_initialized():
                 ray.shutdown()
+
+
+def use_token() -> None:
+    """Shows a cluster this account's token, where there is one: Ray itself does so only when told."""
+    has_one = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray/auth_token").is_file()
+    if has_one:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _start(address: str | None) -> None:
     # A worker's copies of the driver's warnings and progress bars help nobody.
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
+        use_token()
         _check_reachable(address)
     try:
         if address is None:

@@ -58,7 +58,7 @@ class SearchResult:
 
     def checkpoint(self, trial: TrialRecord) -> Path | None:
         """The folder of a trial's best checkpoint, None when it was not kept."""
-        return None if trial.checkpoint is None else self.folder.path / trial.checkpoint
+        return None if trial.checkpoint is None else self.folder.fetched(trial.checkpoint)
 
     def summary(self) -> dict[str, Any]:
         """The JSON document that `dermtune search --json` prints."""

@@ -17,9 +17,12 @@ from ray import tune
 
 from search.errors import PlanError
 from search.execution.actor import TrialActor
+from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
 from search.execution.ray_session import ray_session
+from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
+from search.execution.slots import Slots
 from search.execution.stopping import INTERRUPTED, EarlyEnd, wait_for_workers, watch_for_end
 from search.execution.tune_adapter import Assignments, ConductedScheduler, TrialSource, TuneWitness
 from search.records.checkpoint_store import CheckpointStore
@@ -27,6 +30,7 @@ from search.records.curves import write_curves
 from search.records.database import masked
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger, Listener, read_events
+from search.records.mirror import Mirror
 from search.records.plan import Plan
 from search.records.study import export_to_file
 from search.records.tracking.mlflow_tracker import MlflowTracker
@@ -35,11 +39,15 @@ from search.records.trials import TrialTable
 from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor, Suggestion
+from search.strategy.packing import Packing
 from search.strategy.projection import study_of
 from search.strategy.race import Race
+from search.strategy.retries import Retries
 from search.strategy.samplers import drawn_at_random
 from search.strategy.warm_start import fitting_trials
 from trainables.contract import TrialRequest
+
+_log = logging.getLogger("dermtune")
 
 Listeners = Callable[[Plan, TrialTable], Sequence[Listener]]
 
@@ -64,11 +72,12 @@ def run_search(
     """
     if has_experiment(tracking_uri, plan.name):
         raise PlanError(f"--name must be new in MLflow ({masked(tracking_uri)}); got {plan.name!r}, which is an experiment there")
-    with ray_session(address) as resources:
-        fitted = with_resources(plan, resources)
+    with ray_session(address) as nodes:
+        fitted = with_resources(plan, nodes)
         folder = SearchFolder(storage, plan.name)
+        check_nodes(fitted, folder.storage, address)
         with folder.create(fitted):
-            return _Session(fitted, folder, tracking_uri, listeners).run()
+            return _Session(fitted, folder, tracking_uri, nodes, address is not None, listeners).run()
 
 
 def resume_search(
@@ -86,36 +95,51 @@ def resume_search(
              ClusterUnavailable: when Ray cannot be started.
     """
     folder = SearchFolder(storage, plan.name)
+    folder.bring_up_to_date()
     with folder.lock():
         wait_for_workers(folder)
-        with ray_session(address) as resources:
-            fitted = with_resources(plan, resources)
+        with ray_session(address) as nodes:
+            fitted = with_resources(plan, nodes)
+            check_nodes(fitted, folder.storage, address)
             folder.write_plan(fitted)
-            return _Session(fitted, folder, tracking_uri, listeners).run()
+            return _Session(fitted, folder, tracking_uri, nodes, address is not None, listeners).run()
 
 
 class _Session:
     """One process's part of a search; the caller holds the folder's lock and has Ray running."""
 
-    def __init__(self, plan: Plan, folder: SearchFolder, tracking_uri: str, listeners: Listeners) -> None:
-        self._plan, self._folder, self._listeners = plan, folder, listeners
+    def __init__(
+        self,
+        plan: Plan,
+        folder: SearchFolder,
+        tracking_uri: str,
+        nodes: Sequence[NodeGroup],
+        shared: bool,
+        listeners: Listeners,
+    ) -> None:
+        self._plan, self._folder, self._nodes, self._shared, self._listeners = plan, folder, nodes, shared, listeners
         self._table = TrialTable(plan.objective, plan.constraints)
         self._tracker = MlflowTracker(tracking_uri, plan, folder.storage, environment())
         self._ledger = Ledger(folder.ledger_file)
+        remote = folder.remote
+        self._mirror = None if remote is None else Mirror(remote, folder.path, folder.stop_file, _log.warning)
 
     def run(self) -> SearchResult:
         """From the first trial to the last."""
-        plan, folder, table, tracker = self._plan, self._folder, self._table, self._tracker
+        plan, folder, table, tracker, mirror = self._plan, self._folder, self._table, self._tracker, self._mirror
         past = self._ledger.past
         folder.stop_file.unlink(missing_ok=True)
         try:
             with self._ledger as ledger:
-                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives)
+                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives, mirror)
                 for event in past:
                     table.apply(event)
                     tracker.on_event(event)
                 for listener in (table.apply, store.on_event, tracker.on_event, *self._listeners(plan, table)):
                     ledger.subscribe(listener)
+                if mirror is not None:
+                    ledger.subscribe(mirror.on_event)
+                    mirror.start()
                 tracker.start()
                 ledger.append(
                     "search_resumed" if past else "search_started",
@@ -132,6 +156,9 @@ class _Session:
                 write_curves(table, folder.curves_file)
         finally:
             failure = tracker.close()
+            untold = None if mirror is None else mirror.close()
+        if untold is not None:
+            _log.warning("%s; the storage does not have everything (again with: dermtune resume %s)", untold, plan.name)
         error = str(failure) if failure else None
         return SearchResult(plan, folder, table, statuses(folder.tune_file), ended, tracker.experiment_id, error)
 
@@ -168,22 +195,26 @@ class _Session:
 
     def _run_tune(self, conductor: Conductor, early: EarlyEnd) -> None:
         plan, folder = self._plan, self._folder
+        past = self._ledger.past
+        packing = Packing(plan.gpus_per_trial, past)
         assignments = Assignments(
-            folder_of=folder.trial,
-            make=lambda suggestion: _request(plan, suggestion).to_json(),
-            common={"rungs": list(conductor.rungs), "code_version": plan.code_version},
+            folder=folder,
+            make=lambda suggestion, share: _request(plan, suggestion, share).to_json(),
+            common={"search": plan.name, "rungs": list(conductor.rungs), "code_version": plan.code_version},
+            cpus=plan.cpus_per_trial,
+            packing=packing,
         )
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-        resources = {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}
-        source = TrialSource(conductor, assignments, early.reason)
+        slots = Slots(plan, self._nodes, packing, lambda: conductor.num_wanted, shared=self._shared)
+        source = TrialSource(conductor, assignments, slots, early.reason)
         record = TuneRecord(folder.tune_file)
         # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
         with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(TrialActor, resources),
+                TrialActor,
                 tune_config=tune.TuneConfig(
                     search_alg=source,
-                    scheduler=ConductedScheduler(conductor, source, folder.trial, early.reason),
+                    scheduler=ConductedScheduler(conductor, source, assignments, Retries(past), early.reason),
                     reuse_actors=True,
                     num_samples=plan.num_trials,
                 ),
@@ -199,6 +230,7 @@ class _Session:
                 with _quiet(), _signals_restored():
                     tuner.fit()
             finally:
+                slots.close()
                 record.close()
 
     def _why_ended(self, conductor: Conductor, early: EarlyEnd) -> str:
@@ -227,7 +259,7 @@ def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
     return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
 
 
-def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
+def _request(plan: Plan, suggestion: Suggestion, gpu_share: float) -> TrialRequest:
     return TrialRequest(
         task=plan.task,
         config=suggestion.config,
@@ -235,7 +267,8 @@ def _request(plan: Plan, suggestion: Suggestion) -> TrialRequest:
         seed=suggestion.seed,
         objective=plan.objective,
         max_epochs=suggestion.epochs or plan.max_epochs,
-        device="auto" if plan.gpus_per_trial else "cpu",
+        device="auto" if gpu_share else "cpu",
+        gpu_share=gpu_share,
         num_threads=max(1, int(plan.cpus_per_trial)),
         only_last_epoch=plan.confirmation is not None,
         fingerprint=plan.data_fingerprint if suggestion.fold is None else "",

@@ -3,38 +3,83 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Experiment, Trial
-from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import SearchAlgorithm
 
-from search.execution.actor import KNOWN_EPOCH
-from search.records.failure import failure_reason
-from search.records.tune_record import TuneRecord
+from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST
+from search.execution.failures import failure_of
+from search.execution.slots import Slots, resources_of
+from search.records.failure import write_failure
+from search.records.folder import SearchFolder
+from search.records.tune_record import RUNNING, TuneRecord
 from search.strategy.conductor import Conductor, Suggestion
+from search.strategy.packing import Packing
+from search.strategy.retries import Failure, Retries
+
+Judge = Callable[["SearchTrial", Failure], bool]
+
+
+class SearchTrial(Trial):  # type: ignore[misc]
+    """A trial as Tune runs it, whose failures we judge: Tune itself counts all alike.
+
+    Args:    judge: whether to try again after a failure.
+             the rest: see `ray.tune.experiment.Trial`.
+    """
+
+    def __init__(self, judge: Judge, **given: Any) -> None:
+        super().__init__(**given)
+        self._judge, self._again = judge, False
+
+    def handle_error(self, exc: Any = None) -> None:
+        """Takes what befell the trial."""
+        self._again = self._judge(self, failure_of(exc))
+        super().handle_error(exc)
+
+    def should_recover(self) -> bool:
+        """Whether it is tried again."""
+        return self._again
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the judge: Tune pickles trials for a restore of its own, and ours reads the ledger."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_judge"}
 
 
 @dataclass(frozen=True)
 class Assignments:
     """Makes a trial actor's config from a suggestion.
 
-    Args:    folder_of: trial id → its folder.
-             make: suggestion → request, as JSON-like values.
+    Args:    folder: of the search.
+             make: suggestion and share of a GPU → request, as JSON-like values.
              common: what every actor gets.
+             cpus: of each.
+             packing: knows each trial's share of a GPU.
     """
 
-    folder_of: Callable[[str], Path]
-    make: Callable[[Suggestion], Any]
+    folder: SearchFolder
+    make: Callable[[Suggestion, float], Any]
     common: Mapping[str, Any]
+    cpus: float
+    packing: Packing
 
     def of(self, suggestion: Suggestion) -> dict[str, Any]:
         """The config of one actor."""
-        folder = str(self.folder_of(suggestion.trial))
-        return {**self.common, "request": self.make(suggestion), "folder": folder, KNOWN_EPOCH: suggestion.known_epoch}
+        trial = suggestion.trial
+        own = {
+            "trial": trial,
+            "folder": str(self.folder.trial(trial)),
+            "home": self.folder.home(trial),
+            KNOWN_EPOCH: suggestion.known_epoch,
+            SAVE_FIRST: not self.packing.measured,
+        }
+        return {**self.common, **own, "request": self.make(suggestion, self.packing.share_of(trial))}
+
+    def resources(self, trial: str) -> PlacementGroupFactory:
+        """What an actor needs of its node."""
+        return PlacementGroupFactory([resources_of(self.cpus, self.packing.share_of(trial))])
 
 
 class TrialSource(SearchAlgorithm):  # type: ignore[misc]
@@ -42,16 +87,18 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
 
     Args:    conductor: asked for the next trial.
              assignments: suggestion → actor config.
+             slots: know whether there is room.
              end_now: why no further trial may start ("time budget", "stop requested"), None while one may.
     """
 
-    def __init__(self, conductor: Conductor, assignments: Assignments, end_now: Callable[[], str | None]) -> None:
-        self._conductor, self._assignments, self._end_now = conductor, assignments, end_now
+    def __init__(self, conductor: Conductor, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]) -> None:
+        self._conductor, self._assignments, self._slots, self._end_now = conductor, assignments, slots, end_now
         self._experiment: Experiment | None = None
-        self._parser = _make_parser()
         self._known: set[str] = set()
         #: Paused trials that must go on, in order.
         self.promoted: deque[str] = deque()
+        #: Set by the scheduler, which judges.
+        self.judge: Judge = lambda trial, failure: False
 
     @property
     def total_samples(self) -> int:
@@ -64,8 +111,7 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
 
     def next_trial(self) -> Trial | None:
         """A new trial while there is room for one."""
-        room = self._conductor.num_running < (self._conductor.plan.max_concurrent or 1)
-        if self._experiment is None or not room or self.is_finished():
+        if self._experiment is None or self.is_finished() or not self._slots.free(self._conductor.num_running):
             return None
         suggestion = self._conductor.next()
         if suggestion is None:
@@ -74,8 +120,17 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
             self.promoted.append(suggestion.trial)
             return None
         self._known.add(suggestion.trial)
-        spec = {**self._experiment.spec, "config": self._assignments.of(suggestion)}
-        return _create_trial_from_spec(spec, self._parser, trial_id=suggestion.trial, experiment_tag=suggestion.trial)
+        spec = self._experiment.spec
+        return SearchTrial(
+            self.judge,
+            trainable_name=spec["run"],
+            config=self._assignments.of(suggestion),
+            trial_id=suggestion.trial,
+            experiment_tag=suggestion.trial,
+            placement_group_factory=self._assignments.resources(suggestion.trial),
+            checkpoint_config=spec["checkpoint_config"],
+            storage=spec["storage"],
+        )
 
     def is_finished(self) -> bool:
         """Whether the last trial has been handed out."""
@@ -94,7 +149,8 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Args:    conductor: hears and decides.
              source: knows which paused trials go on.
-             folder_of: trial id → its folder.
+             assignments: what actors get.
+             retries: know which failures are a trial's own.
              end_now: why every trial must end ("time budget", "stop requested"), None while none must.
     """
 
@@ -102,30 +158,65 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         self,
         conductor: Conductor,
         source: TrialSource,
-        folder_of: Callable[[str], Path],
+        assignments: Assignments,
+        retries: Retries,
         end_now: Callable[[], str | None],
     ) -> None:
         super().__init__()
-        self._conductor, self._source, self._folder_of, self._end_now = conductor, source, folder_of, end_now
+        self._conductor, self._source, self._assignments, self._end_now = conductor, source, assignments, end_now
+        self._retries, self._packing = retries, assignments.packing
         self._started: set[str] = set()
         self._paused: dict[str, Trial] = {}
+        self._reasons: dict[str, Failure] = {}
+        source.judge = self._judge
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """CONTINUE, PAUSE or STOP."""
+        """What becomes of a trial after a report."""
         name = trial.trial_id
         if name not in self._started:
             self._started.add(name)
             self._conductor.start(name, _below(result, "where"), result["notes"])
         checkpoint = _below(result, "checkpoint")
         over = self._conductor.report(name, result["epochs"], result["ended"], checkpoint or None, result["state"])
+        peak = result["epochs"][-1]["system"].get("process_gpu_memory_mib")
+        if self._packing.observe(peak, result.get("where/gpu_mib")):
+            self._conductor.pack(self._packing.share)
         if self._conductor.is_paused(name):
-            self._paused[name] = trial
-            return str(TrialScheduler.PAUSE)
+            return self._pause(tune_controller, trial)
         reason = None if over else self._end_now()
         if reason is not None:
             self._conductor.stop(name, reason)
             over = True
+        request = trial.config["request"]
+        if not over and trial.config[SAVE_FIRST] and self._packing.share_of(name) < request["gpu_share"]:
+            # It had a whole GPU while nothing was known; it has saved its state and goes on with its share.
+            self._source.promoted.append(name)
+            return self._pause(tune_controller, trial)
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
+
+    def _pause(self, tune_controller: Any, trial: Trial) -> str:
+        """Without a checkpoint of Tune's, which would lie on the driver's disk: the trial's own state is in its folder."""
+        self._paused[trial.trial_id] = trial
+        self._started.discard(trial.trial_id)
+        tune_controller.pause_trial(trial, should_checkpoint=False)
+        return str(TrialScheduler.NOOP)
+
+    def _prepare(self, trial: Trial) -> None:
+        """Lets a trial go on, wherever it was before, from what the ledger has heard of it, with its present share."""
+        name, share = trial.trial_id, self._packing.share_of(trial.trial_id)
+        trial.config[KNOWN_EPOCH] = self._conductor.records[name].last_epoch
+        trial.config[SAVE_FIRST] = not self._packing.measured
+        trial.config["request"] = {**trial.config["request"], "gpu_share": share}
+        trial.update_resources(self._assignments.resources(name))
+
+    def _judge(self, trial: SearchTrial, failure: Failure) -> bool:
+        """Whether a trial begins again after a failure."""
+        name = trial.trial_id
+        self._reasons[name] = failure
+        write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
+        if self._end_now() is not None or not self._retries.again(name, failure):
+            return False
+        return failure.kind != "memory" or self._packing.enlarge(name, float(trial.config["request"]["gpu_share"]))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The next paused trial that must go on. Those that never will are ended, or Tune would wait for them.
@@ -139,13 +230,19 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
                     tune_controller.stop_trial(self._paused.pop(name))
         if self._source.promoted and self._paused[self._source.promoted[0]].status == Trial.PAUSED:
             trial = self._paused.pop(self._source.promoted.popleft())
-            trial.config[KNOWN_EPOCH] = self._conductor.records[trial.trial_id].last_epoch
+            self._prepare(trial)
             return trial
         return None
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial that broke for good."""
-        self._conductor.fail(trial.trial_id, failure_reason(self._folder_of(trial.trial_id)))
+        """A trial that broke: for good, or to begin again elsewhere."""
+        name, failure = trial.trial_id, self._reasons.pop(trial.trial_id)
+        if not trial.should_recover():
+            self._conductor.fail(name, failure.reason)
+            return
+        self._started.discard(name)
+        self._prepare(trial)
+        self._conductor.retry(name, failure.kind, failure.reason, self._packing.share_of(name))
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
@@ -168,6 +265,10 @@ class TuneWitness(Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune has ended it."""
         self._record.write(trial.trial_id, str(Trial.TERMINATED))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its actor broke, and it gets another."""
+        self._record.write(trial.trial_id, RUNNING)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Its actor broke."""

@@ -1,43 +1,15 @@
 """Which checkpoints stay on disk: the best K of the search and those of running trials."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger
+from search.records.mirror import Mirror
+from search.records.trial_folder import BEST, STATE
 from search.records.trials import ENDED, TrialTable
 from trainables.contract import Objective
-
-BEST, STATE = "best", "state"
-
-
-def best_folder(trial_folder: Path, epoch: int) -> Path:
-    """Where a trial writes the model of its best epoch."""
-    return trial_folder / f"{BEST}-{epoch:05d}"
-
-
-def state_folder(trial_folder: Path, epoch: int) -> Path:
-    """Where a trial writes what it needs to go on."""
-    return trial_folder / f"{STATE}-{epoch:05d}"
-
-
-def states(trial_folder: Path) -> list[Path]:
-    """The folders to go on from, newest first."""
-    return sorted(trial_folder.glob(f"{STATE}-*"), reverse=True)
-
-
-def drop_older_states(trial_folder: Path) -> None:
-    """Keeps the newest folder to go on from and the one before it, in case the newest is damaged."""
-    for folder in states(trial_folder)[2:]:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def drop_unheard(trial_folder: Path, known_epoch: int) -> None:
-    """Deletes what a worker wrote after the last report that reached the ledger: it will be trained, and told, again."""
-    for folder in (*trial_folder.glob(f"{STATE}-*"), *trial_folder.glob(f"{BEST}-*")):
-        if int(folder.name.rpartition("-")[2]) > known_epoch:
-            shutil.rmtree(folder)
 
 
 class CheckpointStore:
@@ -48,11 +20,19 @@ class CheckpointStore:
              table: already up to date when this listener is called.
              keep: best checkpoints kept; with several objectives the Pareto front comes first.
              objectives: of the search.
+             mirror: of a storage behind a URI, None where the folder is in the storage.
     """
 
     def __init__(
-        self, folder: SearchFolder, ledger: Ledger, table: TrialTable, keep: int, objectives: Sequence[Objective] = ()
+        self,
+        folder: SearchFolder,
+        ledger: Ledger,
+        table: TrialTable,
+        keep: int,
+        objectives: Sequence[Objective] = (),
+        mirror: Mirror | None = None,
     ) -> None:
+        self._mirror = mirror
         self._folder, self._ledger, self._table, self._keep, self._objectives = folder, ledger, table, keep, objectives
         self._kept: set[str] | None = None
 
@@ -61,15 +41,27 @@ class CheckpointStore:
         if event["event"] == "checkpointed":
             self._drop_earlier_bests(event)
         elif event["event"] in ENDED:
-            trial_folder = self._folder.trial(event["trial"])
-            for state in trial_folder.glob(f"{STATE}-*"):
-                shutil.rmtree(state, ignore_errors=True)
+            self._drop(event["trial"], lambda name: name.startswith(f"{STATE}-"))
             self._keep_best(event["trial"])
 
     def _drop_earlier_bests(self, event: Event) -> None:
-        for folder in self._folder.trial(event["trial"]).glob(f"{BEST}-*"):
-            if folder.name < Path(event["path"]).name:
+        newest = Path(event["path"]).name
+        self._drop(event["trial"], lambda name: name.startswith(f"{BEST}-") and name < newest)
+
+    def _drop(self, trial: str, unneeded: Callable[[str], bool]) -> None:
+        """Removes folders of a trial, here and, once the ledger has been copied, behind the URI."""
+        for folder in self._folder.trial(trial).glob("*-*"):
+            if unneeded(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
+        if self._mirror is not None and self._folder.remote is not None:
+            there = self._folder.remote / "trials" / trial
+
+            def drop() -> None:
+                for name in there.folders():
+                    if unneeded(name):
+                        (there / name).delete()
+
+            self._mirror.after_copy(drop)
 
     def _keep_best(self, ended: str) -> None:
         """Deletes the checkpoint that is no longer among the best.
@@ -91,5 +83,5 @@ class CheckpointStore:
         for trial in others:
             if trial.trial not in kept and trial.checkpoint is not None:
                 path = trial.checkpoint
-                shutil.rmtree(self._folder.path / path, ignore_errors=True)
+                self._drop(trial.trial, lambda name: name.startswith(f"{BEST}-"))
                 self._ledger.append("checkpoint_deleted", trial=trial.trial, path=path)

@@ -13,6 +13,11 @@ def notice(event: Event) -> str | None:
                 f"epoch {event['rung']} says little of epoch {event['grace_period']} (rank correlation about"
                 f" {event['correlation']:.2f}): the grace period is {event['grace_period']} epochs from here on"
             )
+        case "packed":
+            share = event["gpus_per_trial"]
+            return f"a trial gets {share:.3g} of a GPU: {round(1 / share)} at once on each, as measured"
+        case "retried":
+            return f"{event['trial']} begins again from its last state: {event['reason']}"
         case "warm_started":
             taken, left = len(event["trials"]), event["num_left_out"]
             return f"starts from {taken} trials of {event['search']}; {left} do not fit this search and are left out"

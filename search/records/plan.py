@@ -64,7 +64,7 @@ class Plan:
              sampler, scheduler: keys of `SAMPLERS` and `SCHEDULERS`.
              grace_period: epochs before a trial may be stopped.
              reduction: one in so many trials passes a rung.
-             cpus_per_trial, gpus_per_trial: Ray resources of one trial; None until the cluster's GPUs are known.
+             cpus_per_trial, gpus_per_trial: Ray resources of one trial; None for what the first trial is measured to need.
              max_concurrent: trials at once; None for what fits.
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.

@@ -33,6 +33,7 @@ class TrialRecord:
              notes: what it does otherwise than its paper, a line each.
              fold: of the cases that it trains on, None for the data's own split.
              checkpoint_epoch: of the newest checkpoint written down, 0 before the first.
+             retries: why it was started again, a line each time.
     """
 
     trial: str
@@ -51,6 +52,7 @@ class TrialRecord:
     notes: Sequence[str] = ()
     fold: int | None = None
     checkpoint_epoch: int = 0
+    retries: list[str] = field(default_factory=list)
 
     @property
     def last_epoch(self) -> int:
@@ -88,6 +90,13 @@ class TrialRecord:
     def train_s(self) -> float:
         """Seconds of its epochs."""
         return sum(float(epoch["seconds"]) for epoch in self.epochs)
+
+    def gpu_s(self, planned: float) -> float:
+        """Seconds of whole GPUs that its epochs took.
+
+        Args:    planned: share of a GPU where an epoch does not say its own.
+        """
+        return sum(float(epoch["seconds"]) * float(epoch.get("gpus", planned)) for epoch in self.epochs)
 
 
 class TrialTable:
@@ -170,6 +179,9 @@ class TrialTable:
     def _on_started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         trial.state, trial.where, trial.notes = "running", event["where"], event["notes"]
+
+    def _on_retried(self, event: Event) -> None:
+        self.trials[event["trial"]].retries.append(event["reason"])
 
     def _on_reported(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

@@ -167,6 +167,27 @@ class Conductor(ABC):
         """A trial trains, here, and this is what it does otherwise than its paper."""
         self._journal.append("started", trial=trial, where=dict(where), notes=list(notes))
 
+    def retry(self, trial: str, kind: str, reason: str, gpus_per_trial: float) -> int:
+        """A trial begins again elsewhere, through no fault of its own, or with more of a GPU.
+
+        Args:    trial: its id.
+                 kind: of failure, see `search.strategy.retries`.
+                 reason: one line.
+                 gpus_per_trial: its share from now on.
+        Returns: the epoch from which it can go on.
+        """
+        self._journal.append("retried", trial=trial, kind=kind, reason=reason, gpus_per_trial=gpus_per_trial)
+        return self.records[trial].last_epoch
+
+    def pack(self, gpus_per_trial: float) -> None:
+        """Trials that begin from now on get this share of a GPU."""
+        self._journal.append("packed", gpus_per_trial=gpus_per_trial)
+
+    @property
+    def num_wanted(self) -> int:
+        """Trials that could run now if there were room for all."""
+        return len(self._running) + len(self._waiting) + self.num_to_come
+
     def report(
         self,
         trial: str,
@@ -209,7 +230,7 @@ class Conductor(ABC):
         for epoch in epochs:
             record.add_epoch(epoch)
             self._num_epochs += 1
-            self._gpu_s += float(epoch["seconds"]) * (self.plan.gpus_per_trial or 0.0)
+            self._gpu_s += float(epoch["seconds"]) * epoch.get("gpus", self.plan.gpus_per_trial or 0.0)
             verdict, rung = self._hear(trial, epoch)
             if verdict != "go on" and trial not in self._verdicts:
                 self._verdicts[trial] = (verdict, rung)

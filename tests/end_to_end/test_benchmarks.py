@@ -12,6 +12,8 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
+    "gpu_smoke.py": ["--device", "cpu", "--cases", "40"],
+    "scale.py": ["--slots", "10", "--trials", "20", "40"],
     "search_efficiency.py": [
         "--seeds",
         "2",
@@ -27,7 +29,7 @@ SMALL = {
     "tracking_overhead.py": ["--trials", "2", "--reports", "2", "--metrics", "2", "--repeats", "1"],
 }
 #: So small a run can miss the bars.
-MAY_MISS = ("tracking_overhead.py",)
+MAY_MISS = ("scale.py", "tracking_overhead.py")
 
 
 def test_every_benchmark_is_run_here() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from search.execution.actor import KNOWN_EPOCH, TrialActor
+from search.errors import Superseded, TrialBroke
+from search.execution import actor as actor_module
+from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST, TrialActor
 from search.execution.code_version import code_version
-from search.records.failure import failure_reason
+from search.execution.failures import failure_of
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
 from trainables.costs import LATENCY_MS
@@ -39,7 +41,11 @@ def assignment(
     )
     return {
         "request": request.to_json(),
+        "search": folder.name,
+        "trial": f"t{seed}",
         "folder": str(folder / "trials" / f"t{seed}"),
+        "home": None,
+        SAVE_FIRST: False,
         "rungs": [2],
         "code_version": code_version(),
         KNOWN_EPOCH: known_epoch,
@@ -92,20 +98,56 @@ def test_a_report_ends_at_a_rung(synthetic_derm7pt: Path, tmp_path: Path) -> Non
 def test_other_sources_than_the_drivers_are_refused_with_a_reason(synthetic_derm7pt: Path, tmp_path: Path) -> None:
     config = assignment(tmp_path, synthetic_derm7pt, seed=5)
     actor = make({**config, "code_version": "other"})
-    with pytest.raises(Exception, match=r"a worker must run the driver's dermtune \(other\)"):
+    with pytest.raises(TrialBroke, match=r"a worker must run the driver's dermtune \(other\)") as caught:
         actor.step()
-    assert failure_reason(Path(config["folder"])).startswith("ClusterUnavailable: a worker must run")
+    failure = failure_of(caught.value)
+    assert failure.kind == "raised"
+    assert failure.reason.startswith("ClusterUnavailable: a worker must run")
+    assert "check_code_version" in failure.trace
 
 
-def test_what_tune_pauses_goes_on_unchanged(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+def test_what_moves_to_another_share_goes_on_unchanged(
+    synthetic_derm7pt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor_module, "REPORT_INTERVAL_S", 0.0)
     whole = epochs_of(make(assignment(tmp_path / "a", synthetic_derm7pt, seed=6)))
-    paused = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=6))
-    done = len(paused.step()["epochs"])
-    (tmp_path / "checkpoint").mkdir()
-    paused.save_checkpoint(str(tmp_path / "checkpoint"))
-    resumed = make(assignment(tmp_path / "b", synthetic_derm7pt, seed=6, known_epoch=done))
-    resumed.load_checkpoint(str(tmp_path / "checkpoint"))
-    assert epochs_of(resumed) == whole[done:]
+    moved = make({**assignment(tmp_path / "b", synthetic_derm7pt, seed=6), "rungs": [], SAVE_FIRST: True})
+    report = moved.step()
+    done = len(report["epochs"])
+    assert report["state"] == done
+    assert epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=6, known_epoch=done))) == whole[done:]
+
+
+def test_a_process_that_was_given_up_writes_no_more(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    config = {**assignment(tmp_path, synthetic_derm7pt, seed=8), "rungs": [1, 2, 3]}
+    given_up = make(config)
+    assert given_up.step()["state"] == 1
+    successor = make({**config, KNOWN_EPOCH: 1})
+    assert successor.step()["state"] == 2
+    before = sorted(path.name for path in Path(config["folder"]).iterdir())
+    with pytest.raises(TrialBroke, match=Superseded.__name__):
+        given_up.step()
+    assert sorted(path.name for path in Path(config["folder"]).iterdir()) == before
+
+
+def test_behind_a_uri_an_actor_elsewhere_goes_on(
+    synthetic_derm7pt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = epochs_of(make(assignment(tmp_path / "a", synthetic_derm7pt, seed=9)))
+    home = f"file://{tmp_path}/the storage/trials/t9"
+    config = {**assignment(tmp_path / "b", synthetic_derm7pt, seed=9), "home": home}
+    monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path / "one node"))
+    died = make(config)
+    while died.step()["state"] is None:
+        pass
+    there = tmp_path / "the storage" / "trials" / "t9"
+    assert {"state-00002"} <= {path.name for path in there.iterdir()}
+    monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path / "another node"))
+    successor = make({**config, KNOWN_EPOCH: 2})
+    assert epochs_of(successor) == whole[2:]
+    assert not (tmp_path / "b").exists()
+    successor.cleanup()
+    assert not list((tmp_path / "another node" / "trials").iterdir())
 
 
 def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt: Path, tmp_path: Path) -> None:

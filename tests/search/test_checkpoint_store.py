@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from search.records.checkpoint_store import CheckpointStore, best_folder, drop_older_states, state_folder, states
+from search.records.checkpoint_store import CheckpointStore
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
+from search.records.trial_folder import TrialFolder
 from search.records.trials import TrialTable
 from trainables.contract import Objective
 
@@ -31,12 +32,12 @@ class Search:
     def report(self, trial: str, epoch: int, score: float) -> None:
         """The trial's best epoch so far: writes its model and a state, then tells the ledger."""
         place = self.folder.trial(trial)
-        for folder in (best_folder(place, epoch), state_folder(place, epoch)):
+        for folder in (place / f"best-{epoch:05d}", place / f"state-{epoch:05d}"):
             folder.mkdir(parents=True)
             (folder / "weights").write_text(trial)
         row: dict[str, Any] = {"epoch": epoch, "metrics": {"valid/auroc": score}, "score": score, "seconds": 1.0, "is_best": True}
         self.ledger.append("reported", trial=trial, epochs=[row])
-        path = best_folder(place, epoch).relative_to(self.folder.path)
+        path = (place / f"best-{epoch:05d}").relative_to(self.folder.path)
         self.ledger.append("checkpointed", trial=trial, epoch=epoch, path=str(path), sha256="aa")
 
     def end(self, trial: str, kind: str = "finished") -> None:
@@ -134,11 +135,11 @@ def test_a_running_leader_that_fails_costs_no_ended_trial_its_checkpoint(search:
 
 
 def test_the_newest_two_states_stay_while_a_trial_runs(tmp_path: Path) -> None:
-    assert states(tmp_path) == []
+    folder = TrialFolder(tmp_path / "t0")
+    folder.claim()
+    assert list(folder.states()) == []
     for epoch in (1, 9, 10, 100):
-        state_folder(tmp_path, epoch).mkdir()
-    drop_older_states(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["state-00010", "state-00100"]
-    assert states(tmp_path) == [tmp_path / "state-00100", tmp_path / "state-00010"]
-    drop_older_states(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+        folder.save_state(epoch, Path.mkdir)
+    assert [path.name for path in folder.states()] == ["state-00100", "state-00010"]
+    folder.drop_unheard(99)
+    assert [path.name for path in folder.states()] == ["state-00010"]

@@ -13,7 +13,7 @@ from search.execution.preparation import (
     prepare_search,
     with_resources,
 )
-from search.execution.resources import local_resources, max_concurrent
+from search.execution.resources import NodeGroup, local_nodes, max_concurrent
 from search.records.folder import storage_folder
 from search.records.plan import Plan
 from trainables.contract import Objective
@@ -213,7 +213,7 @@ def test_data_that_do_not_fit_are_refused(task: str, data: str, message: str) ->
 def test_trials_at_once_by_hand(
     cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float, limit: int | None, expected: int
 ) -> None:
-    assert max_concurrent({"CPU": cpus, "GPU": gpus}, cpus_per_trial, gpus_per_trial, limit) == expected
+    assert max_concurrent([NodeGroup({"CPU": cpus, "GPU": gpus})], cpus_per_trial, gpus_per_trial, limit) == expected
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,27 @@ def test_a_trial_that_does_not_fit_is_refused(
     resources: dict[str, float], cpus_per_trial: float, gpus_per_trial: float, message: str
 ) -> None:
     with pytest.raises(PlanError, match=message):
-        max_concurrent(resources, cpus_per_trial, gpus_per_trial)
+        max_concurrent([NodeGroup(resources)], cpus_per_trial, gpus_per_trial)
+
+
+def test_a_trial_lies_on_one_node() -> None:
+    spot, small = NodeGroup({"CPU": 4.0, "GPU": 1.0}, 3), NodeGroup({"CPU": 2.0})
+    assert max_concurrent([spot, small], 1, 0) == 14
+    assert max_concurrent([spot, small], 1, 0.25) == 12
+    assert max_concurrent([spot, small], 3, 0) == 3
+    with pytest.raises(PlanError, match=r"^a trial must fit one node of the cluster \(2 CPU, 0 GPU or 4 CPU, 1 GPU\); got 5 CPU"):
+        max_concurrent([spot, small], 5, 0)
+    with pytest.raises(PlanError, match=r"^a trial must fit one node of the cluster \(no node\); got 1 CPU"):
+        max_concurrent([], 1, 0)
 
 
 def test_this_machine_has_a_processor() -> None:
-    assert local_resources()["CPU"] >= 1
+    assert local_nodes()[0].resources["CPU"] >= 1
 
 
 def test_hidden_gpus_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert local_resources()["GPU"] == 0.0
+    assert local_nodes()[0].resources["GPU"] == 0.0
 
 
 def _bowl_plan(**changes: object) -> Plan:
@@ -251,7 +262,8 @@ def _bowl_plan(**changes: object) -> Plan:
     [
         ({"CPU": 8.0}, {}, (0.0, 8)),
         ({"CPU": 8.0, "GPU": 0.0}, {}, (0.0, 8)),
-        ({"CPU": 8.0, "GPU": 1.0}, {}, (0.25, 4)),
+        ({"CPU": 8.0, "GPU": 1.0}, {}, (None, 8)),
+        ({"CPU": 64.0, "GPU": 1.0}, {}, (None, 16)),
         ({"CPU": 8.0, "GPU": 1.0}, {"gpus_per_trial": 0.0}, (0.0, 8)),
         ({"CPU": 8.0, "GPU": 2.0}, {"gpus_per_trial": 1.0}, (1.0, 2)),
         ({"CPU": 64.0}, {}, (0.0, 20)),
@@ -260,9 +272,9 @@ def _bowl_plan(**changes: object) -> Plan:
     ],
 )
 def test_a_plan_takes_what_the_cluster_has(
-    resources: dict[str, float], changes: dict[str, object], expected: tuple[float, int]
+    resources: dict[str, float], changes: dict[str, object], expected: tuple[float | None, int]
 ) -> None:
-    plan = with_resources(_bowl_plan(**changes), resources)
+    plan = with_resources(_bowl_plan(**changes), [NodeGroup(resources)])
     assert (plan.gpus_per_trial, plan.max_concurrent) == expected
 
 

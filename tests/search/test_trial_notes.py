@@ -16,14 +16,17 @@ from rich.console import Console
 from search.cli.live import SearchView
 from search.cli.main import run
 from search.execution import session
-from search.execution.actor import KNOWN_EPOCH, TrialActor
+from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST, TrialActor
 from search.execution.code_version import code_version
+from search.execution.resources import NodeGroup
 from search.execution.tune_adapter import ConductedScheduler
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
 from search.records.trials import TrialTable
 from search.strategy.conductor import Conductor
+from search.strategy.packing import Packing
+from search.strategy.retries import Retries
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
@@ -95,7 +98,7 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
     request = TrialRequest("bowl", complete(BowlSpace, {}), None, 0, PLAN.objective, 3, device="cpu")
     actor = TrialActor.__new__(TrialActor)
     folder = tmp_path / "trials" / "t0"
-    common = {"rungs": [1], "code_version": code_version(), KNOWN_EPOCH: 0}
+    common = {"rungs": [1], "code_version": code_version(), KNOWN_EPOCH: 0, SAVE_FIRST: False, "home": None, "trial": "t0"}
     actor.setup({"request": request.to_json(), "folder": str(folder), **common})
     assert actor.step()["notes"] == []
     assert actor._trial is not None
@@ -109,9 +112,10 @@ def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -
         start=lambda *given: heard.append(given), report=lambda *given: False, is_paused=lambda trial: False
     )
     source: Any = SimpleNamespace(promoted=deque())
-    scheduler = ConductedScheduler(conductor, source, tmp_path.joinpath, lambda: None)
-    result = {"where/host": "here", "notes": ["smaller"], "epochs": [], "ended": None, "state": None}
-    trial: Any = SimpleNamespace(trial_id="t0000")
+    assignments: Any = SimpleNamespace(packing=Packing(0.0))
+    scheduler = ConductedScheduler(conductor, source, assignments, Retries(), lambda: None)
+    result = {"where/host": "here", "notes": ["smaller"], "epochs": [{"system": {}}], "ended": None, "state": None}
+    trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
     for _ in range(2):
         assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
     assert heard == [("t0000", {"host": "here"}, ["smaller"])]
@@ -139,8 +143,8 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     """`run_search` without Ray and MLflow: its trials are one suggestion."""
 
     @contextmanager
-    def no_ray(address: str | None) -> Iterator[dict[str, float]]:
-        yield {"CPU": 2.0, "GPU": 0.0}
+    def no_ray(address: str | None) -> Iterator[list[NodeGroup]]:
+        yield [NodeGroup({"CPU": 2.0, "GPU": 0.0})]
 
     def one_trial(of: Any, conductor: Conductor, early: Any) -> None:
         conductor.next()

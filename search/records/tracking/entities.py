@@ -84,11 +84,13 @@ def plan_tags(plan: Plan, environment: Mapping[str, str]) -> list[RunTag]:
 
 def summary_values(table: TrialTable, plan: Plan) -> dict[str, float]:
     """Where a search stands: trials by state, the best so far, what it has cost."""
-    train_s = math.fsum(trial.train_s for trial in list(table.trials.values()))
+    trials = list(table.trials.values())
+    train_s = math.fsum(trial.train_s for trial in trials)
+    gpu_s = math.fsum(trial.gpu_s(plan.gpus_per_trial or 0.0) for trial in trials)
     values: dict[str, float] = {f"trials/{state}": table.count(state) for state in STATES}
     values |= {
         "trials/all": len(table.trials),
-        "gpu_hours": train_s * (plan.gpus_per_trial or 0.0) / 3600,
+        "gpu_hours": gpu_s / 3600,
         "cpu_hours": train_s * plan.cpus_per_trial / 3600,
         "wall_s": table.wall_s,
     }

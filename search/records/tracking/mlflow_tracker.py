@@ -15,6 +15,7 @@ from typing import TypeVar
 from mlflow.entities import Metric, Param, RunTag
 
 from search.records.description import search_page
+from search.records.folder import SearchFolder
 from search.records.ledger import Event
 from search.records.notices import notice
 from search.records.plan import Plan
@@ -238,7 +239,7 @@ class MlflowTracker:
             self._send(partial(self._client.log_batch, run, metrics=part))
 
     def _checkpoint(self, trial: TrialRecord) -> str | None:
-        return None if trial.checkpoint is None else str(self._storage / self._plan.name / trial.checkpoint)
+        return None if trial.checkpoint is None else SearchFolder(self._storage, self._plan.name).address(trial.checkpoint)
 
     def _tell(self, trial: str, call: Callable[[], object]) -> None:
         """One call to the store about a trial, or about the search ("")."""

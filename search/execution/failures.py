@@ -1,0 +1,46 @@
+"""What a trial's error looks like on its way from the worker, and what the driver makes of it."""
+
+import json
+import sys
+import traceback
+
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from search.errors import TrialBroke
+from search.strategy.retries import Failure, FailureKind
+from trainables.errors import OutOfMemory
+
+_DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
+#: What Ray writes of an actor whose node is gone.
+_NODE_GONE = ("its node has died", "actor's node was terminated")
+
+
+def broken(error: BaseException) -> TrialBroke:
+    """A trial's error as text, for the driver."""
+    document = {
+        "kind": type(error).__name__,
+        "message": " ".join(str(error).split()),
+        "traceback": "".join(traceback.format_exception(error)),
+        "out_of_memory": _is_out_of_memory(error),
+    }
+    return TrialBroke(json.dumps(document))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")  # a task without torch need not pay for its import
+    return isinstance(error, OutOfMemory if torch is None else (OutOfMemory, torch.OutOfMemoryError))
+
+
+def failure_of(error: BaseException | None) -> Failure:
+    """What befell a trial, from what Ray raised in the driver."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, TrialBroke):
+        document = json.loads(cause.document)
+        kind: FailureKind = "memory" if document["out_of_memory"] else "raised"
+        return Failure(kind, f"{document['kind']}: {document['message']}", document["traceback"])
+    if isinstance(cause, RayActorError):
+        text = " ".join(str(cause).split())
+        gone = cause.preempted or isinstance(cause, ActorUnavailableError) or any(words in text for words in _NODE_GONE)
+        return Failure("lost", f"NodeLost: {text}") if gone else Failure("died", _DIED)
+    text = " ".join(str(error).split())
+    return Failure("raised", f"{type(cause).__name__}: {text[-500:]}", str(error))

@@ -1,0 +1,148 @@
+"""The machines of a cluster: what they have, what it may still start, and whether each can run a search."""
+
+import os
+import platform
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.errors import ClusterUnavailable
+from search.execution.code_version import code_version
+from search.execution.resources import NodeGroup
+from search.records.mirror import origin
+from search.records.plan import Plan
+from trainables.data import split_source
+from trainables.errors import DermtuneError
+from trainables.locations import RemoteFolder
+
+#: These decide whether what a trial saves on one node can be read on another, and whether it computes the same.
+COMPARED = ("ray", "torch", "torchvision", "numpy", "safetensors", "pyarrow")
+_ANSWER_WITHIN_S = 600
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node said of itself.
+
+    Args:    node: its host name and address.
+             resources: "CPU" and "GPU" as Ray counts them.
+             problems: why it cannot run the search's trials, a line each.
+    """
+
+    node: str
+    resources: Mapping[str, float]
+    problems: tuple[str, ...]
+
+
+def cluster_nodes() -> list[NodeGroup]:
+    """The nodes that are alive, or those that an autoscaling cluster may have at most, if these are more."""
+    alive = [NodeGroup(node["Resources"]) for node in _alive()]
+    config = ray._private.state.state.get_cluster_config()
+    groups = [] if config is None else [g for g in config.node_group_configs if g.max_count > 0]
+    possible = [NodeGroup(dict(group.resources), group.max_count) for group in groups]
+    return possible if _total(possible) > _total(alive) else alive
+
+
+def _total(nodes: Iterable[NodeGroup]) -> float:
+    return sum(group.count * (group.resources.get("CPU", 0.0) + 1000 * group.resources.get("GPU", 0.0)) for group in nodes)
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def check_nodes(plan: Plan, storage: Path, address: str | None) -> None:
+    """Makes sure, before the first trial, that every node of a cluster can run it.
+
+    Raises:  ClusterUnavailable: with the nodes that cannot, and why.
+    """
+    if address is None:
+        return
+    reports = examine_nodes(plan.source, storage)
+    wrong = [f"{report.node}: {problem}" for report in reports for problem in report.problems]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more: dermtune doctor --address {address})" if len(wrong) > 1 else ""
+        raise ClusterUnavailable(f"every node must be able to run the search's trials; got {wrong[0]}{more}")
+
+
+def examine_nodes(source: str | None, storage: Path) -> list[NodeReport]:
+    """Asks every node for its versions, whether it sees the data, and whether it reads and writes the storage.
+
+    Args:    source: of the data, None for none.
+             storage: folder of all searches.
+    """
+    remote = origin(storage)
+    mark = storage / f".seen-{uuid.uuid4().hex}"
+    storage.mkdir(parents=True, exist_ok=True)
+    mark.write_text("by the driver")
+    ask = ray.remote(_examine).options(num_cpus=0, max_retries=0)
+    try:
+        asked = {}
+        for node in _alive():
+            here: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            trains = node["Resources"].get("CPU", 0.0) > 0
+            place = str(remote) if remote is not None else str(mark)
+            answer = ask.options(scheduling_strategy=here).remote(_own_versions(), source if trains else None, place)
+            asked[node["NodeID"]] = (node, answer)
+        return [_report(node, answer) for node, answer in asked.values()]
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _report(node: Mapping[str, Any], answer: Any) -> NodeReport:
+    name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    try:
+        problems = tuple(ray.get(answer, timeout=_ANSWER_WITHIN_S))
+    except Exception as error:  # noqa: BLE001 - whatever keeps a node from answering is what must be told
+        text = " ".join(str(error).split())
+        missing = "dermtune is not installed there" if "ModuleNotFoundError" in text else text[-300:]
+        problems = (f"does not answer: {missing}",)
+    return NodeReport(name, node["Resources"], problems)
+
+
+def _own_versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in COMPARED}
+    return {"python": platform.python_version(), "dermtune's code": code_version(), **found}
+
+
+def _examine(driver: Mapping[str, str], source: str | None, storage: str) -> list[str]:
+    """Runs on a node: every problem, a line each."""
+    own = _own_versions()
+    problems = [
+        f"{name} must be the driver's, {version}; got {own[name]} (install dermtune with the same constraints.txt)"
+        for name, version in driver.items()
+        if own[name] != version
+    ]
+    for look in (partial(_see_data, source), partial(_see_storage, storage)):
+        try:
+            look()
+        except (DermtuneError, OSError) as error:
+            problems.append(" ".join(str(error).split()))
+    return problems
+
+
+def _see_data(source: str | None) -> None:
+    if source is not None:
+        split_source(source)
+
+
+def _see_storage(place: str) -> None:
+    """Raises:  OSError, LocationError: when the storage cannot be read and written."""
+    own = f".seen-{os.getpid()}-{uuid.uuid4().hex}"
+    if "://" in place:
+        remote = RemoteFolder(f"{place}")
+        (remote / ".seen").write(own, b"by a node")
+        (remote / ".seen").delete()
+        return
+    mark = Path(place)
+    if not mark.is_file():
+        raise OSError(f"--storage must be a folder that every node sees, or a URI; got {mark.parent}, which is another one here")
+    (mark.parent / own).write_text("by a node")
+    (mark.parent / own).unlink()

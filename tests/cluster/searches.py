@@ -1,0 +1,84 @@
+"""Searches on the test's cluster, as one runs them from elsewhere, and what their ledgers say."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conftest import Cluster
+
+ENDS = ("finished", "stopped", "failed")
+
+
+def dermtune(cluster: "Cluster", *arguments: str, timeout_s: float = 240) -> Any:
+    """A command at the client's; gives what `--json` printed, or fails with all that was said."""
+    done = cluster.ask("dermtune", *arguments, "--json", timeout_s=timeout_s)
+    assert done.returncode == 0, f"dermtune {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def submit(cluster: "Cluster", *arguments: str) -> str:
+    """Starts a command on the cluster; gives its job."""
+    job: str = dermtune(cluster, "submit", "--cluster", str(cluster.file), "--no-follow", "--", *arguments)["job"]
+    return job
+
+
+def job_status(cluster: "Cluster", job: str) -> str:
+    """What the cluster says of a job."""
+    (found,) = [entry for entry in dermtune(cluster, "jobs", "--cluster", str(cluster.file)) if entry["job"] == job]
+    return str(found["status"])
+
+
+def wait_for_job(cluster: "Cluster", job: str, within_s: float = 180) -> None:
+    """Waits until a job has succeeded."""
+    end = time.monotonic() + within_s
+    while (status := job_status(cluster, job)) in ("PENDING", "RUNNING"):
+        assert time.monotonic() < end, f"{job} must end within {within_s} s\n{log_of(cluster, job)}"
+        time.sleep(2)
+    assert status == "SUCCEEDED", log_of(cluster, job)
+
+
+def log_of(cluster: "Cluster", job: str) -> str:
+    """What a job has printed."""
+    return cluster.ask("dermtune", "logs", job, "--cluster", str(cluster.file)).stdout
+
+
+def events(cluster: "Cluster", name: str, *kinds: str) -> list[dict[str, Any]]:
+    """A search's ledger, as it lies in the shared folder; a line that is being written is left out."""
+    file = cluster.storage / name / "ledger.jsonl"
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    return [event for event in map(json.loads, lines) if not kinds or event["event"] in kinds]
+
+
+def eventually(what: Callable[[], bool], within_s: float, told: str) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < end, f"within {within_s} s: {told}"
+        time.sleep(0.3)
+
+
+def assert_all_ended_once(cluster: "Cluster", name: str, num_trials: int) -> None:
+    """Every trial ended once and well, and its epochs follow each other without one told twice or left out."""
+    ended = events(cluster, name, *ENDS)
+    assert sorted((event["trial"], event["event"]) for event in ended) == [(f"t{i:04d}", "finished") for i in range(num_trials)]
+    told: dict[str, list[int]] = {}
+    for event in events(cluster, name, "reported"):
+        told.setdefault(event["trial"], []).extend(epoch["epoch"] for epoch in event["epochs"])
+    for trial, epochs in told.items():
+        assert epochs == list(range(1, len(epochs) + 1)), trial
+
+
+def running_at_once(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """(time, trials that train) after each change."""
+    running, steps = set[str](), []
+    for event in found:
+        if event["event"] == "started":
+            running.add(event["trial"])
+        elif event["event"] in ENDS:
+            running.discard(event["trial"])
+        else:
+            continue
+        steps.append((event["time"], len(running)))
+    return steps
