@@ -32,17 +32,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from search.strategy.packing import SAFETY_MARGIN, packed_share
 from spaces.fields import Preset, Value, complete
-from trainables.contract import Trial, TrialRequest
+from trainables.contract import GPU_CONTEXT_MIB, Trial, TrialRequest
 from trainables.data import DATASETS
-from trainables.data.cache import build_once
 from trainables.errors import TrialDiverged
 from trainables.folders import digest
 from trainables.tasks import TASKS
 
 EPOCHS = 2
-#: A GPU must hold so much more than its trials were seen to take.
-MARGIN = 1.25
 #: How far losses may differ, as a share: between the same epoch done twice on a GPU, and between a GPU and the CPU.
 TWICE, APART = 0.05, 0.1
 LOSS = "valid/loss"
@@ -83,6 +81,20 @@ class Case:
         return complete(task.space, {**task.presets[self.preset].fixed, **SETTINGS[self.task], **changes})
 
 
+@dataclass(frozen=True)
+class Look:
+    """How closely one looks.
+
+    Args:    compare: whether a GPU and the CPU are to be compared.
+             cpu_s: an epoch that takes the CPU longer is only estimated there.
+             others: MiB that other processes hold of the GPU.
+    """
+
+    compare: bool
+    cpu_s: float
+    others: float
+
+
 @dataclass
 class Found:
     """What was found of a case on a device.
@@ -110,8 +122,8 @@ class Found:
 
     @property
     def fits(self) -> int:
-        """Such trials at once on one GPU."""
-        return int(self.total / (MARGIN * (self.reserved + self.context))) if self.total else 0
+        """Such trials at once on one GPU, as `--gpus-per-trial auto` reckons."""
+        return round(1 / packed_share(self.reserved, self.total)) if self.total else 0
 
 
 def alone(call: Callable[..., _T], *arguments: Any) -> _T:
@@ -120,22 +132,22 @@ def alone(call: Callable[..., _T], *arguments: Any) -> _T:
         return pool.submit(call, *arguments).result()
 
 
-def measure(case: Case, device: str, scratch: Path, cpu_s: float, others: float) -> Found:
+def measure(case: Case, device: str, scratch: Path, look: Look) -> Found:
     """Tries a case; whatever goes wrong is said in what is found."""
     found = Found()
     try:
-        _measure(case, device, scratch, cpu_s, others, found)
+        _measure(case, device, scratch, look, found)
     except Exception as error:  # noqa: BLE001 - whatever it is, the user is to be told, and the other cases tried
         found.problem = advice(error)
     return found
 
 
-def _measure(case: Case, device: str, scratch: Path, cpu_s: float, others: float, found: Found) -> None:
+def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -> None:
     on_gpu = device != "cpu"
-    if not on_gpu:
+    if not on_gpu and look.compare:
         say(f"{case.name}, {device}: a few batches")
         found.seconds, found.estimated = build(case, device).rehearse(), True
-        if found.seconds > cpu_s:
+        if found.seconds > look.cpu_s:
             return
     say(f"{case.name}, {device}: {EPOCHS} epochs")
     trial = build(case, device)
@@ -145,7 +157,7 @@ def _measure(case: Case, device: str, scratch: Path, cpu_s: float, others: float
     if on_gpu:
         free, total = torch.cuda.mem_get_info(torch.device(device))
         found.reserved = torch.cuda.max_memory_reserved(device) / MIB
-        found.context = max((total - free - torch.cuda.memory_reserved(device)) / MIB - others, 0.0)
+        found.context = max((total - free - torch.cuda.memory_reserved(device)) / MIB - look.others, 0.0)
         found.total = total / MIB
     say(f"{case.name}, {device}: saved, loaded, gone on with")
     saved, again = scratch / f"{case.task}-{case.preset}-{os.getpid()}", scratch / f"again-{os.getpid()}"
@@ -157,8 +169,9 @@ def _measure(case: Case, device: str, scratch: Path, cpu_s: float, others: float
     found.equal = digest(saved) == digest(again)
     once_more = loaded.step().metrics
     found.twice = share(once_more[LOSS], went_on[LOSS])
-    say(f"{case.name}, {device}: an epoch to be compared")
-    found.quiet = dict(build(case, device, **QUIET[case.task]).step().metrics)
+    if look.compare:
+        say(f"{case.name}, {device}: an epoch to be compared")
+        found.quiet = dict(build(case, device, **QUIET[case.task]).step().metrics)
     if not found.equal:
         found.problem = "a trial that was loaded is not the one that was saved: please report this, with the whole output"
     elif not on_gpu and once_more != went_on:
@@ -226,7 +239,7 @@ def gpu(device: str) -> dict[str, Any]:
         "rows": {
             "GPU": f"{torch.cuda.get_device_name(place)}, compute capability {properties.major}.{properties.minor}",
             "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
-            "CUDA": f"torch is built for {torch.version.cuda}; cuDNN {torch.backends.cudnn.version()}",
+            "CUDA": f"torch is built for {torch.version.cuda}; cuDNN {torch.backends.cudnn.version() or '-'}",
             "TF32": "in convolutions" if torch.backends.cudnn.allow_tf32 else "off",
         },
     }
@@ -256,7 +269,7 @@ def cases_of(preset_name: str, cache: Path, num_cases: int | None) -> list[Case]
         if synthesise is None:
             raise ValueError(f"a task must have synthetic cases; got {name}")
         say(f"{name}, {preset_name}: drawing {count} cases of {size_px} px")
-        build_once(folder, lambda place, draw=synthesise, count=count, side=size_px: draw(place, count, side, 0))
+        synthesise(folder, count, size_px, 0)
         found.append(Case(name, preset_name, f"{task.synthetic}:{folder}", count))
     return found
 
@@ -282,7 +295,7 @@ def rows(case: Case, here: Found, cpu: Found | None) -> dict[str, str]:
     if here.total:
         table["peak reserved by torch"] = f"{here.reserved:.0f} MiB"
         table["CUDA itself"] = f"{here.context:.0f} MiB"
-        table[f"trials a GPU holds (x{MARGIN})"] = f"{here.fits}"
+        table["trials on this GPU"] = f"{here.fits}"
     if cpu is not None:
         table["the CPU's seconds"] = f"{cpu.seconds:.2f}{' (estimated)' * cpu.estimated}"
         table["CPU over GPU"] = f"{cpu.seconds / here.seconds:.1f}"
@@ -308,10 +321,10 @@ def say(text: str) -> None:
     print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
 
 
-def attempt(case: Case, device: str, scratch: Path, cpu_s: float, others: float) -> Found:
+def attempt(case: Case, device: str, scratch: Path, look: Look) -> Found:
     """`measure` in a process of its own, which may die."""
     try:
-        return alone(measure, case, device, scratch, cpu_s, others)
+        return alone(measure, case, device, scratch, look)
     except BrokenProcessPool:
         return Found(problem=f"its process died on {device}: is there memory enough (free -h), and what does `dmesg` say?")
 
@@ -324,8 +337,11 @@ def problems_of(case: Case, here: Found, cpu: Found | None) -> list[str]:
             f"{case.name}: the first epoch's {LOSS} differs by {gap:.1%} from the CPU's: run it again with"
             " NVIDIA_TF32_OVERRIDE=0; if it stays, please report this, with the whole output"
         )
-    if here.total and here.problem is None and not here.fits:
-        found.append(f"{case.name}: a trial does not fit this GPU with a margin of {MARGIN}: lower batch_size or size_px (--set)")
+    if here.total and here.problem is None and here.fits * (here.reserved + here.context) > here.total:
+        found.append(
+            f"{case.name}: {here.fits} such trials would take {here.fits * (here.reserved + here.context):.0f} of this GPU's"
+            f" {here.total:.0f} MiB: give each more than auto does (--gpus-per-trial {1 / here.fits:.3g}), or lower batch_size"
+        )
     return found
 
 
@@ -352,16 +368,21 @@ def main() -> int:
         print(f"{name}: {text}", flush=True)
     if not on_gpu:
         print("no GPU is tried here: this is the CPU alone", flush=True)
+    look = Look(on_gpu, options.cpu_s, others)
     tried: list[tuple[Case, Found, Found | None]] = []
     with tempfile.TemporaryDirectory(prefix="dermtune gpu ") as scratch:
         os.environ["DERMTUNE_CACHE"] = str(Path(scratch) / "cache")
         for preset in ("demo", "paper") if options.paper else ("demo",):
             for case in cases_of(preset, Path(scratch) / "cases", options.cases):
-                cpu_s = options.cpu_s if on_gpu else math.inf
-                here = attempt(case, options.device, Path(scratch), cpu_s, others)
-                cpu = attempt(case, "cpu", Path(scratch), cpu_s, 0.0) if on_gpu and here.problem is None else None
+                here = attempt(case, options.device, Path(scratch), look)
+                cpu = attempt(case, "cpu", Path(scratch), look) if on_gpu and here.problem is None else None
                 tried.append((case, here, cpu))
     show([rows(case, here, cpu) for case, here, cpu in tried])
+    if on_gpu:
+        print(
+            f"trials on a GPU as --gpus-per-trial auto reckons: peak x {SAFETY_MARGIN} + {GPU_CONTEXT_MIB:.0f} MiB each; a search"
+            " measures its own first trial"
+        )
     wrong = [line for one in tried for line in problems_of(*one)]
     for line in wrong:
         print(f"WRONG: {line}")

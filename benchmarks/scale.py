@@ -39,7 +39,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from search.cli.live import SearchView
-from search.records.checkpoint_store import CheckpointStore, best_folder, drop_older_states, state_folder
+from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, Journal, Ledger
@@ -230,13 +230,10 @@ class Slot:
         system = {"process_cpu_percent": 99.9, "process_memory_mib": 432.1}
         checkpoint, at_rung = None, report.epoch in rungs and report.ended is None
         if report.is_best:
-            place = best_folder(self._folder, report.epoch)
-            _write(place)
-            path = str(place.relative_to(self._folder.parents[1]))
-            checkpoint = {"epoch": report.epoch, "path": path, "sha256": f"{report.epoch:064d}"}
+            place = self._write(f"best-{report.epoch:05d}")
+            checkpoint = {"epoch": report.epoch, "path": f"trials/{self.name}/{place}", "sha256": f"{report.epoch:064d}"}
         if at_rung:
-            _write(state_folder(self._folder, report.epoch))
-            drop_older_states(self._folder)
+            self._write(f"state-{report.epoch:05d}")
         return {
             "epochs": [{**told, "seconds": self.epoch_s, "system": system}],
             "ended": report.ended,
@@ -244,11 +241,12 @@ class Slot:
             "saved_epoch": report.epoch if at_rung else None,
         }
 
-
-def _write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "sha256sums"):
-        (folder / name).write_text(f"{folder.name}\n")
+    def _write(self, name: str) -> str:
+        """A checkpoint's folder, for the store to find and delete."""
+        (self._folder / name).mkdir(parents=True)
+        for file in ("config.json", "sha256sums"):
+            (self._folder / name / file).write_text(f"{name}\n")
+        return name
 
 
 @dataclass
@@ -345,7 +343,7 @@ def _search(bridge: Bridge, folder: SearchFolder, meter: Meter, clock: Simulated
     work: list[tuple[float, int, Slot]] = []
     paused: dict[str, Slot] = {}
     most, order = bridge.plan.max_concurrent or 1, 0
-    where = {"host": platform.node(), "pid": 12345, "device": "cpu"}
+    where = {"host": platform.node(), "node": "0" * 56, "pid": 12345, "device": "cpu"}
     while True:
         while bridge.num_running < most and not bridge.exhausted and (suggestion := bridge.next()) is not None:
             with meter.part(SLOTS):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from searches import assert_all_ended_once, dermtune, events, job_status, log_of, running_at_once, submit, wait_for_job
@@ -91,7 +92,7 @@ def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> N
     for name, found in steps.items():
         weights = [
             (count, (datetime.fromisoformat(later) - datetime.fromisoformat(at)).total_seconds())
-            for (at, count), (later, _) in zip(found, found[1:], strict=False)
+            for (at, count), (later, _) in pairwise(found)
             if start <= at < end
         ]
         mean = sum(count * seconds for count, seconds in weights) / sum(seconds for _, seconds in weights)

@@ -137,7 +137,8 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(60)  # a busy machine; some 3 s on a quiet one
+@pytest.mark.filterwarnings("ignore")  # moto's and boto's own
 def test_rays_provider_opens_ssh_alone_on_aws_and_finds_a_stopped_head_again(aws: Any) -> None:
     from ray.autoscaler._private.aws.config import bootstrap_aws
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
