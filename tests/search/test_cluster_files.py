@@ -137,7 +137,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3
 
 
-@pytest.mark.timeout(60)  # a busy machine; some 3 s on a quiet one
+@pytest.mark.timeout(60)  # 3 to 6 s, and more on a busy machine
 @pytest.mark.filterwarnings("ignore")  # moto's and boto's own
 def test_rays_provider_opens_ssh_alone_on_aws_and_finds_a_stopped_head_again(aws: Any) -> None:
     from ray.autoscaler._private.aws.config import bootstrap_aws
@@ -278,8 +278,8 @@ def test_on_kubernetes_the_token_is_on_and_nothing_is_open_outside() -> None:
 
 @for_all
 def test_no_secret_is_in_the_file(name: str) -> None:
-    text = json.dumps(documents(name))
-    assert not re.search(r"AKIA[A-Z0-9]{12}|PRIVATE KEY|(?i:password|secret_access_key|auth_token)\W{1,3}(?![~\W])", text)
+    text, names = json.dumps(documents(name)), r"(?i:password|access_key|auth_token)"
+    assert not re.search(rf'AKIA[A-Z0-9]{{12}}|PRIVATE KEY|{names}(\W{{1,3}}|", "value": ")(?![~\W])', text)
 
 
 @for_ray_up
@@ -359,7 +359,7 @@ def test_the_pods_commands_read_the_bucket_from_the_storage(tmp_path: Path) -> N
 
 def test_the_page_names_every_file_and_port_and_its_commands_parse() -> None:
     assert all(f"`{name}`" in DOCS for name in (*CLOUDS, "clusters/onprem.yaml", KUBERAY))
-    assert all(port in DOCS for port in PORTS.values())
+    assert all(f"({port}" in DOCS.partition("## Who can reach what")[2] for port in PORTS.values())
     assert all((REPOSITORY / "benchmarks" / f"{name}.py").exists() for name in re.findall(r"benchmarks/(\w+)\.py", DOCS))
     assert len(BLOCKS) >= 5
     assert [block for block in BLOCKS if not parses(block)] == []
