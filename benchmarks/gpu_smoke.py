@@ -234,12 +234,13 @@ def gpu(device: str) -> dict[str, Any]:
     if float(found.sum()) != 256.0**3:
         raise ValueError(f"a product of ones must be right on {device}; got {float(found.sum())} (is the GPU damaged?)")
     free, total = torch.cuda.mem_get_info(place)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "uuid": f"GPU-{properties.uuid}",
         "rows": {
             "GPU": f"{torch.cuda.get_device_name(place)}, compute capability {properties.major}.{properties.minor}",
             "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
-            "CUDA": f"torch is built for {torch.version.cuda}; cuDNN {torch.backends.cudnn.version() or '-'}",
+            "CUDA": f"torch is built for {torch.version.cuda}; cuDNN {cudnn}",
             "TF32": "in convolutions" if torch.backends.cudnn.allow_tf32 else "off",
         },
     }

@@ -82,14 +82,15 @@ def examine_nodes(source: str | None, storage: Path) -> list[NodeReport]:
     mark = storage / f".seen-{uuid.uuid4().hex}"
     storage.mkdir(parents=True, exist_ok=True)
     mark.write_text("by the driver")
-    ask = ray.remote(_examine).options(num_cpus=0, max_retries=0)
+    ask = ray.remote(_examine)
     try:
         asked = {}
         for node in _alive():
             here: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             trains = node["Resources"].get("CPU", 0.0) > 0
             place = str(remote) if remote is not None else str(mark)
-            answer = ask.options(scheduling_strategy=here).remote(_own_versions(), source if trains else None, place)
+            options = ask.options(num_cpus=0, max_retries=0, scheduling_strategy=here)
+            answer = options.remote(_own_versions(), source if trains else None, place)
             asked[node["NodeID"]] = (node, answer)
         return [_report(node, answer) for node, answer in asked.values()]
     finally:
