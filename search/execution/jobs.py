@@ -1,5 +1,6 @@
 """Commands that run on a cluster's head for someone who is elsewhere, through Ray's Jobs API."""
 
+import logging
 import os
 import shlex
 import shutil
@@ -62,6 +63,8 @@ class Jobs:
     def __init__(self, address: str) -> None:
         from ray.job_submission import JobSubmissionClient
 
+        for talker in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray"):
+            logging.getLogger(talker).setLevel(logging.WARNING)
         use_token()
         self._address = address
         with self._told():

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from ray_cluster import Cluster
 
 ENDS = ("finished", "stopped", "failed")
 
 
 def dermtune(cluster: "Cluster", *arguments: str, timeout_s: float = 240) -> Any:
     """A command at the client's; gives what `--json` printed, or fails with all that was said."""
-    done = cluster.ask("dermtune", *arguments, "--json", timeout_s=timeout_s)
+    done = cluster.ask("dermtune", arguments[0], "--json", *arguments[1:], timeout_s=timeout_s)
     assert done.returncode == 0, f"dermtune {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 

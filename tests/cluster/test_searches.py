@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from searches import assert_all_ended_once, dermtune, events, job_status, log_of, running_at_once, submit, wait_for_job
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from ray_cluster import Cluster
 
 SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "8")
 

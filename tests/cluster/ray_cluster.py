@@ -1,0 +1,119 @@
+"""A cluster of hosts on this machine, made by `ray up` from the file that we ship."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from hosts import HOME, USER, Host, Place
+
+NUM_NODES = 3
+#: What `ray start` gets besides: no host may take all of this machine for itself.
+SMALL = "--num-cpus=2 --object-store-memory=200000000"
+_NODES_WITHIN_S = 90
+#: Nobody tells the workers. Their raylets give up after half a minute, Ray's agents try to tell a driver for another one.
+_GONE_WITHIN_S = 150
+_RAY = re.compile(r"raylet|gcs_server|ray::|ray-dashboard|/ray/")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Three hosts on which `ray up` has started Ray, and who talks to them.
+
+    Attributes: file: that it was made from, as the client sees it.
+                checkout: folder of the client from which `ray up` was run.
+                head, workers: Ray's nodes; each has two CPUs.
+                client: has the token and the key.
+                stranger: is on the same network and has neither.
+                storage: folder that all of them see at this path, as does this process.
+                environment: for commands of the client.
+    """
+
+    file: Path
+    checkout: Path
+    head: Host
+    workers: tuple[Host, ...]
+    client: Place
+    stranger: Place
+    storage: Path
+    environment: Mapping[str, str]
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The head and the workers."""
+        return (self.head, *self.workers)
+
+    @property
+    def token(self) -> str:
+        """What lets one in."""
+        return (self.client.home / ".ray" / "auth_token").read_text()
+
+    def ask(self, *command: str, timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Runs a command at the client's, in the checkout."""
+        return self.client.run(command, self.environment, timeout_s, self.checkout)
+
+    def num_active(self) -> int:
+        """Nodes that the head has heard of lately; 0 while it does not answer."""
+        said = self.head.run("ray status").stdout
+        active = said.partition("Active:")[2].partition("Pending:")[0]
+        return sum(int(count) for count in re.findall(r"^ (\d+) ", active, re.MULTILINE))
+
+    def wait_for_nodes(self, num: int = NUM_NODES, timeout_s: float = _NODES_WITHIN_S) -> None:
+        """Waits until so many nodes are active, the head among them."""
+        if not happens(lambda: self.num_active() == num, timeout_s, every_s=2):
+            log = self.head.run("ray status; tail -n 60 /tmp/ray/session_latest/logs/monitor.log").stdout
+            pytest.fail(f"{num} nodes must be active within {timeout_s} s: {log}")
+
+    def ray_processes(self) -> list[str]:
+        """What of Ray's runs on any host."""
+        return [f"{host.name}: {line}" for host in self.hosts for line in host.processes() if _RAY.search(line)]
+
+    def up(self) -> None:
+        """`ray up`, until all nodes are active."""
+        done = self.ask("ray", "up", "-y", "--no-config-cache", str(self.file), timeout_s=180)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.wait_for_nodes()
+
+    def down(self) -> None:
+        """`ray down`, until nothing of Ray's is left."""
+        done = self.ask("ray", "down", "-y", str(self.file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        gone = happens(lambda: not self.ray_processes(), _GONE_WITHIN_S)
+        assert gone, f"`ray down` must leave nothing; got {self.ray_processes()}"
+
+
+def happens(what: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> bool:
+    """Whether something holds before the time is up."""
+    end = time.monotonic() + timeout_s
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def rendered(text: str, head: Host, workers: tuple[Host, ...], storage: Path) -> dict[str, Any]:
+    """The shipped file with what a user fills in, with the Python that is here instead of a new one, and with small nodes.
+
+    Args:    text: of the shipped file.
+             head, workers: hosts that let the client's key in.
+             storage: folder that all of them see.
+    """
+    config = yaml.safe_load(text)
+    config["provider"] |= {"head_ip": head.ip, "worker_ips": [worker.ip for worker in workers]}
+    config["auth"] = {"ssh_user": USER, "ssh_private_key": str(HOME / ".ssh" / "id_ed25519")}
+    (folder,) = re.findall(r'DERMTUNE_STORAGE="(.*)"', text)
+    commands = [command.replace(folder, str(storage)) for command in config["setup_commands"]]
+    commands = [command for command in commands if "/bin/pip install" not in command]
+    commands[commands.index("python3 -m venv ~/dermtune-venv")] = f"ln -sfn {shlex.quote(sys.prefix)} ~/dermtune-venv"
+    config["setup_commands"] = commands
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        config[key] = [command.replace("ray start", f"ray start {SMALL}") for command in config[key]]
+    return cast("dict[str, Any]", config)

@@ -1,0 +1,104 @@
+"""In mid-search a worker dies, another is cut off, the driver is killed: each costs minutes at most, and no search."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from searches import assert_all_ended_once, dermtune, eventually, events, job_status, log_of, submit, wait_for_job
+
+if TYPE_CHECKING:
+    from ray_cluster import Cluster
+    from hosts import Host
+
+CUT_S = 30
+#: Six at once, 20 s each.
+BOWL = ("--scheduler", "none", "--max-epochs", "40", "--set", "seconds_per_epoch=0.5", "--no-pictures")
+
+
+def begin(cluster: "Cluster", name: str, num_trials: int) -> str:
+    """Starts a search and waits until its trials train on both workers and each has a state to go on from."""
+    cluster.wait_for_nodes()
+    job = submit(cluster, "search", "bowl", "--name", name, "--trials", str(num_trials), *BOWL)
+
+    def under_way() -> bool:
+        assert job_status(cluster, job) in ("PENDING", "RUNNING"), log_of(cluster, job)
+        return len({event["trial"] for event in events(cluster, name, "saved")}) >= 5
+
+    eventually(under_way, 90, "five trials have saved a state")
+    return job
+
+
+def node_of(cluster: "Cluster", host: "Host") -> str:
+    """Ray's id of a host's node."""
+    said = cluster.head.run("ray list nodes --format json --limit 100", timeout_s=60).stdout
+    import json
+
+    (found,) = [node["node_id"] for node in json.loads(said) if node["node_ip"] == host.ip and node["state"] == "ALIVE"]
+    return str(found)
+
+
+def on_node(cluster: "Cluster", name: str, node: str) -> set[str]:
+    """Trials that train there now."""
+    where: dict[str, Any] = {}
+    for event in events(cluster, name, "started", "finished"):
+        where[event["trial"]] = event["where"]["node"] if event["event"] == "started" else None
+    return {trial for trial, place in where.items() if place == node}
+
+
+def last_saved(cluster: "Cluster", name: str) -> dict[str, int]:
+    """Trial → epoch of its newest state."""
+    return {event["trial"]: event["epoch"] for event in events(cluster, name, "saved")}
+
+
+def assert_went_on_elsewhere(cluster: "Cluster", name: str, lost: set[str], node: str) -> None:
+    """Every trial of the lost node has begun again on another one, not at fault, and did not begin from scratch."""
+    for trial in lost:
+        own = [event for event in events(cluster, name) if event.get("trial") == trial]
+        (index,) = [i for i, event in enumerate(own) if event["event"] == "retried"]
+        assert own[index]["kind"] == "lost"
+        restarted = next(event for event in own[index:] if event["event"] == "started")
+        assert restarted["where"]["node"] != node
+    document = dermtune(cluster, "doctor", name, "--storage", str(cluster.storage))
+    assert document["differences"] == []
+
+
+def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_resumed(cluster: "Cluster") -> None:
+    job = begin(cluster, "struck", 9)
+    worker = cluster.workers[0]
+    node = node_of(cluster, worker)
+    lost = on_node(cluster, "struck", node)
+    assert lost
+    worker.kill()
+    eventually(
+        lambda: lost <= {event["trial"] for event in events(cluster, "struck", "retried", "finished")}, 90, "the lost trials retried"
+    )
+    driver = "python -m search.cli.main search bowl --name struck"
+    cluster.head.run(f"pkill -KILL -f '^{driver}'")
+    eventually(lambda: job_status(cluster, job) == "FAILED", 30, "the job is known to have failed")
+    before = last_saved(cluster, "struck")
+    again = submit(cluster, "resume", "struck", "--no-pictures")
+    worker.start()
+    wait_for_job(cluster, again, 200)
+    assert_all_ended_once(cluster, "struck", 9)
+    resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")
+    for trial, epoch in before.items():
+        told = [event["epochs"][0]["epoch"] for event in events(cluster, "struck")[resumed:] if event["event"] == "reported" and event["trial"] == trial]
+        assert not told or told[0] > epoch, (trial, epoch, told)
+    mine = [trial for trial in lost if trial in before]
+    assert mine
+    document = dermtune(cluster, "submit", "--cluster", str(cluster.file), "--", "doctor", "struck")
+    assert document["status"] == "SUCCEEDED", log_of(cluster, document["job"])
+
+
+def test_a_worker_that_is_cut_off_for_half_a_minute_costs_its_trials_no_more_than_that(cluster: "Cluster") -> None:
+    job = begin(cluster, "severed", 9)
+    worker = cluster.workers[1]
+    node = node_of(cluster, worker)
+    worker.cut()
+    lost = on_node(cluster, "severed", node)
+    time.sleep(CUT_S)
+    worker.mend()
+    wait_for_job(cluster, job, 200)
+    assert lost
+    assert_all_ended_once(cluster, "severed", 9)
+    assert_went_on_elsewhere(cluster, "severed", lost, node)
+    cluster.wait_for_nodes(timeout_s=120)

@@ -1,0 +1,175 @@
+"""What `ray up` with the shipped file makes: three nodes, one MLflow, and nobody in without the token."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ray_cluster import happens
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from hosts import Place
+    from ray_cluster import Cluster
+
+Question = tuple[str, str, dict[str, str], Any]
+
+DASHBOARD, MLFLOW = 8265, 5000
+WRONG = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+NONE = {"RAY_AUTH_MODE": "disabled"}
+RIGHT = {"RAY_AUTH_MODE": "token"}
+
+#: Writes a file wherever Ray lets it run.
+TASK = """
+import pathlib, sys, ray
+ray.init(sys.argv[1])
+file = pathlib.Path(sys.argv[2])
+ray.get(ray.remote(lambda: file.write_text("ran")).options(num_cpus=1).remote())
+"""
+#: Where each node's tasks run, and what they see of ~/.dermtune.env.
+NODES = """
+import json, os, platform, sys, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+ray.init(sys.argv[1])
+@ray.remote(num_cpus=2)
+def look():
+    import search
+    names = ("DERMTUNE_STORAGE", "RAY_AUTH_MODE", "OMP_NUM_THREADS")
+    return platform.node(), [os.environ.get(name) for name in names]
+alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+print(json.dumps(dict(ray.get([look.options(scheduling_strategy=On(node, soft=False)).remote() for node in alive]))))
+"""
+#: Asks each of several times (method, URL, headers, body) and tells the status, or why there was none, and what was said.
+HTTP = """
+import json, sys, urllib.error, urllib.request
+def ask(method, url, headers, body):
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read(100_000).decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except Exception as error:
+        return type(error).__name__, str(error)
+print(json.dumps([ask(*one) for one in json.loads(sys.argv[1])]))
+"""
+
+
+def ask(place: "Place", *questions: Question) -> list[tuple[int | str, str]]:
+    """What HTTP servers answer when they are asked from a place."""
+    done = place.run(["python", "-c", HTTP, json.dumps(questions)])
+    assert done.returncode == 0, done.stderr
+    return [(status, said) for status, said in json.loads(done.stdout)]
+
+
+def get(place: "Place", url: str) -> tuple[int | str, str]:
+    """What one answers."""
+    (answer,) = ask(place, ("GET", url, {}, None))
+    return answer
+
+
+def test_three_nodes_are_up(cluster: "Cluster") -> None:
+    status = cluster.head.run("ray status").stdout
+    assert "0.0/6.0 CPU" in status
+    listed = json.loads(cluster.head.run("ray list nodes --format json").stdout)
+    assert {(node["node_ip"], node["state"]) for node in listed} == {(host.ip, "ALIVE") for host in cluster.hosts}
+    assert [node["node_ip"] for node in listed if node["is_head_node"]] == [cluster.head.ip]
+
+
+def test_trials_on_every_host_see_the_storage_and_have_as_many_threads_as_cpus(cluster: "Cluster") -> None:
+    worker = cluster.workers[0]
+    done = worker.run(["python", "-c", NODES, f"{cluster.head.ip}:6379"], RIGHT, timeout_s=120)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert set(seen) == {host.name for host in cluster.hosts}
+    assert all(found == [str(cluster.storage), "token", "2"] for found in seen.values()), seen
+
+
+def test_mlflow_answers_its_own_host_only(cluster: "Cluster") -> None:
+    assert get(cluster.head, f"http://127.0.0.1:{MLFLOW}/health") == (200, "OK")
+    for place in (cluster.workers[0], cluster.client, cluster.stranger):
+        assert get(place, f"http://{cluster.head.ip}:{MLFLOW}/health")[0] == "URLError"
+    assert cluster.head.run("echo $MLFLOW_TRACKING_URI").stdout == f"http://127.0.0.1:{MLFLOW}\n"
+    assert sum("-m uvicorn" in line for line in cluster.head.processes()) == 1
+
+
+def test_the_dashboard_is_not_on_the_network(cluster: "Cluster") -> None:
+    for place in (cluster.workers[0], cluster.client, cluster.stranger):
+        assert get(place, f"http://{cluster.head.ip}:{DASHBOARD}/api/version")[0] == "URLError"
+
+
+def test_only_the_token_runs_code(cluster: "Cluster") -> None:
+    """Over Ray's own port from a host, and over its client's from anywhere. All at once: a refusal takes half a minute."""
+    own, clients = f"{cluster.head.ip}:6379", f"ray://{cluster.head.ip}:10001"
+    attempts = {
+        "host without": (cluster.workers[0], own, NONE),
+        "host with a wrong one": (cluster.workers[0], own, WRONG),
+        "stranger without": (cluster.stranger, own, NONE),
+        "stranger with a wrong one": (cluster.stranger, own, WRONG),
+        "client without": (cluster.stranger, clients, NONE),
+        "client with a wrong one": (cluster.stranger, clients, WRONG),
+        "host": (cluster.workers[0], own, RIGHT),
+        "client": (cluster.client, clients, RIGHT),
+    }
+    running: dict[str, subprocess.Popen[str]] = {}
+    for name, (place, address, environment) in attempts.items():
+        words = ["python", "-c", TASK, address, str(cluster.storage / name)]
+        running[name] = place.popen(words, environment)
+    statuses = {name: process.wait(200) for name, process in running.items()}
+    assert {name for name, status in statuses.items() if status == 0} == {"host", "client"}
+    assert {name for name in attempts if (cluster.storage / name).exists()} == {"host", "client"}
+
+
+@pytest.fixture
+def dashboard(cluster: "Cluster") -> Iterator[str]:
+    """The dashboard's address at the client's, through ssh."""
+    known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes"]
+    tunnel = cluster.client.popen(["ssh", "-N", *known, "-L", f"18265:127.0.0.1:{DASHBOARD}", cluster.head.ip])
+    address = "http://127.0.0.1:18265"
+    for _ in range(50):
+        if get(cluster.client, f"{address}/api/version")[0] != "URLError":
+            break
+        time.sleep(0.1)
+    yield address
+    tunnel.terminate()
+    tunnel.wait(10)
+
+
+def test_only_the_token_sees_and_starts_jobs(cluster: "Cluster", dashboard: str) -> None:
+    url, file = f"{dashboard}/api/jobs/", cluster.storage / "of a job"
+    look = 'echo "$DERMTUNE_STORAGE $MLFLOW_TRACKING_URI $(command -v dermtune)"'
+    job = {"entrypoint": f"{look} > '{file}'", "submission_id": "looks"}
+    kind = {"Content-Type": "application/json"}
+    wrong, right = {"Authorization": f"Bearer {'0' * 64}"}, {"Authorization": f"Bearer {cluster.token}"}
+    refused = [(method, url, kind | who, body) for who in ({}, wrong) for method, body in (("GET", None), ("POST", job))]
+    statuses = [status for status, _ in ask(cluster.client, *refused)]
+    assert statuses == [401, 401, 403, 403]
+    assert ask(cluster.client, ("GET", url, right, None)) == [(200, "[]")] or not file.exists()
+    (started, _), (listed, jobs) = ask(cluster.client, ("POST", url, kind | right, job), ("GET", url, right, None))
+    assert (started, listed) == (200, 200)
+    assert "looks" in [entry["submission_id"] for entry in json.loads(jobs)]
+    assert happens(lambda: file.exists() and file.read_text().endswith("\n"), 60)
+    storage, uri, command = file.read_text().split()
+    assert (storage, uri) == (str(cluster.storage), f"http://127.0.0.1:{MLFLOW}")
+    assert command.endswith("/dermtune-venv/bin/dermtune")
+
+
+def test_without_the_token_every_port_gives_metrics_at_most(cluster: "Cluster") -> None:
+    for host in (cluster.head, cluster.workers[0]):
+        listening = host.run(["ss", "--listening", "--tcp", "--numeric", "--no-header"]).stdout
+        ports = sorted({int(port) for port in re.findall(r"^LISTEN +\d+ +\d+ +\S+:(\d+) ", listening, re.MULTILINE)})
+        assert len(ports) >= 5
+        questions: list[Question] = [
+            (method, f"http://{host.ip}:{port}/", {}, None) for port in ports for method in ("GET", "POST")
+        ]
+        for (method, url, _, _), (status, said) in zip(questions, ask(cluster.stranger, *questions), strict=True):
+            if isinstance(status, int) and status < 400:
+                assert said.startswith("# HELP "), (host.name, method, url, said[:300])
+            else:
+                assert status in (401, 405, "URLError", "BadStatusLine", "RemoteDisconnected", "ConnectionResetError"), (
+                    url,
+                    status,
+                )
