@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,30 +19,45 @@ def dermtune(cluster: "Cluster", *arguments: str, timeout_s: float = 240) -> Any
     return json.loads(done.stdout)
 
 
+@cache
+def through_one_tunnel(cluster: "Cluster") -> tuple[str, str]:
+    """`--address` of a tunnel to the dashboard that stays open: with `--cluster` every command opens one of its own."""
+    command = ["ray", "dashboard", "--no-config-cache", "--port", "8265", "--remote-port", "8265", str(cluster.file)]
+    cluster.client.popen(command, cluster.environment, cwd=cluster.checkout)
+    ask = ["bash", "-c", "until (echo > /dev/tcp/127.0.0.1/8265) 2> /dev/null; do sleep 0.2; done"]
+    assert cluster.client.run(ask, cluster.environment, 60, cluster.checkout).returncode == 0
+    return "--address", "http://127.0.0.1:8265"
+
+
 def submit(cluster: "Cluster", *arguments: str) -> str:
     """Starts a command on the cluster; gives its job."""
-    job: str = dermtune(cluster, "submit", "--cluster", str(cluster.file), "--no-follow", "--", *arguments)["job"]
+    job: str = dermtune(cluster, "submit", *through_one_tunnel(cluster), "--no-follow", "--", *arguments)["job"]
     return job
 
 
 def job_status(cluster: "Cluster", job: str) -> str:
     """What the cluster says of a job."""
-    (found,) = [entry for entry in dermtune(cluster, "jobs", "--cluster", str(cluster.file)) if entry["job"] == job]
+    (found,) = [entry for entry in dermtune(cluster, "jobs", *through_one_tunnel(cluster)) if entry["job"] == job]
     return str(found["status"])
+
+
+def wait_while(cluster: "Cluster", job: str, *statuses: str, within_s: float = 120) -> str:
+    """Waits until a job's status is another; gives it."""
+    end = time.monotonic() + within_s
+    while (status := job_status(cluster, job)) in statuses:
+        assert time.monotonic() < end, f"{job} must leave {status} within {within_s} s\n{log_of(cluster, job)}"
+        time.sleep(2)
+    return status
 
 
 def wait_for_job(cluster: "Cluster", job: str, within_s: float = 180) -> None:
     """Waits until a job has succeeded."""
-    end = time.monotonic() + within_s
-    while (status := job_status(cluster, job)) in ("PENDING", "RUNNING"):
-        assert time.monotonic() < end, f"{job} must end within {within_s} s\n{log_of(cluster, job)}"
-        time.sleep(2)
-    assert status == "SUCCEEDED", log_of(cluster, job)
+    assert wait_while(cluster, job, "PENDING", "RUNNING", within_s=within_s) == "SUCCEEDED", log_of(cluster, job)
 
 
 def log_of(cluster: "Cluster", job: str) -> str:
     """What a job has printed."""
-    return cluster.ask("dermtune", "logs", job, "--cluster", str(cluster.file)).stdout
+    return cluster.ask("dermtune", "logs", job, *through_one_tunnel(cluster)).stdout
 
 
 def events(cluster: "Cluster", name: str, *kinds: str) -> list[dict[str, Any]]:

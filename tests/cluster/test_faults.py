@@ -1,13 +1,14 @@
 """In mid-search a worker dies, another is cut off, the driver is killed: each costs minutes at most, and no search."""
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from searches import assert_all_ended_once, dermtune, eventually, events, job_status, log_of, submit, wait_for_job
+from searches import assert_all_ended_once, events, eventually, submit, wait_for_job, wait_while
 
 if TYPE_CHECKING:
-    from ray_cluster import Cluster
     from hosts import Host
+    from ray_cluster import Cluster
 
 CUT_S = 30
 #: Six at once, 20 s each.
@@ -19,19 +20,15 @@ def begin(cluster: "Cluster", name: str, num_trials: int) -> str:
     cluster.wait_for_nodes()
     job = submit(cluster, "search", "bowl", "--name", name, "--trials", str(num_trials), *BOWL)
 
-    def under_way() -> bool:
-        assert job_status(cluster, job) in ("PENDING", "RUNNING"), log_of(cluster, job)
-        return len({event["trial"] for event in events(cluster, name, "saved")}) >= 5
-
-    eventually(under_way, 90, "five trials have saved a state")
+    eventually(
+        lambda: len({event["trial"] for event in events(cluster, name, "saved")}) >= 5, 90, "five trials have saved a state"
+    )
     return job
 
 
 def node_of(cluster: "Cluster", host: "Host") -> str:
     """Ray's id of a host's node."""
     said = cluster.head.run("ray list nodes --format json --limit 100", timeout_s=60).stdout
-    import json
-
     (found,) = [node["node_id"] for node in json.loads(said) if node["node_ip"] == host.ip and node["state"] == "ALIVE"]
     return str(found)
 
@@ -57,8 +54,7 @@ def assert_went_on_elsewhere(cluster: "Cluster", name: str, lost: set[str], node
         assert own[index]["kind"] == "lost"
         restarted = next(event for event in own[index:] if event["event"] == "started")
         assert restarted["where"]["node"] != node
-    document = dermtune(cluster, "doctor", name, "--storage", str(cluster.storage))
-    assert document["differences"] == []
+    wait_for_job(cluster, submit(cluster, "doctor", name))
 
 
 def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_resumed(cluster: "Cluster") -> None:
@@ -69,11 +65,13 @@ def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_res
     assert lost
     worker.kill()
     eventually(
-        lambda: lost <= {event["trial"] for event in events(cluster, "struck", "retried", "finished")}, 90, "the lost trials retried"
+        lambda: lost <= {event["trial"] for event in events(cluster, "struck", "retried", "finished")},
+        90,
+        "the lost trials retried",
     )
     driver = "python -m search.cli.main search bowl --name struck"
     cluster.head.run(f"pkill -KILL -f '^{driver}'")
-    eventually(lambda: job_status(cluster, job) == "FAILED", 30, "the job is known to have failed")
+    assert wait_while(cluster, job, "RUNNING") == "FAILED"
     before = last_saved(cluster, "struck")
     again = submit(cluster, "resume", "struck", "--no-pictures")
     worker.start()
@@ -81,12 +79,15 @@ def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_res
     assert_all_ended_once(cluster, "struck", 9)
     resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")
     for trial, epoch in before.items():
-        told = [event["epochs"][0]["epoch"] for event in events(cluster, "struck")[resumed:] if event["event"] == "reported" and event["trial"] == trial]
+        told = [
+            event["epochs"][0]["epoch"]
+            for event in events(cluster, "struck")[resumed:]
+            if event["event"] == "reported" and event["trial"] == trial
+        ]
         assert not told or told[0] > epoch, (trial, epoch, told)
     mine = [trial for trial in lost if trial in before]
     assert mine
-    document = dermtune(cluster, "submit", "--cluster", str(cluster.file), "--", "doctor", "struck")
-    assert document["status"] == "SUCCEEDED", log_of(cluster, document["job"])
+    wait_for_job(cluster, submit(cluster, "doctor", "struck"))
 
 
 def test_a_worker_that_is_cut_off_for_half_a_minute_costs_its_trials_no_more_than_that(cluster: "Cluster") -> None:

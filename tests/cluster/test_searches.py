@@ -5,7 +5,20 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from searches import assert_all_ended_once, dermtune, events, job_status, log_of, running_at_once, submit, wait_for_job
+from searches import (
+    assert_all_ended_once,
+    dermtune,
+    events,
+    eventually,
+    log_of,
+    running_at_once,
+    submit,
+    through_one_tunnel,
+    wait_for_job,
+    wait_while,
+)
+
+from trainables.data.source import synthetic_location
 
 if TYPE_CHECKING:
     from ray_cluster import Cluster
@@ -37,49 +50,46 @@ def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(c
     (best,) = dermtune(cluster, "best", "first", "--out", "winner", *storage)
     there = cluster.client.home / "checkout" / "winner" / best["trial"] / "config.json"
     assert json.loads(there.read_text())["value"] == best["value"]
-    (job,) = [entry for entry in dermtune(cluster, "jobs", "--cluster", str(cluster.file)) if "first" in entry["job"]]
+    (job,) = [entry for entry in dermtune(cluster, "jobs", *through_one_tunnel(cluster)) if "first" in entry["job"]]
     assert job["status"] == "SUCCEEDED"
     assert job["command"].startswith("dermtune search bowl --name first")
     assert "best first" in log_of(cluster, job["job"])
-    assert dermtune(cluster, "submit", "--cluster", str(cluster.file), "--", "doctor", "first")["status"] == "SUCCEEDED"
+    wait_for_job(cluster, submit(cluster, "doctor", "first"))
 
 
 def test_every_node_is_looked_at_and_the_one_that_cannot_is_named(cluster: "Cluster") -> None:
-    job = submit(cluster, "doctor", "--data", "derm7pt:/nowhere/at/all", "--cpus-per-trial", "3")
-    while job_status(cluster, job) in ("PENDING", "RUNNING"):
-        pass
-    said = " ".join(log_of(cluster, job).split())
-    assert job_status(cluster, job) == "FAILED"
+    job = submit(cluster, "doctor", "--json", "--data", "derm7pt:/nowhere/at/all", "--cpus-per-trial", "3")
+    assert wait_while(cluster, job, "PENDING", "RUNNING") == "FAILED"
+    (line,) = [line for line in log_of(cluster, job).splitlines() if line.startswith("[{")]
+    wrong = {check["name"]: check["detail"] for check in json.loads(line) if not check["ok"]}
     for host in cluster.hosts:
-        assert host.ip in said
-    assert "which does not exist" in said
-    assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU" in said
+        (detail,) = [detail for name, detail in wrong.items() if host.ip in name]
+        assert "got /nowhere/at/all, which does not exist" in detail
+    assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU" in wrong["trials at once"]
 
 
 def test_a_search_that_can_never_be_placed_says_so_at_once(cluster: "Cluster") -> None:
-    done = cluster.ask(
-        "dermtune", "submit", "--cluster", str(cluster.file), "--", "search", "bowl", "--name", "huge", "--cpus-per-trial", "3"
-    )
-    assert done.returncode == 1
-    assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU and 0 GPU a trial" in " ".join(done.stdout.split())
+    job = submit(cluster, "search", "bowl", "--name", "huge", "--cpus-per-trial", "3")
+    assert wait_while(cluster, job, "PENDING", "RUNNING") == "FAILED"
+    said = " ".join(log_of(cluster, job).split())
+    assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU and 0 GPU a trial" in said
     assert not (cluster.storage / "huge").exists()
 
 
 def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> None:
     job = submit(cluster, "search", "bowl", "--name", "halted", "--trials", "100", *SLOW_BOWL)
-    while not events(cluster, "halted", "reported"):
-        assert job_status(cluster, job) in ("PENDING", "RUNNING"), log_of(cluster, job)
-    dermtune(cluster, "stop", job, "--cluster", str(cluster.file))
-    while job_status(cluster, job) == "RUNNING":
-        pass
+    eventually(lambda: bool(events(cluster, "halted", "reported")), 60, "a report")
+    dermtune(cluster, "stop", job, *through_one_tunnel(cluster))
+    assert wait_while(cluster, job, "RUNNING") != "SUCCEEDED"
     assert events(cluster, "halted")[-1]["event"] == "search_ended"
     assert "dermtune resume halted" in log_of(cluster, job)
 
 
 def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> None:
     small = ("--scheduler", "none", "--max-epochs", "4", "--trials", "9", "--no-pictures", "--preset", "demo")
-    gated = submit(cluster, "search", "gated", "--name", "one", "--set", "batches_per_epoch=1", *small)
-    attentive = submit(cluster, "search", "attentive", "--name", "other", "--set", "batches_per_epoch=1", *small)
+    data = synthetic_location(60, 96)  # every node draws its own
+    gated = submit(cluster, "search", "gated", "--name", "one", "--data", f"derm7pt:{data}", *small)
+    attentive = submit(cluster, "search", "attentive", "--name", "other", "--data", f"isic2017:{data}", *small)
     wait_for_job(cluster, gated, 280)
     wait_for_job(cluster, attentive, 280)
     for name in ("one", "other"):

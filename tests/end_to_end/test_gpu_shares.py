@@ -1,0 +1,86 @@
+"""GPUs that Ray only counts: where trials with a share of one are placed, and what becomes of one that needs more."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+#: Ray is told of two GPUs; `search.run` uses the Ray that it finds running.
+_SCRIPT = """
+import json, logging, sys
+import ray
+from search import run
+ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=200 * 2**20, logging_level=logging.ERROR)
+found = run("bowl", name="shares", storage=sys.argv[1], address="auto", pictures=False, **json.loads(sys.argv[2]))
+print(json.dumps(found.summary()))
+"""
+
+
+def run_on_two_gpus(folder: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A search's summary and ledger."""
+    command = [sys.executable, "-c", _SCRIPT, str(folder / "runs"), json.dumps(options)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ledger = (folder / "runs" / "shares" / "ledger.jsonl").read_text()
+    return json.loads(done.stdout.splitlines()[-1]), [json.loads(line) for line in ledger.splitlines()]
+
+
+def test_four_halves_lie_on_two_gpus(tmp_path: Path) -> None:
+    settings = {"seconds_per_epoch": "1.5"}
+    summary, events = run_on_two_gpus(
+        tmp_path, num_trials=4, max_epochs=4, gpus_per_trial="0.5", scheduler="none", settings=settings
+    )
+    devices = Counter(event["where"]["device"] for event in events if event["event"] == "started")
+    assert devices == {"cuda:0": 2, "cuda:1": 2}
+    started = [i for i, event in enumerate(events) if event["event"] == "started"]
+    ended = [i for i, event in enumerate(events) if event["event"] == "finished"]
+    assert max(started) < min(ended), "all four at once"
+    epochs = [epoch for event in events if event["event"] == "reported" for epoch in event["epochs"]]
+    assert {epoch["gpus"] for epoch in epochs} == {0.5}
+    assert summary["num_failed"] == 0
+
+
+def test_a_trial_that_runs_out_of_memory_begins_again_with_more_and_the_others_are_left_alone(tmp_path: Path) -> None:
+    # Three epochs before it breaks: a quarter of a GPU is too little for every trial, half of one is enough.
+    options = {"num_trials": 3, "max_epochs": 5, "scheduler": "none", "settings": {"fault": "out_of_memory"}}
+    summary, events = run_on_two_gpus(tmp_path, gpus_per_trial="0.25", **options)
+    retried = [event for event in events if event["event"] == "retried"]
+    assert [(event["trial"], event["kind"], event["gpus_per_trial"]) for event in sorted(retried, key=lambda e: e["trial"])] == [
+        (f"t{index:04d}", "memory", 0.5) for index in range(3)
+    ]
+    assert all(event["reason"].startswith("OutOfMemory: the bowl must have half of a GPU; got 0.25") for event in retried)
+    assert (summary["num_trials"], summary["num_failed"]) == (3, 0)
+    last = [epoch for event in events if event["event"] == "reported" for epoch in event["epochs"] if epoch["epoch"] == 5]
+    assert [epoch["gpus"] for epoch in last] == [0.5] * 3
+
+
+def test_an_error_of_its_own_is_not_tried_again(tmp_path: Path) -> None:
+    options = {"num_trials": 2, "max_epochs": 5, "scheduler": "none", "settings": {"fault": "raise"}}
+    summary, events = run_on_two_gpus(tmp_path, gpus_per_trial="1", **options)
+    assert summary["num_failed"] == 2
+    assert not [event for event in events if event["event"] == "retried"]
+    assert {event["reason"] for event in events if event["event"] == "failed"} == {
+        "RuntimeError: the bowl broke, as fault=raise asked"
+    }
+
+
+def test_what_nobody_can_measure_is_packed_by_default_after_the_first_report(tmp_path: Path) -> None:
+    options = {"num_trials": 6, "max_epochs": 6, "scheduler": "none", "settings": {"seconds_per_epoch": "1"}}
+    summary, events = run_on_two_gpus(tmp_path, **options)
+    (packed,) = [event for event in events if event["event"] == "packed"]
+    assert packed["gpus_per_trial"] == 0.25
+    before = events[: events.index(packed)]
+    assert {event["trial"] for event in before if event["event"] == "started"} <= {"t0000", "t0001"}
+    assert (summary["num_trials"], summary["num_failed"]) == (6, 0)
+    told: dict[str, list[int]] = {}
+    for event in events:
+        if event["event"] == "reported":
+            told.setdefault(event["trial"], []).extend(epoch["epoch"] for epoch in event["epochs"])
+    assert told == {f"t{index:04d}": list(range(1, 7)) for index in range(6)}
+    last = [epoch for event in events if event["event"] == "reported" for epoch in event["epochs"] if epoch["epoch"] == 6]
+    assert {epoch["gpus"] for epoch in last} == {0.25}
