@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from search.errors import PlanError
 from search.records.ledger import Event
 from trainables.data.cache import cache_root
@@ -25,7 +27,7 @@ _ORIGIN, _LIFE, _STOP = ".origin", "driver.json", "stop-requested"
 _AT_ONCE = ("saved", "checkpointed", "finished", "stopped", "failed", "search_started", "search_resumed")
 _COPY_EVERY_S, _LOOK_EVERY_S, _GATHER_S = 30.0, 3.0, 1.0
 #: A driver that has given no sign of life for so long is dead.
-_DEAD_AFTER_S = 120.0
+_DEAD_AFTER_S = 90.0
 
 
 def open_mirror(uri: str) -> Path:
@@ -72,7 +74,8 @@ def living_driver(remote: RemoteFolder) -> str | None:
     sign = json.loads(remote.read(_LIFE) or b"{}")
     if not sign or time.time() - sign["time"] > _DEAD_AFTER_S:
         return None
-    return None if (sign["host"], sign["pid"]) == (platform.node(), os.getpid()) else str(sign["host"])
+    here = sign["host"] == platform.node()
+    return None if here and (sign["pid"] == os.getpid() or not psutil.pid_exists(sign["pid"])) else str(sign["host"])
 
 
 def check_alone(remote: RemoteFolder, name: str) -> None:
@@ -82,7 +85,10 @@ def check_alone(remote: RemoteFolder, name: str) -> None:
     """
     host = living_driver(remote)
     if host is not None:
-        raise PlanError(f"a search must run once at a time; got {name!r}, which is running on {host}")
+        raise PlanError(
+            f"a search must run once at a time; got {name!r}, which is running on {host} (if that machine is gone, try again in"
+            f" {_DEAD_AFTER_S:.0f} s)"
+        )
 
 
 def ask_to_stop(remote: RemoteFolder) -> None:

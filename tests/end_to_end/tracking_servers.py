@@ -33,7 +33,13 @@ def free_port() -> int:
     raise OSError("no free port")
 
 
-class _Server:
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Server:
     """One server in a process group of its own, which `stop` kills.
 
     Args:    command: that becomes the server.
@@ -105,7 +111,7 @@ class _Server:
         psutil.wait_procs(begun, 10)
 
 
-class MlflowServer(_Server):
+class MlflowServer(Server):
     """`mlflow server` on a sqlite store and an artifact folder of its own.
 
     Args:    folder: for the store, the artifacts and the log; made if missing.
@@ -165,7 +171,7 @@ def mlflow_server(folder: Path, account: tuple[str, str] | None = None) -> Itera
         server.stop()
 
 
-class PostgresServer(_Server):
+class PostgresServer(Server):
     """PostgreSQL with one account, which needs its password.
 
     Args:    binaries: folder of `initdb`, `postgres` and `psql`.
