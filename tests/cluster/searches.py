@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,9 +18,14 @@ def dermtune(cluster: "Cluster", *arguments: str, timeout_s: float = 240) -> Any
     return json.loads(done.stdout)
 
 
-@cache
+_tunnels: set[str] = set()
+
+
 def through_one_tunnel(cluster: "Cluster") -> tuple[str, str]:
     """`--address` of a tunnel to the dashboard that stays open: with `--cluster` every command opens one of its own."""
+    if str(cluster.file) in _tunnels:
+        return "--address", "http://127.0.0.1:8265"
+    _tunnels.add(str(cluster.file))
     command = ["ray", "dashboard", "--no-config-cache", "--port", "8265", "--remote-port", "8265", str(cluster.file)]
     cluster.client.popen(command, cluster.environment, cwd=cluster.checkout)
     ask = ["bash", "-c", "until (echo > /dev/tcp/127.0.0.1/8265) 2> /dev/null; do sleep 0.2; done"]

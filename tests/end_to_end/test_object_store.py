@@ -79,21 +79,22 @@ def ledger(bucket: RemoteFolder, name: str) -> list[dict[str, Any]]:
 def test_a_killed_search_goes_on_on_another_machine(machines: tuple[Shell, Shell], bucket: RemoteFolder, eventually: Any) -> None:
     one, another = machines
     storage = ("--storage", "s3://lesions/runs")
-    slow = ("--set", "seconds_per_epoch=0.3", "--max-epochs", "12", "--scheduler", "asha-promote", "--grace-period", "3")
-    search = one.start("search", "bowl", "--name", "moved", "--trials", "10", "--no-pictures", *slow, *storage)
+    slow = ("--set", "seconds_per_epoch=0.5", "--max-epochs", "12", "--scheduler", "asha-promote", "--grace-period", "3")
+    search = one.start("search", "bowl", "--name", "moved", "--trials", "16", "--no-pictures", *slow, *storage)
     eventually(lambda: sum(event["event"] in ENDS for event in ledger(bucket, "moved")) >= 2, 150, "the end of two trials")
     running = another.run("resume", "moved", *storage)
-    assert running.status == 2
+    assert running.status == 2, "the search was to be running still"
+    assert "must run once at a time; got 'moved', which is running on" in running.err
     os.killpg(search.pid, signal.SIGKILL)
     one.finish(search, 30)
     known = ledger(bucket, "moved")
     resumed = another.run("resume", "moved", "--no-pictures", "--json", *storage)
     assert resumed.status == 0, resumed.err
-    assert resumed.json["num_trials"] == 10
+    assert resumed.json["num_trials"] == 16
     events = ledger(bucket, "moved")
     assert events[: len(known)] == known
     ended = [event["trial"] for event in events if event["event"] in ENDS]
-    assert sorted(ended) == [f"t{index:04d}" for index in range(10)]
+    assert sorted(ended) == [f"t{index:04d}" for index in range(16)]
     told: dict[str, list[int]] = {}
     for event in events:
         if event["event"] == "reported":
