@@ -1,10 +1,16 @@
 """Searches sent to the cluster from a fourth place: on several hosts, two at once, with their results brought back."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from searches import (
     assert_all_ended_once,
     dermtune,
@@ -23,31 +29,25 @@ from trainables.data.source import synthetic_location
 if TYPE_CHECKING:
     from ray_cluster import Cluster
 
+SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "8")
 
 
-def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(cluster: "Cluster") -> None:
-    done = cluster.ask(
-        "dermtune",
-        "submit",
-        "--cluster",
-        str(cluster.file),
-        "--",
-        "search",
-        "bowl",
-        "--name",
-        "first",
-        "--trials",
-        "12",
-        *SLOW_BOWL,
-    )
+@pytest.fixture(scope="module")
+def first(cluster: "Cluster") -> str:
+    """What a search said that was sent from elsewhere and followed to its end."""
+    bowl = ("search", "bowl", "--name", "first", "--trials", "12", *SLOW_BOWL)
+    done = cluster.ask("dermtune", "submit", "--cluster", str(cluster.file), "--", *bowl, timeout_s=200)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "best first" in done.stdout
+    return done.stdout
+
+
+def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(cluster: "Cluster", first: str) -> None:
+    assert "best first" in first
     assert_all_ended_once(cluster, "first", 12)
     nodes = {event["where"]["node"] for event in events(cluster, "first", "started")}
     assert len(nodes) >= 2
-    storage = ("--storage", str(cluster.storage))
-    (best,) = dermtune(cluster, "best", "first", "--out", "winner", *storage)
+    (best,) = dermtune(cluster, "best", "first", "--out", "winner", "--storage", str(cluster.storage))
     there = cluster.client.home / "checkout" / "winner" / best["trial"] / "config.json"
     assert json.loads(there.read_text())["value"] == best["value"]
     (job,) = [entry for entry in dermtune(cluster, "jobs", *through_one_tunnel(cluster)) if "first" in entry["job"]]
@@ -55,6 +55,28 @@ def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(c
     assert job["command"].startswith("dermtune search bowl --name first")
     assert "best first" in log_of(cluster, job["job"])
     wait_for_job(cluster, submit(cluster, "doctor", "first"))
+
+
+def test_mlflows_page_of_the_head_comes_through_the_tunnel(cluster: "Cluster", first: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page = cluster.client.popen(
+        ["dermtune", "ui", "--cluster", str(cluster.file), "--port", "5500"],
+        cluster.environment,
+        cwd=cluster.checkout,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        link = next(line for line in page.stderr or () if line.startswith("  first: "))
+        picture = SCREENSHOTS / "cluster_page.png"
+        script = Path(__file__).with_name("look_at_page.py")
+        command = [sys.executable, str(script), link.partition(": ")[2].strip(), "t0011", str(picture)]
+        done = cluster.client.run(command, cluster.environment, 180, cluster.checkout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert picture.stat().st_size > 10_000
+    finally:
+        os.killpg(page.pid, signal.SIGKILL)
+        page.communicate()
 
 
 def test_every_node_is_looked_at_and_the_one_that_cannot_is_named(cluster: "Cluster") -> None:
