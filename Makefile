@@ -14,7 +14,7 @@ test: $(INSTALLED)
 	$(PYTEST) -m "not slow"
 
 slow: $(INSTALLED)
-	$(PYTEST) -m slow --timeout 600 -n 2
+	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadgroup
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
