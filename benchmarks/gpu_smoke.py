@@ -201,7 +201,7 @@ def build(case: Case, device: str, **changes: Value) -> Trial:
         seed=0,
         objective=task.objective,
         max_epochs=task.presets[case.preset].max_epochs,
-        device=device,
+        device="auto" if device == "cuda" else device,  # as a search's trials find it
         num_threads=1 if device != "cpu" else len(os.sched_getaffinity(0)),
     )
     return task.load().build(request)

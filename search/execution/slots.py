@@ -54,6 +54,9 @@ class ClusterPart:
         self._over = threading.Event()
         self._shares = self._find()
         self._ask()
+        # Searches that come together have all been heard of when the first of them takes its slots.
+        self._over.wait(2 * _BEAT_S)
+        self._ask()
         self._thread = threading.Thread(target=self._beat, name="cluster-part", daemon=True)
         self._thread.start()
 

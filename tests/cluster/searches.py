@@ -90,15 +90,15 @@ def assert_all_ended_once(cluster: "Cluster", name: str, num_trials: int) -> Non
         assert epochs == list(range(1, len(epochs) + 1)), trial
 
 
-def running_at_once(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """(time, trials that train) after each change."""
-    running, steps = set[str](), []
+def slots_over_time(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """(time, slots that a search holds) after each change: a trial holds one from its suggestion to its end."""
+    held, steps = set[str](), []
     for event in found:
-        if event["event"] == "started":
-            running.add(event["trial"])
+        if event["event"] == "suggested":
+            held.add(event["trial"])
         elif event["event"] in ENDS:
-            running.discard(event["trial"])
+            held.discard(event["trial"])
         else:
             continue
-        steps.append((event["time"], len(running)))
+        steps.append((event["time"], len(held)))
     return steps

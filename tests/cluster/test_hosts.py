@@ -77,9 +77,9 @@ def test_places_are_apart_and_share_only_the_storage(made: Network) -> None:
 def test_a_cable_is_pulled_and_put_back(made: Network) -> None:
     host, place = pair(made)
     host.cut()
-    assert "timed out" in login(host, place, "true").stderr
+    assert login(host, place, "true").returncode == 255
     host.mend()
-    assert login(host, place, "true").returncode == 0
+    assert happens(lambda: login(host, place, "true").returncode == 0, 10)
 
 
 def test_a_killed_host_is_silent_and_comes_back_with_its_home(made: Network) -> None:
@@ -88,9 +88,9 @@ def test_a_killed_host_is_silent_and_comes_back_with_its_home(made: Network) -> 
     assert happens(lambda: "sleep 1002" in host.processes(), 5)
     host.kill()
     assert not host.processes()
-    assert "timed out" in login(host, place, "true").stderr
+    assert login(host, place, "true").returncode == 255
     host.start()
-    assert login(host, place, "ls ~/kept /tmp/lost").stdout == f"{HOME}/kept\n"
+    assert happens(lambda: login(host, place, "ls ~/kept /tmp/lost").stdout == f"{HOME}/kept\n", 10)
     assert "sleep 1002" not in host.processes()
 
 
