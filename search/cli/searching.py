@@ -62,6 +62,7 @@ pictures_option = click.option(
 @click.option("--gpus-per-trial", default="auto", show_default=True, help="A share, a whole number or auto.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: what fits].")
 @click.option("--keep", "keep_checkpoints", type=click.IntRange(1), default=5, show_default=True, help="Best checkpoints kept.")
+@click.option("--save-every", "save_every_s", type=Duration(), default="30s", show_default=True, help="States to go on from.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @pictures_option
 @command_options

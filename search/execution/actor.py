@@ -27,8 +27,6 @@ REPORT_INTERVAL_S = 1.0
 KNOWN_EPOCH = "known_epoch"
 #: The key that asks for a state after the first report, so that the trial can move to another share of a GPU.
 SAVE_FIRST = "save_first"
-#: A trial can go on from a state at most so old, and from every rung.
-STATE_INTERVAL_S = 30.0
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
@@ -119,8 +117,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return {"epoch": best, "path": f"trials/{self._assignment['trial']}/{folder.name}", "sha256": digest(folder)}
 
     def _save_state(self, trial: Trial, last: EpochReport) -> int | None:
-        """Saves at every rung and every half minute; gives the epoch from which the trial can go on, if it did."""
-        due = time.monotonic() - self._saved_at >= STATE_INTERVAL_S or last.epoch in self._assignment["rungs"]
+        """Saves at every rung and every so often; gives the epoch from which the trial can go on, if it did."""
+        due = time.monotonic() - self._saved_at >= self._assignment["save_every_s"] or last.epoch in self._assignment["rungs"]
         if last.ended is not None or not (due or self._assignment[SAVE_FIRST]):
             return None
         self._folder.save_state(trial.epoch, trial.save)

@@ -33,6 +33,7 @@ _SAME = (
     "reduction",
     "cpus_per_trial",
     "keep_checkpoints",
+    "save_every_s",
     "seed",
     "warm_start",
     "space",

@@ -67,6 +67,7 @@ class SearchOptions:
     gpus_per_trial: str = "auto"
     max_concurrent: int | None = None
     keep_checkpoints: int = 5
+    save_every_s: float = 30.0
     seed: int = 0
 
 
@@ -130,6 +131,7 @@ def prepare_search(
         max_concurrent=options.max_concurrent,
         seed=options.seed,
         keep_checkpoints=options.keep_checkpoints,
+        save_every_s=options.save_every_s,
         time_budget_s=options.time_budget_s,
         epoch_budget=options.epoch_budget,
         gpu_hours=options.gpu_hours,
@@ -156,6 +158,8 @@ def _check_counts(options: SearchOptions) -> None:
             raise PlanError(f"{name} must be 1 or more; got {value}")
     if options.gpu_hours is not None and not options.gpu_hours > 0:
         raise PlanError(f"gpu_hours must be above 0; got {options.gpu_hours}")
+    if not options.save_every_s > 0:
+        raise PlanError(f"save_every_s must be above 0; got {options.save_every_s}")
     if not options.cpus_per_trial > 0:
         raise PlanError(f"cpus_per_trial must be above 0; got {options.cpus_per_trial}")
 

@@ -200,7 +200,12 @@ class _Session:
         assignments = Assignments(
             folder=folder,
             make=lambda suggestion, share: _request(plan, suggestion, share).to_json(),
-            common={"search": plan.name, "rungs": list(conductor.rungs), "code_version": plan.code_version},
+            common={
+                "search": plan.name,
+                "rungs": list(conductor.rungs),
+                "save_every_s": plan.save_every_s,
+                "code_version": plan.code_version,
+            },
             cpus=plan.cpus_per_trial,
             packing=packing,
         )

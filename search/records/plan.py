@@ -78,6 +78,7 @@ class Plan:
              warm_start: names of earlier searches whose trials the sampler learns from.
              terminate: whether the search ends when little more is to be expected of it.
              confirmation: what is confirmed, None for a search.
+             save_every_s: a running trial can go on from a state at most so old, and from every rung.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Plan:
     warm_start: tuple[str, ...] = ()
     terminate: bool = False
     confirmation: Confirmation | None = None
+    save_every_s: float = 30.0
 
     @property
     def fields(self) -> dict[str, Field]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CUT_S = 30
 #: Six at once, 20 s each.
-BOWL = ("--scheduler", "none", "--max-epochs", "40", "--set", "seconds_per_epoch=0.5", "--no-pictures")
+BOWL = ("--scheduler", "none", "--max-epochs", "40", "--set", "seconds_per_epoch=0.5", "--no-pictures", "--save-every", "2s")
 
 
 def begin(cluster: "Cluster", name: str, num_trials: int) -> str:

@@ -47,6 +47,7 @@ def assignment(
         "home": None,
         SAVE_FIRST: False,
         "rungs": [2],
+        "save_every_s": 30.0,
         "code_version": code_version(),
         KNOWN_EPOCH: known_epoch,
     }
