@@ -167,7 +167,8 @@ def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -
         found.context = max((total - free - torch.cuda.memory_reserved(device)) / MIB - look.others, 0.0)
         found.total = total / MIB
     say(f"{case.name}, {device}: saved, loaded, gone on with")
-    saved, again = scratch / f"{case.task}-{case.preset}-{os.getpid()}", scratch / f"again-{os.getpid()}"
+    states = Path(tempfile.mkdtemp(dir=scratch))
+    saved, again = states / "saved", states / "again"
     trial.save(saved)
     went_on = trial.step().metrics
     loaded = build(case, device)
@@ -216,7 +217,9 @@ def advice(error: Exception) -> str:
         return f"{text}: run it again with NVIDIA_TF32_OVERRIDE=0; if it stays, please report this, with the whole output"
     if "no kernel image" in text or "not compatible" in text:
         return f"this torch was not built for this GPU: install one that is (https://pytorch.org/get-started/locally); {text}"
-    return f"{type(error).__name__}: {text}: install torch for this driver anew, or report this with the whole output"
+    if isinstance(error, OSError):
+        return f"{text}: is there room on the disk ({tempfile.gettempdir()}; TMPDIR= names another place)?"
+    return f"{type(error).__name__}: {text} (if nvidia-smi is content, please report this, with the whole output)"
 
 
 def share(one: float, other: float) -> float:
@@ -349,10 +352,12 @@ def problems_of(case: Case, here: Found, cpu: Found | None) -> list[str]:
                 f"{case.name}: {LOSS} differs from the CPU's by {gaps[0]:.1%} without learning and {gaps[1]:.1%} with it: run it"
                 " again with NVIDIA_TF32_OVERRIDE=0; if it stays, please report this, with the whole output"
             )
-    if here.total and here.problem is None and here.fits * (here.reserved + here.context) > here.total:
+    taken = here.reserved + here.context
+    if here.total and here.problem is None and here.fits * taken > here.total:
+        fitting = max(int(here.total / (SAFETY_MARGIN * taken)), 1)
         found.append(
-            f"{case.name}: {here.fits} such trials would take {here.fits * (here.reserved + here.context):.0f} of this GPU's"
-            f" {here.total:.0f} MiB: give each more than auto does (--gpus-per-trial {1 / here.fits:.3g}), or lower batch_size"
+            f"{case.name}: {here.fits} such trials, as auto reckons, would take {here.fits * taken:.0f} of this GPU's"
+            f" {here.total:.0f} MiB: search with --gpus-per-trial {1 / fitting:.3g}, or lower batch_size"
         )
     return found
 

@@ -100,8 +100,6 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
     folder = tmp_path / "trials" / "t0"
     common = {"rungs": [1], "save_every_s": 30.0, "code_version": code_version(), KNOWN_EPOCH: 0, SAVE_FIRST: False}
     common |= {"home": None, "trial": "t0"}
-        "save_every_s": 30.0
-    }
     actor.setup({"request": request.to_json(), "folder": str(folder), **common})
     assert actor.step()["notes"] == []
     assert actor._trial is not None
