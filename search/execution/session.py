@@ -17,6 +17,7 @@ from ray import tune
 
 from search.errors import PlanError
 from search.execution.actor import TrialActor
+from search.execution.assignments import Assignments
 from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
 from search.execution.ray_session import ray_session
@@ -24,7 +25,7 @@ from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
 from search.execution.slots import Slots
 from search.execution.stopping import INTERRUPTED, EarlyEnd, wait_for_workers, watch_for_end
-from search.execution.tune_adapter import Assignments, ConductedScheduler, TrialSource, TuneWitness
+from search.execution.tune_adapter import ConductedScheduler, TrialSource, TuneWitness
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.database import masked
@@ -38,14 +39,13 @@ from search.records.tracking.store import has_experiment
 from search.records.trials import TrialTable
 from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Conductor, Suggestion
+from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
 from search.strategy.projection import study_of
 from search.strategy.race import Race
 from search.strategy.retries import Retries
 from search.strategy.samplers import drawn_at_random
 from search.strategy.warm_start import fitting_trials
-from trainables.contract import TrialRequest
 
 _log = logging.getLogger("dermtune")
 
@@ -197,18 +197,7 @@ class _Session:
         plan, folder = self._plan, self._folder
         past = self._ledger.past
         packing = Packing(plan.gpus_per_trial, past)
-        assignments = Assignments(
-            folder=folder,
-            make=lambda suggestion, share: _request(plan, suggestion, share).to_json(),
-            common={
-                "search": plan.name,
-                "rungs": list(conductor.rungs),
-                "save_every_s": plan.save_every_s,
-                "code_version": plan.code_version,
-            },
-            cpus=plan.cpus_per_trial,
-            packing=packing,
-        )
+        assignments = Assignments(plan, folder, conductor.rungs, packing)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
         slots = Slots(plan, self._nodes, packing, lambda: conductor.num_wanted, shared=self._shared)
         source = TrialSource(conductor, assignments, slots, early.reason)
@@ -262,22 +251,6 @@ def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
 def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
     """Trials that Tune was running when its driver died."""
     return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
-
-
-def _request(plan: Plan, suggestion: Suggestion, gpu_share: float) -> TrialRequest:
-    return TrialRequest(
-        task=plan.task,
-        config=suggestion.config,
-        source=plan.source_of(suggestion.fold),
-        seed=suggestion.seed,
-        objective=plan.objective,
-        max_epochs=suggestion.epochs or plan.max_epochs,
-        device="auto" if gpu_share else "cpu",
-        gpu_share=gpu_share,
-        num_threads=max(1, int(plan.cpus_per_trial)),
-        only_last_epoch=plan.confirmation is not None,
-        fingerprint=plan.data_fingerprint if suggestion.fold is None else "",
-    )
 
 
 @contextmanager

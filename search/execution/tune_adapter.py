@@ -2,22 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import Callback
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import SearchAlgorithm
 
 from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST
+from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
-from search.execution.slots import Slots, resources_of
+from search.execution.slots import Slots
 from search.records.failure import write_failure
-from search.records.folder import SearchFolder
 from search.records.tune_record import RUNNING, TuneRecord
-from search.strategy.conductor import Conductor, Suggestion
-from search.strategy.packing import Packing
+from search.strategy.conductor import Conductor
 from search.strategy.retries import Failure, Retries
 
 Judge = Callable[["SearchTrial", Failure], bool]
@@ -46,40 +44,6 @@ class SearchTrial(Trial):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Without the judge: Tune pickles trials for a restore of its own, and ours reads the ledger."""
         return {name: value for name, value in super().__getstate__().items() if name != "_judge"}
-
-
-@dataclass(frozen=True)
-class Assignments:
-    """Makes a trial actor's config from a suggestion.
-
-    Args:    folder: of the search.
-             make: suggestion and share of a GPU → request, as JSON-like values.
-             common: what every actor gets.
-             cpus: of each.
-             packing: knows each trial's share of a GPU.
-    """
-
-    folder: SearchFolder
-    make: Callable[[Suggestion, float], Any]
-    common: Mapping[str, Any]
-    cpus: float
-    packing: Packing
-
-    def of(self, suggestion: Suggestion) -> dict[str, Any]:
-        """The config of one actor."""
-        trial = suggestion.trial
-        own = {
-            "trial": trial,
-            "folder": str(self.folder.trial(trial)),
-            "home": self.folder.home(trial),
-            KNOWN_EPOCH: suggestion.known_epoch,
-            SAVE_FIRST: not self.packing.measured,
-        }
-        return {**self.common, **own, "request": self.make(suggestion, self.packing.share_of(trial))}
-
-    def resources(self, trial: str) -> PlacementGroupFactory:
-        """What an actor needs of its node."""
-        return PlacementGroupFactory([resources_of(self.cpus, self.packing.share_of(trial))])
 
 
 class TrialSource(SearchAlgorithm):  # type: ignore[misc]

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import attentive
+import clustered
 import gated
 import psutil
 import tracked
 import trusted
 from shown import REPOSITORY, Shown
 
-ISSUES = {1: gated.SHOWS, 2: attentive.SHOWS, 3: trusted.SHOWS, 4: tracked.SHOWS}
+ISSUES = {1: gated.SHOWS, 2: attentive.SHOWS, 3: trusted.SHOWS, 4: tracked.SHOWS, 5: clustered.SHOWS}
 SHOWS = {name: show for shows in ISSUES.values() for name, show in shows.items()}
 
 

@@ -97,3 +97,16 @@ def tests(issue: int, what: str, *arguments: str) -> Callable[[Path], list[Shown
         return [Shown(issue, what, f"pytest {' '.join(arguments)}", figure, done.returncode == 0)]
 
     return show
+
+
+def tested(issue: int, what: str, environment: dict[str, str], *arguments: str) -> Callable[[Path], list[Shown]]:
+    """A must-show that slow tests show, with their sizes set by the environment."""
+
+    def show(folder: Path) -> list[Shown]:
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "--timeout", "900", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
+        figure = done.stdout.strip().splitlines()[-1].strip("= ")
+        told = " ".join([*(f"{name}={value}" for name, value in environment.items()), "pytest -m slow", *arguments])
+        return [Shown(issue, what, told, figure, done.returncode == 0)]
+
+    return show

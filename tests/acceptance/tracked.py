@@ -8,26 +8,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from shown import DERMTUNE, REPOSITORY, Shown, dermtune
+from shown import DERMTUNE, REPOSITORY, Shown, dermtune, tested
 
 ISSUE = 4
-
-
-def tested(what: str, environment: dict[str, str], *arguments: str) -> Callable[[Path], list[Shown]]:
-    """A must-show that slow tests show, with their sizes set by the environment."""
-
-    def show(folder: Path) -> list[Shown]:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "--timeout", "900", *arguments]
-        done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
-        figure = done.stdout.strip().splitlines()[-1].strip("= ")
-        told = " ".join([*(f"{name}={value}" for name, value in environment.items()), "pytest -m slow", *arguments])
-        return [Shown(ISSUE, what, told, figure, done.returncode == 0)]
-
-    return show
 
 
 def overhead(folder: Path) -> list[Shown]:
@@ -99,22 +85,26 @@ _OUTAGE = "tests/end_to_end/test_tracking_outage.py"
 SHOWS = {
     "overhead": overhead,
     "page": tested(
+        ISSUE,
         "20-trial search of each task in a real browser: sorted, five compared, a trial's picture; the report as one page",
         {"DERMTUNE_TEST_PAGE_TRIALS": "20"},
         _PAGE,
     ),
     "postgresql": tested(
+        ISSUE,
         "PostgreSQL as MLflow's backend and for studies, four searches at once on a fresh database",
         {},
         "tests/end_to_end/test_postgresql.py",
         "tests/end_to_end/test_tracking_auth.py",
     ),
     "outage": tested(
+        ISSUE,
         "tracking server away for 60 s in mid-search, and the driver killed meanwhile: every metric once, in order",
         {"DERMTUNE_TEST_OUTAGE_S": "60"},
         _OUTAGE,
     ),
     "served": tested(
+        ISSUE,
         "`mlflow models serve` answers; `pyfunc` gives exactly what `evaluate` gave",
         {},
         "tests/end_to_end/test_served_model.py",
