@@ -6,7 +6,7 @@ device draws for itself: once without learning, where the two must agree closely
 the loss by some percent. Each runs in a process of its own, as a search's trials do. Needs no Ray, Optuna or MLflow.
 
     python benchmarks/gpu_smoke.py [--paper] [--device cuda:1] [--cases N] [--cpu-s 60]
-    python benchmarks/gpu_smoke.py --device cpu
+    python benchmarks/gpu_smoke.py --device cpu [--threads 1]
 
 An epoch that would take the CPU longer than --cpu-s is only estimated there, and nothing is held against it. Exits 1 when
 something is wrong, with a line that says what to do. The last line is what the CPU takes over what the GPU takes.
@@ -93,11 +93,13 @@ class Look:
 
     Args:    compare: whether a GPU and the CPU are to be compared.
              cpu_s: an epoch that takes the CPU longer is only estimated there.
+             threads: of the CPU.
              others: MiB that other processes hold of the GPU.
     """
 
     compare: bool
     cpu_s: float
+    threads: int
     others: float
 
 
@@ -151,13 +153,13 @@ def measure(case: Case, device: str, scratch: Path, look: Look) -> Found:
 
 def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -> None:
     on_gpu = device != "cpu"
-    if not on_gpu and look.compare:
+    if not on_gpu:
         say(f"{case.name}, {device}: a few batches")
-        found.seconds, found.estimated = build(case, device).rehearse(), True
+        found.seconds, found.estimated = build(case, device, look).rehearse(), True
         if found.seconds > look.cpu_s:
             return
     say(f"{case.name}, {device}: {EPOCHS} epochs")
-    trial = build(case, device)
+    trial = build(case, device, look)
     reports = [trial.step() for _ in range(EPOCHS)]
     found.seconds, found.estimated = min(report.seconds for report in reports[1:]), False
     found.losses = [report.metrics[LOSS] for report in reports]
@@ -171,7 +173,7 @@ def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -
     saved, again = states / "saved", states / "again"
     trial.save(saved)
     went_on = trial.step().metrics
-    loaded = build(case, device)
+    loaded = build(case, device, look)
     loaded.load(saved)
     loaded.save(again)
     found.equal = digest(saved) == digest(again)
@@ -179,8 +181,8 @@ def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -
     found.twice = share(once_more[LOSS], went_on[LOSS])
     if look.compare:
         say(f"{case.name}, {device}: two epochs to be compared")
-        found.still = dict(build(case, device, **QUIET[case.task], **STILL[case.task]).step().metrics)
-        found.quiet = dict(build(case, device, **QUIET[case.task]).step().metrics)
+        found.still = dict(build(case, device, look, **QUIET[case.task], **STILL[case.task]).step().metrics)
+        found.quiet = dict(build(case, device, look, **QUIET[case.task]).step().metrics)
     if not found.equal:
         found.problem = "a trial that was loaded is not the one that was saved: please report this, with the whole output"
     elif not on_gpu and once_more != went_on:
@@ -192,7 +194,7 @@ def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -
         )
 
 
-def build(case: Case, device: str, **changes: Value) -> Trial:
+def build(case: Case, device: str, look: Look, **changes: Value) -> Trial:
     """The case's trial, by the trial contract."""
     task = TASKS[case.task]
     request = TrialRequest(
@@ -203,7 +205,7 @@ def build(case: Case, device: str, **changes: Value) -> Trial:
         objective=task.objective,
         max_epochs=task.presets[case.preset].max_epochs,
         device="auto" if device == "cuda" else device,  # as a search's trials find it
-        num_threads=1 if device != "cpu" else len(os.sched_getaffinity(0)),
+        num_threads=look.threads if device == "cpu" else 1,
     )
     return task.load().build(request)
 
@@ -369,9 +371,10 @@ def main() -> int:
     parser.add_argument("--paper", action="store_true", help="also at the papers' sizes")
     parser.add_argument("--cases", type=int, help="synthetic cases, instead of the presets' own (30 or more)")
     parser.add_argument("--cpu-s", type=float, default=60.0, help="an epoch that takes the CPU longer is only estimated there")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the CPU")
     options = parser.parse_args()
     on_gpu, others = options.device != "cpu", 0.0
-    machine = {"torch": f"{torch.__version__}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} processors"}
+    machine = {"torch": f"{torch.__version__}, Python {platform.python_version()}, {options.threads} threads"}
     if on_gpu:
         try:
             looked = alone(gpu, options.device)
@@ -385,7 +388,7 @@ def main() -> int:
         print(f"{name}: {text}", flush=True)
     if not on_gpu:
         print("no GPU is tried here: this is the CPU alone", flush=True)
-    look = Look(on_gpu, options.cpu_s, others)
+    look = Look(on_gpu, options.cpu_s, options.threads, others)
     tried: list[tuple[Case, Found, Found | None]] = []
     with tempfile.TemporaryDirectory(prefix="dermtune gpu ") as scratch:
         os.environ["DERMTUNE_CACHE"] = str(Path(scratch) / "cache")

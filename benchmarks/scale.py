@@ -21,21 +21,18 @@ import tempfile
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from search.cli.live import SearchView
@@ -52,7 +49,7 @@ from search.strategy.conductor import Suggestion
 from search.strategy.projection import study_of
 from search.strategy.rungs import RungCorrelation
 from search.strategy.samplers import SAMPLERS
-from search.strategy.schedulers import SCHEDULERS, default_grace_period
+from search.strategy.schedulers import SCHEDULERS, Scheduler, default_grace_period
 from search.strategy.simulation import SimulatedClock
 from spaces.fields import fields_of
 from trainables.contract import TrialRequest
@@ -66,14 +63,29 @@ SLOTS = "slots"
 PARTS = {
     MODEL: "the sampler that Optuna gives",
     "view": "the rung that it is shown",
+    "judge": "the scheduler",
     "rungs": "how rungs correlate",
     "ledger": "lines and fsync",
     "table": "the trials",
     "store": "which checkpoints stay",
     "lines": "on the terminal",
     "mlflow": "translation only",
-    "rest": "conductor, scheduler, Optuna's study",
+    "rest": "conductor, Optuna's study",
 }
+
+
+HEADS = (
+    "trials",
+    "epochs",
+    "   all",
+    *(part.rjust(6) for part in PARTS),
+    "at end",
+    "MiB before",
+    "peak",
+    "with end",
+    "KiB a trial",
+    "wall s",
+)
 
 
 class Meter:
@@ -99,12 +111,12 @@ class Meter:
             self._turn()
             self._open.pop()
 
-    def around(self, name: str, call: Callable[[Event], None]) -> Callable[[Event], None]:
-        """A listener that is of that part."""
+    def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is of that part."""
 
-        def measured(event: Event) -> None:
+        def measured(*arguments: Any, **named: Any) -> Any:
             with self.part(name):
-                call(event)
+                return call(*arguments, **named)
 
         return measured
 
@@ -115,52 +127,28 @@ class Meter:
         return sum(seconds for name, seconds in self.seconds.items() if name in PARTS)
 
 
-class MeteredSampler(BaseSampler):
-    """Another sampler, measured."""
+class Metered:
+    """Stands for another object; all its methods are of a part."""
 
-    def __init__(self, inner: BaseSampler, meter: Meter, part: str) -> None:
+    def __init__(self, inner: Any, meter: Meter, part: str) -> None:
         self._inner, self._meter, self._part = inner, meter, part
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """The other's."""
-        with self._meter.part(self._part):
-            self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The other's."""
-        with self._meter.part(self._part):
-            return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """The other's."""
-        with self._meter.part(self._part):
-            return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """The other's."""
-        with self._meter.part(self._part):
-            return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """The other's."""
-        with self._meter.part(self._part):
-            self._inner.after_trial(study, trial, state, values)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return self._meter.around(self._part, found) if callable(found) else found
 
 
 class MeteredBridge(Bridge):
-    """The search's own, its sampler and its rungs measured."""
+    """The search's own, its sampler, its scheduler and its rungs measured."""
 
     def __init__(self, plan: Plan, journal: Journal, meter: Meter) -> None:
         self._meter = meter
         super().__init__(plan, journal, wrap=self._measured)
+        self.scheduler = cast(Scheduler, Metered(self.scheduler, meter, "judge"))
 
-    def _measured(self, sampler: Any) -> BaseSampler:
-        sampler.inner = MeteredSampler(sampler.inner, self._meter, MODEL)
-        return MeteredSampler(sampler, self._meter, "view")
+    def _measured(self, sampler: Any) -> Any:
+        sampler.inner = Metered(sampler.inner, self._meter, MODEL)
+        return Metered(sampler, self._meter, "view")
 
     def correlation(self, rung: int, later: int) -> RungCorrelation | None:
         """The search's own."""
@@ -416,28 +404,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def show(found: Sequence[Size]) -> None:
-    """A line a size: milliseconds of the driver's processor time a trial by part, memory, time."""
-    print("parts: " + "; ".join(f"{part}: {what}" for part, what in PARTS.items()))
-    heads = ["trials", "epochs", "all", *PARTS, "at the end", "MiB before", "peak", "with end", "KiB a trial", "wall s"]
-    rows: list[Mapping[str, str]] = [
-        {
-            "trials": str(size.trials),
-            "epochs": f"{size.epochs / size.trials:.1f}",
-            "all": f"{size.ms():.2f}",
-            **{part: f"{size.ms(part):.2f}" for part in PARTS},
-            "at the end": f"{size.ms(END):.2f}",
-            "MiB before": f"{size.before:.0f}",
-            "peak": f"{size.peak:.0f}",
-            "with end": f"{size.end:.0f}",
-            "KiB a trial": f"{size.kib:.1f}",
-            "wall s": f"{size.wall_s:.0f}",
-        }
-        for size in found
+def show(size: Size) -> str:
+    """A size in a line, as wide as the heads of `HEADS`."""
+    parts = [size.ms(), *(size.ms(part) for part in PARTS), size.ms(END)]
+    cells = [
+        str(size.trials),
+        f"{size.epochs / size.trials:.1f}",
+        *(f"{value:.2f}" for value in parts),
+        *(f"{value:.0f}" for value in (size.before, size.peak, size.end)),
+        f"{size.kib:.1f}",
+        f"{size.wall_s:.0f}",
     ]
-    widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
-    for row in ({head: head for head in heads}, *rows):
-        print("  ".join(row[head].rjust(widths[head]) for head in heads))
+    return "".join(cell.rjust(len(head) + 2) for cell, head in zip(cells, HEADS, strict=True))
 
 
 def main() -> int:
@@ -455,9 +433,13 @@ def main() -> int:
         flush=True,
     )
     # A process of its own for each size: its peak is its own.
+    print("parts: " + "; ".join(f"{part}: {what}" for part, what in PARTS.items()))
+    print("".join(head.rjust(len(head) + 2) for head in HEADS), flush=True)
+    found = []
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        found = [pool.submit(measure, size, options.slots, options.sampler, options.scheduler).result() for size in sizes]
-    show(found)
+        for size in sizes:
+            found.append(pool.submit(measure, size, options.slots, options.sampler, options.scheduler).result())
+            print(show(found[-1]), flush=True)
     least, most = found[0], found[-1]
     print(f"{most.trials} trials by tenths, ms a trial: " + " ".join(f"{value:.2f}" for value in most.tenths))
     for name, parts in (("model", [MODEL]), ("all but it", [part for part in PARTS if part != MODEL])):

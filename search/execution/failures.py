@@ -1,6 +1,7 @@
 """What a trial's error looks like on its way from the worker, and what the driver makes of it."""
 
 import json
+import re
 import sys
 import traceback
 
@@ -41,6 +42,8 @@ def failure_of(error: BaseException | None) -> Failure:
     if isinstance(cause, RayActorError):
         text = " ".join(str(cause).split())
         gone = cause.preempted or isinstance(cause, ActorUnavailableError) or any(words in text for words in _NODE_GONE)
-        return Failure("lost", f"NodeLost: {text}") if gone else Failure("died", _DIED)
+        where = re.search(r"\bip: (\S+)", text)
+        lost = f"NodeLost: the trial's machine{f' ({where[1]})' if where else ''} does not answer any more"
+        return Failure("lost", lost, text) if gone else Failure("died", _DIED, text)
     text = " ".join(str(error).split())
     return Failure("raised", f"{type(cause).__name__}: {text[-500:]}", str(error))

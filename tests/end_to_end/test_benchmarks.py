@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
-    "gpu_smoke.py": ["--device", "cpu", "--cases", "40"],
+    "gpu_smoke.py": ["--device", "cpu", "--cases", "40", "--threads", "1"],
     "scale.py": ["--slots", "10", "--trials", "20", "40"],
     "search_efficiency.py": [
         "--seeds",

@@ -1,0 +1,58 @@
+"""What the driver makes of an error that a worker, or Ray itself, sends it."""
+
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+
+from search.errors import TrialBroke
+from search.execution.failures import broken, failure_of
+from trainables.errors import OutOfMemory, TrialDiverged
+
+DEAD_NODE = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: TrialActor\n\tpid: 696\n\tip: 10.77.0.3\n"
+    "The actor died because its node has died. Node Id: 7339\n\tthe actor's node was terminated unexpectedly: health check failed"
+)
+DEAD_WORKER = (
+    "The actor died unexpectedly before finishing this task.\n\tpid: 696\nThe actor is dead because its worker process has died."
+)
+
+
+def died(text: str) -> ActorDiedError:
+    error = ActorDiedError()
+    error.error_msg = text
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (died(DEAD_NODE), "lost", "NodeLost: the trial's machine (10.77.0.3) does not answer any more"),
+        (died(DEAD_WORKER), "died", "WorkerDied: the trial's process ended without a message"),
+        (ActorUnavailableError("timeout", b"0" * 16), "lost", "NodeLost: the trial's machine does not answer any more"),
+        (broken(OutOfMemory("the bowl must have half of a GPU; got 0.25")), "memory", "OutOfMemory: the bowl must have half"),
+        (broken(torch.OutOfMemoryError("CUDA out of memory.")), "memory", "OutOfMemoryError: CUDA out of memory."),
+        (
+            broken(TrialDiverged("valid/height must be\nfinite; got nan")),
+            "raised",
+            "TrialDiverged: valid/height must be finite; got nan",
+        ),
+        (RuntimeError("Tune itself"), "raised", "RuntimeError: Tune itself"),
+        (None, "raised", "NoneType: None"),
+    ],
+)
+def test_failures_by_hand(error: BaseException | None, kind: str, reason: str) -> None:
+    found = failure_of(error)
+    assert found.kind == kind
+    assert found.reason.startswith(reason)
+    assert "\n" not in found.reason
+
+
+def test_an_error_crosses_as_text_with_its_trace() -> None:
+    try:
+        raise TrialDiverged("no number")
+    except TrialDiverged as error:
+        sent = broken(error)
+    arrived = RayTaskError("step", "trace of Ray's", TrialBroke(sent.document))
+    found = failure_of(arrived)
+    assert (found.kind, found.reason) == ("raised", "TrialDiverged: no number")
+    assert "test_an_error_crosses_as_text_with_its_trace" in found.trace
