@@ -1,6 +1,7 @@
 """The trials of a search, as its ledger tells them."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -111,6 +112,10 @@ class TrialTable:
         self.trials: dict[str, TrialRecord] = {}
         self.ended: str | None = None
         self.wall_s = 0.0
+        self._order: dict[str, int] = {}
+        self._counts: Counter[State] = Counter()
+        self._leader: TrialRecord | None = None
+        self._lead: tuple[float, ...] = ()
 
     @staticmethod
     def of(events: Iterable[Event], objective: Objective, constraints: Sequence[Constraint] = ()) -> "TrialTable":
@@ -144,8 +149,21 @@ class TrialTable:
     @property
     def leader(self) -> TrialRecord | None:
         """The first of `ranked`, without ranking the others."""
-        scored = [t for t in list(self.trials.values()) if t.score is not None and t.state != "failed"]
-        return max(scored, key=self._key, default=None)
+        return self._leader
+
+    def _standing(self, trial: TrialRecord) -> tuple[float, ...]:
+        """Orders trials that are in the running; of equals the first is ahead."""
+        return *self._key(trial), -self._order[trial.trial]
+
+    def _compare(self, trial: TrialRecord) -> None:
+        """Keeps the leader up to date with a trial that has changed; only one that falls back costs a look at all."""
+        running = trial.score is not None and trial.state != "failed"
+        if running and (self._leader is None or self._standing(trial) >= self._lead):
+            self._leader = trial
+        elif trial is self._leader:
+            scored = [t for t in self.trials.values() if t.score is not None and t.state != "failed"]
+            self._leader = max(scored, key=self._standing, default=None)
+        self._lead = () if self._leader is None else self._standing(self._leader)
 
     def _key(self, trial: TrialRecord) -> tuple[float, int, float]:
         return -trial.excess(self.constraints), *rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
@@ -171,14 +189,23 @@ class TrialTable:
 
     def count(self, *states: State) -> int:
         """Trials in any of these states."""
-        return sum(trial.state in states for trial in list(self.trials.values()))
+        return sum(self._counts[state] for state in states)
+
+    def _turn(self, trial: TrialRecord, state: State, reason: str | None) -> None:
+        self._counts[trial.state] -= 1
+        self._counts[state] += 1
+        trial.state, trial.reason = state, reason
 
     def _on_suggested(self, event: Event) -> None:
-        self.trials[event["trial"]] = TrialRecord(event["trial"], event["config"], event["seed"], fold=event.get("fold"))
+        name = event["trial"]
+        self.trials[name] = TrialRecord(name, event["config"], event["seed"], fold=event.get("fold"))
+        self._order[name] = len(self._order)
+        self._counts["suggested"] += 1
 
     def _on_started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.state, trial.where, trial.notes = "running", event["where"], event["notes"]
+        self._turn(trial, "running", trial.reason)
+        trial.where, trial.notes = event["where"], event["notes"]
 
     def _on_retried(self, event: Event) -> None:
         self.trials[event["trial"]].retries.append(event["reason"])
@@ -189,6 +216,7 @@ class TrialTable:
             trial.add_epoch({**epoch, "time": event["time"]})
             if epoch["is_best"]:
                 trial.value = epoch["metrics"][self.objective.metric]
+        self._compare(trial)
 
     def _on_checkpointed(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -203,8 +231,7 @@ class TrialTable:
         self._end(event, "paused")
 
     def _on_promoted(self, event: Event) -> None:
-        trial = self.trials[event["trial"]]
-        trial.state, trial.reason = "running", None
+        self._turn(self.trials[event["trial"]], "running", None)
 
     def _on_continued(self, event: Event) -> None:
         self._on_promoted(event)
@@ -223,7 +250,8 @@ class TrialTable:
 
     def _end(self, event: Event, state: State) -> None:
         trial = self.trials[event["trial"]]
-        trial.state, trial.reason = state, event["reason"]
+        self._turn(trial, state, event["reason"])
+        self._compare(trial)
 
     def _on_search_resumed(self, event: Event) -> None:
         self.ended = None

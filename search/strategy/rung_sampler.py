@@ -1,7 +1,9 @@
 """A sampler whose model is fitted on one rung at a time, so that values of few epochs never pose as final ones."""
 
 import math
+from bisect import insort
 from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,23 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 #: no more than an early one; TPE itself gives old trials less weight.
 MEMORY = 150
 BEST_REMEMBERED = 40
+
+
+@dataclass
+class _Reached:
+    """Ended trials that have reached a rung, in both orders that are asked for, so that nothing goes through all of them.
+
+    Args:    by_value: (value, less is better; number), ascending.
+             numbers: ascending.
+    """
+
+    by_value: list[tuple[float, int]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, number: int, value: float) -> None:
+        """One more."""
+        insort(self.by_value, (value, number))
+        insort(self.numbers, number)
 
 
 class RungSampler(BaseSampler):
@@ -58,7 +77,10 @@ class RungSampler(BaseSampler):
         self._drawn = inner
         self._view: _View | None = None
         self._seen: dict[tuple[int, int, bool], FrozenTrial] = {}
-        self._ended: dict[int, float] = {}
+        self._reached = {rung: _Reached() for rung in self.rungs}
+        #: Numbers of the trials that had not ended at the last suggestion, and how many there were in all.
+        self._open: list[int] = []
+        self._num_seen = 0
 
     def _show(self, study: optuna.Study) -> optuna.Study:
         """The study as the inner sampler sees it; made anew by `infer_relative_search_space`, for one trial."""
@@ -71,48 +93,50 @@ class RungSampler(BaseSampler):
         if len(directions) > 1:
             ended = sum(trial.state == TrialState.COMPLETE for trial in trials)
             return trials if ended >= self.num_needed else [*self.earlier, *trials]
-        furthest = [self._furthest(trial) for trial in trials]
+        sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
+        running = self._look(trials, sign)
         for rung in reversed(self.rungs):
-            if sum(epoch >= rung for epoch in furthest) >= self.num_needed:
+            if len(self._reached[rung].numbers) + sum(epoch >= rung for _, epoch in running) >= self.num_needed:
                 self.level = rung
-                return self._at(trials, furthest, rung, maximise=directions[0] == StudyDirection.MAXIMIZE)
+                return self._at(trials, running, rung, sign)
         self.level = None
         if self.earlier:
             return [*self.earlier, *(trial for trial in trials if trial.state == TrialState.RUNNING)]
-        return self._at(trials, furthest, self.rungs[0], maximise=directions[0] == StudyDirection.MAXIMIZE)
+        return self._at(trials, running, self.rungs[0], sign)
 
-    def _furthest(self, trial: FrozenTrial) -> float:
-        """The epoch up to which a trial has values: all of them if it ended by itself, none if it failed."""
-        if trial.number in self._ended:
-            return self._ended[trial.number]
-        if trial.state == TrialState.COMPLETE:
-            found = math.inf
-        elif trial.state in (TrialState.RUNNING, TrialState.PRUNED):
-            found = max(trial.intermediate_values, default=-1)
-        else:
-            found = -1
-        if trial.state.is_finished():
-            self._ended[trial.number] = found
-        return found
+    def _look(self, trials: list[FrozenTrial], sign: int) -> list[tuple[int, float]]:
+        """Sorts the trials that have ended since the last look to the rungs that they reached; gives number and epoch of the
+        others."""
+        self._open += range(self._num_seen, len(trials))
+        self._num_seen = len(trials)
+        running = []
+        for number in self._open:
+            trial = trials[number]
+            epoch = _furthest(trial)
+            if not trial.state.is_finished():
+                running.append((number, epoch))
+                continue
+            for rung in self.rungs:
+                if epoch >= rung:
+                    self._reached[rung].add(number, sign * _value_at(trial, rung))
+        self._open = [number for number, _ in running]
+        return running
 
-    def _at(self, trials: list[FrozenTrial], furthest: list[float], rung: int, *, maximise: bool) -> list[FrozenTrial]:
+    def _at(self, trials: list[FrozenTrial], running: list[tuple[int, float]], rung: int, sign: int) -> list[FrozenTrial]:
         """Trials as they stood at the rung: complete if they reached it, running if they may yet, else left out."""
-        reached, coming = [], []
-        for trial, epoch in zip(trials, furthest, strict=True):
-            if epoch >= rung:
-                key = (trial.number, rung, trial.state.is_finished())  # limits are told when a trial ends
-                if key not in self._seen:
-                    self._seen[key] = _complete(trial, _value_at(trial, rung))
-                reached.append(self._seen[key])
-            elif trial.state == TrialState.RUNNING:
-                coming.append(trial)
-        if len(reached) > MEMORY:
-            ordered = sorted(reached, key=lambda trial: trial.value or 0.0, reverse=maximise)
-            best = {trial.number for trial in ordered[:BEST_REMEMBERED]}
-            old = [trial for trial in reached if trial.number not in best]
-            latest = {trial.number for trial in old[-(MEMORY - BEST_REMEMBERED) :]}
-            reached = [trial for trial in reached if trial.number in best or trial.number in latest]
-        return sorted([*reached, *coming], key=lambda trial: trial.number)
+        ended, arrived = self._reached[rung], [number for number, epoch in running if epoch >= rung]
+        if len(ended.numbers) + len(arrived) > MEMORY:
+            rivals = [(sign * _value_at(trials[number], rung), number) for number in arrived]
+            best = {number for _, number in sorted([*ended.by_value[:BEST_REMEMBERED], *rivals])[:BEST_REMEMBERED]}
+            old = [number for number in sorted([*ended.numbers[-MEMORY:], *arrived]) if number not in best]
+            numbers = sorted([*best, *old[-(MEMORY - BEST_REMEMBERED) :]])
+        else:
+            numbers = sorted([*ended.numbers, *arrived])
+        # Limits are told when a trial ends. What is no longer shown need not be remembered.
+        keys = [(number, rung, trials[number].state.is_finished()) for number in numbers]
+        self._seen = {key: self._seen.get(key) or _complete(trials[key[0]], _value_at(trials[key[0]], rung)) for key in keys}
+        coming = [trials[number] for number, epoch in running if epoch < rung and trials[number].state == TrialState.RUNNING]
+        return sorted([*self._seen.values(), *coming], key=lambda trial: trial.number)
 
     def reseed_rng(self) -> None:
         """As the inner sampler does."""
@@ -169,6 +193,15 @@ class _View(optuna.Study):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         return [trial for trial in self._shown if states is None or trial.state in states]
+
+
+def _furthest(trial: FrozenTrial) -> float:
+    """The epoch up to which a trial has values: all of them if it ended by itself, none if it failed."""
+    if trial.state == TrialState.COMPLETE:
+        return math.inf
+    if trial.state in (TrialState.RUNNING, TrialState.PRUNED):
+        return max(trial.intermediate_values, default=-1)
+    return -1
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float:

@@ -1,6 +1,7 @@
 """Which trials are worth their remaining epochs. No Ray object, no clock: decisions follow from the reports' order."""
 
 import math
+from bisect import bisect_right, insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -95,6 +96,7 @@ class Asha(RunAll):
     def __init__(self, ladder: Ladder) -> None:
         self.rungs = rungs(ladder.grace_period, ladder.max_epochs, ladder.reduction)
         self._reduction = ladder.reduction
+        #: Rung → ascending scores.
         self._scores: dict[int, list[float]] = {rung: [] for rung in self.rungs}
 
     def judge(self, trial: str, epoch: int, score: float) -> Verdict:
@@ -102,9 +104,9 @@ class Asha(RunAll):
         if epoch not in self._scores:
             return "go on"
         scores = self._scores[epoch]
-        scores.append(score)
-        passing = math.ceil(len(scores) / self._reduction)
-        return "stop" if sum(other > score for other in scores) >= passing else "go on"
+        insort(scores, score)
+        passing, better = math.ceil(len(scores) / self._reduction), len(scores) - bisect_right(scores, score)
+        return "stop" if better >= passing else "go on"
 
     def drop_first_rung(self) -> bool:
         """The next rung becomes the first."""

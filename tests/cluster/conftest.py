@@ -20,7 +20,6 @@ FOLDER = Path(__file__).parent
 SHIPPED = REPOSITORY / "clusters" / "onprem.yaml"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here are slow and share one cluster, so one process of pytest-xdist should run them (`--dist loadgroup`)."""
     for item in items:

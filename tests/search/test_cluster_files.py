@@ -28,7 +28,7 @@ COMMANDS = ("setup_commands", "head_setup_commands", "head_start_ray_commands", 
 PLACES = {
     "cluster.yaml": ("s3://BUCKET/dermtune", "s3://BUCKET/mlartifacts"),
     "clusters/gcp.yaml": ("gs://BUCKET/dermtune", "gs://BUCKET/mlartifacts"),
-    "clusters/onprem.yaml": ("/mnt/dermtune", "/mnt/dermtune/mlflow"),
+    "clusters/onprem.yaml": ("/mnt/dermtune", "/mnt/dermtune/.mlflow"),
 }
 PORTS = {"Ray": "6379", "dashboard": "8265", "MLflow": "5000"}
 
