@@ -8,9 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from search.errors import PlanError
+from search.execution.resources import local_nodes, max_concurrent
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
+from search.strategy.packing import packed_share
 from search.strategy.rungs import rungs
 from search.strategy.schedulers import FINALISTS
 from spaces.fields import fields_of
@@ -63,7 +67,7 @@ def estimate(plan: Plan) -> Estimate:
         state = best + sum(file.stat().st_size for file in (scratch / "state").iterdir())
     finally:
         shutil.rmtree(scratch)
-    at_once = plan.max_concurrent
+    at_once = _at_once(plan, plan.max_concurrent)
     budget_h = math.inf if plan.time_budget_s is None else plan.time_budget_s / 3600
 
     def hours(epochs: float) -> float:
@@ -76,6 +80,15 @@ def estimate(plan: Plan) -> Estimate:
         disk_mib=(best * (plan.keep_checkpoints + at_once) + 2 * state * at_once) / 2**20,
         trials_at_once=at_once,
     )
+
+
+def _at_once(plan: Plan, limit: int) -> int:
+    """Trials at once: as planned, or where their share of a GPU is yet to be measured, what this process has just needed."""
+    if plan.gpus_per_trial is not None or not torch.cuda.is_available():
+        return limit
+    gpu_mib = torch.cuda.get_device_properties(0).total_memory / 2**20
+    share = packed_share(torch.cuda.max_memory_reserved() / 2**20, gpu_mib)
+    return max_concurrent(local_nodes(), plan.cpus_per_trial, share, limit)
 
 
 def expected_epochs(plan: Plan) -> float:
