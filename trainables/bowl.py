@@ -66,6 +66,8 @@ class BowlTrial:
             raise RuntimeError(f"the bowl broke, as fault={fault} asked")
         if fault == "out_of_memory" and self.request.gpu_share < 0.5:
             raise OutOfMemory(f"the bowl must have half of a GPU; got {self.request.gpu_share:g}")
+        if fault == "hang":
+            time.sleep(3600)
         height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
         noise = float(self._config["noise"] or 0) * self._generator.normal()
         value = math.nan if fault == "nan" else floor_of(self._config) + height + noise

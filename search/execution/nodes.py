@@ -24,7 +24,8 @@ from trainables.locations import RemoteFolder
 
 #: These decide whether what a trial saves on one node can be read on another, and whether it computes the same.
 COMPARED = ("ray", "torch", "torchvision", "numpy", "safetensors", "pyarrow")
-_ANSWER_WITHIN_S = 600
+#: A node may have to fetch the data first.
+_ANSWER_WITHIN_S = 3600
 
 
 @dataclass(frozen=True)

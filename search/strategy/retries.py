@@ -6,12 +6,12 @@ from typing import Literal
 
 from search.records.ledger import Event
 
-#: "lost": its node went away; "memory": it needed more of its GPU than its share; "died": its process ended without a
-#: word; "raised": it said why.
-FailureKind = Literal["lost", "memory", "died", "raised"]
+#: "lost": its node went away; "hung": nothing was heard of it for too long; "memory": it needed more of its GPU than its share;
+#: "died": its process ended without a word; "raised": it said why.
+FailureKind = Literal["lost", "hung", "memory", "died", "raised"]
 #: Retries of one trial. A node that is taken away is never the trial's fault, but a trial that loses so many is stuck; more
 #: memory is limited by the GPU itself.
-LIMITS: dict[FailureKind, int] = {"lost": 20, "memory": 20, "died": 0, "raised": 0}
+LIMITS: dict[FailureKind, int] = {"lost": 20, "hung": 3, "memory": 20, "died": 0, "raised": 0}
 
 
 @dataclass(frozen=True)

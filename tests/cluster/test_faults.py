@@ -46,14 +46,19 @@ def last_saved(cluster: "Cluster", name: str) -> dict[str, int]:
     return {event["trial"]: event["epoch"] for event in events(cluster, name, "saved")}
 
 
-def assert_went_on_elsewhere(cluster: "Cluster", name: str, lost: set[str], node: str) -> None:
-    """Every trial of the lost node has begun again on another one, not at fault, and did not begin from scratch."""
-    for trial in lost:
+def assert_went_on(cluster: "Cluster", name: str, trials: set[str]) -> None:
+    """Whichever of these trials had to begin again did so through no fault of its own, and not from scratch.
+
+    A cut that Ray calls the end of the node loses them; one that it sits out may lose what they last said, and then they hang.
+    """
+    for trial in trials:
         own = [event for event in events(cluster, name) if event.get("trial") == trial]
-        (index,) = [i for i, event in enumerate(own) if event["event"] == "retried"]
-        assert own[index]["kind"] == "lost"
-        restarted = next(event for event in own[index:] if event["event"] == "started")
-        assert restarted["where"]["node"] != node
+        for index, event in enumerate(own):
+            if event["event"] == "retried":
+                assert event["kind"] in ("lost", "hung")
+                saved = max(earlier["epoch"] for earlier in own[:index] if earlier["event"] == "saved")
+                told = next(later["epochs"][0]["epoch"] for later in own[index:] if later["event"] == "reported")
+                assert told > saved
     wait_for_job(cluster, submit(cluster, "doctor", name))
 
 
@@ -98,8 +103,8 @@ def test_a_worker_that_is_cut_off_for_half_a_minute_costs_its_trials_no_more_tha
     lost = on_node(cluster, "severed", node)
     time.sleep(CUT_S)
     worker.mend()
-    wait_for_job(cluster, job, 200)
+    wait_for_job(cluster, job, 240)
     assert lost
     assert_all_ended_once(cluster, "severed", 9)
-    assert_went_on_elsewhere(cluster, "severed", lost, node)
+    assert_went_on(cluster, "severed", lost)
     cluster.wait_for_nodes(timeout_s=120)

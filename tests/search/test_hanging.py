@@ -1,0 +1,57 @@
+"""Which silence is too long, by hand."""
+
+from search.strategy.hanging import FIRST_QUIET_S, QUIET_S, Watchdog
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_trial_may_be_silent_for_several_of_its_own_silences() -> None:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    watchdog.watch("quick")
+    watchdog.watch("slow")
+    for now in (1.0, 2.0, 40.0, 41.0, 80.0):
+        clock.now = now
+        watchdog.reported("quick" if now in (1.0, 2.0, 41.0) else "slow")
+    # quick: 39 s between two reports, so 195 s; slow: 40 s, so 200 s.
+    clock.now = 41.0 + 195.0
+    assert watchdog.silent() == {}
+    clock.now += 1
+    assert watchdog.silent() == {"quick": 196.0}
+    clock.now = 281.0
+    assert set(watchdog.silent()) == {"quick", "slow"}
+    watchdog.forget("quick")
+    assert set(watchdog.silent()) == {"slow"}
+
+
+def test_tiny_epochs_leave_a_minute_and_beginnings_an_hour() -> None:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    watchdog.reported("tiny")
+    watchdog.watch("beginning")
+    clock.now = QUIET_S
+    assert watchdog.silent() == {}
+    clock.now = QUIET_S + 1
+    assert watchdog.silent() == {"tiny": QUIET_S + 1}
+    clock.now = FIRST_QUIET_S + 1
+    assert set(watchdog.silent()) == {"tiny", "beginning"}
+
+
+def test_where_beginnings_are_long_they_may_be_longer() -> None:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    watchdog.watch("first")
+    clock.now = 1000.0
+    watchdog.reported("first")
+    watchdog.watch("second")
+    clock.now += 9999.0
+    watchdog.forget("first")
+    assert watchdog.silent() == {}
+    clock.now += 2.0
+    assert watchdog.silent() == {"second": 10_001.0}
