@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: A trial that has reported may be silent for so many of its longest silences so far, and for so many seconds at least.
-PATIENCE, QUIET_S = 5.0, 60.0
+#: A trial that has reported may be silent for so many of its longest silences so far, and for so many seconds at least: Ray
+#: itself takes up to 50 to call a node dead.
+PATIENCE, QUIET_S = 5.0, 90.0
 #: Until its first report a trial may have to import, fetch and decode: so many of the longest beginning so far, and so many
 #: seconds at least.
 FIRST_PATIENCE, FIRST_QUIET_S = 10.0, 3600.0

@@ -4,12 +4,14 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from searches import assert_all_ended_once, events, eventually, submit, wait_for_job, wait_while
 
 if TYPE_CHECKING:
     from hosts import Host
     from ray_cluster import Cluster
 
+pytestmark = pytest.mark.timeout(600)
 CUT_S = 30
 #: Six at once, 20 s each.
 BOWL = ("--scheduler", "none", "--max-epochs", "40", "--set", "seconds_per_epoch=0.5", "--no-pictures", "--save-every", "2s")
@@ -63,7 +65,7 @@ def assert_went_on(cluster: "Cluster", name: str, trials: set[str]) -> None:
 
 
 def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_resumed(cluster: "Cluster") -> None:
-    job = begin(cluster, "struck", 9)
+    job = begin(cluster, "struck", 15)
     worker = cluster.workers[0]
     node = node_of(cluster, worker)
     lost = on_node(cluster, "struck", node)
@@ -81,7 +83,7 @@ def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_res
     again = submit(cluster, "resume", "struck", "--no-pictures")
     worker.start()
     wait_for_job(cluster, again, 200)
-    assert_all_ended_once(cluster, "struck", 9)
+    assert_all_ended_once(cluster, "struck", 15)
     resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")
     for trial, epoch in before.items():
         told = [

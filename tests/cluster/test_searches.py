@@ -29,6 +29,7 @@ from trainables.data.source import synthetic_location
 if TYPE_CHECKING:
     from ray_cluster import Cluster
 
+pytestmark = pytest.mark.timeout(600)
 SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "8")
 

@@ -30,7 +30,7 @@ def test_a_trial_may_be_silent_for_several_of_its_own_silences() -> None:
     assert set(watchdog.silent()) == {"slow"}
 
 
-def test_tiny_epochs_leave_a_minute_and_beginnings_an_hour() -> None:
+def test_tiny_epochs_leave_a_minute_and_a_half_and_beginnings_an_hour() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     watchdog.reported("tiny")
