@@ -82,9 +82,6 @@ def test_a_killed_search_goes_on_on_another_machine(machines: tuple[Shell, Shell
     slow = ("--set", "seconds_per_epoch=0.5", "--max-epochs", "12", "--scheduler", "asha-promote", "--grace-period", "3")
     search = one.start("search", "bowl", "--name", "moved", "--trials", "16", "--no-pictures", *slow, *storage)
     eventually(lambda: sum(event["event"] in ENDS for event in ledger(bucket, "moved")) >= 2, 150, "the end of two trials")
-    running = another.run("resume", "moved", *storage)
-    assert running.status == 2, "the search was to be running still"
-    assert "must run once at a time; got 'moved', which is running on" in running.err
     os.killpg(search.pid, signal.SIGKILL)
     one.finish(search, 30)
     known = ledger(bucket, "moved")
