@@ -18,7 +18,8 @@ def choose_device(name: str, gpu_share: float = 0.0) -> torch.device:
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory / 2**20
         allowed = gpu_share - GPU_CONTEXT_MIB / total if 0 < gpu_share < 1 else 1.0
-        torch.cuda.set_per_process_memory_fraction(max(allowed, 0.01), device)
+        # Unlike all others, this call refuses a "cuda" without a number; None is the current one.
+        torch.cuda.set_per_process_memory_fraction(max(allowed, 0.01), None if device.index is None else device)
     return device
 
 
