@@ -37,12 +37,20 @@ class CheckpointStore:
         self._kept: set[str] | None = None
 
     def on_event(self, event: Event) -> None:
-        """Tidies up after a new best checkpoint and after the end of a trial."""
-        if event["event"] == "checkpointed":
+        """Tidies up after a new best checkpoint, after the end of a trial and after a driver that was killed."""
+        if event["event"] == "search_resumed":
+            self._catch_up()
+        elif event["event"] == "checkpointed":
             self._drop_earlier_bests(event)
         elif event["event"] in ENDED:
             self._drop(event["trial"], lambda name: name.startswith(f"{STATE}-"))
             self._keep_best(event["trial"])
+
+    def _catch_up(self) -> None:
+        """Removes what a killed driver had still to delete: the ledger is always written first."""
+        self._keep_best()
+        for trial in [trial for trial in self._table.trials.values() if trial.state in ENDED]:
+            self._drop(trial.trial, _all_but("" if trial.checkpoint is None else Path(trial.checkpoint).name))
 
     def _drop_earlier_bests(self, event: Event) -> None:
         newest = Path(event["path"]).name
@@ -63,8 +71,8 @@ class CheckpointStore:
 
             self._mirror.after_copy(drop)
 
-    def _keep_best(self, ended: str) -> None:
-        """Deletes the checkpoint that is no longer among the best.
+    def _keep_best(self, *ended: str) -> None:
+        """Deletes the checkpoint that is no longer among the best, now that these trials have ended.
 
         Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place. The
         rank of an ended trial never changes, so with one objective only those kept so far compete with the one that ended.
@@ -76,12 +84,16 @@ class CheckpointStore:
         else:
             if self._kept is None:
                 self._kept = {trial.trial for trial in trials.values() if trial.state in ENDED}
-            others = [trials[name] for name in sorted({*self._kept, ended})]
+            others = [trials[name] for name in sorted({*self._kept, *ended})]
             rivals = self._table.ranked(others)
         kept = {trial.trial for trial in rivals[: self._keep]}
         self._kept = kept
         for trial in others:
             if trial.trial not in kept and trial.checkpoint is not None:
-                path = trial.checkpoint
+                self._ledger.append("checkpoint_deleted", trial=trial.trial, path=trial.checkpoint)
                 self._drop(trial.trial, lambda name: name.startswith(f"{BEST}-"))
-                self._ledger.append("checkpoint_deleted", trial=trial.trial, path=path)
+
+
+def _all_but(kept: str) -> Callable[[str], bool]:
+    """Of a trial's states and models."""
+    return lambda name: name.startswith((f"{BEST}-", f"{STATE}-")) and name != kept

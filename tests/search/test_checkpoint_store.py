@@ -17,11 +17,12 @@ from trainables.contract import Objective
 class Search:
     """A search folder with a ledger, a table and a store that keeps two, driven by hand."""
 
-    def __init__(self, storage: Path, keep: int) -> None:
+    def __init__(self, storage: Path, keep: int, past: bool = False) -> None:
         self.folder = SearchFolder(storage, "some-search")
-        self.folder.path.mkdir(parents=True)
+        self.folder.path.mkdir(parents=True, exist_ok=past)
+        events = read_events(self.folder.ledger_file) if past else []
         self.ledger = Ledger(self.folder.ledger_file)
-        self.table = TrialTable(Objective("valid/auroc", "max"))
+        self.table = TrialTable.of(events, Objective("valid/auroc", "max"))
         self.ledger.subscribe(self.table.apply)
         self.ledger.subscribe(CheckpointStore(self.folder, self.ledger, self.table, keep).on_event)
 
@@ -132,6 +133,29 @@ def test_a_running_leader_that_fails_costs_no_ended_trial_its_checkpoint(search:
     search.run("t3", 0.1)
     search.end("t2", "failed")
     assert search.on_disk() == {"t0": ["best-00003"], "t1": ["best-00003"]}
+
+
+def test_what_a_killed_driver_had_still_to_delete_goes_when_its_search_resumes(search: Search) -> None:
+    for trial, score in (("t0", 0.5), ("t1", 0.7), ("t2", 0.6)):
+        search.run(trial, score)
+    search.start("t3")
+    search.report("t3", 3, 0.1)
+    search.ledger.close()
+    # As if the driver had died after its line of the ledger and before the files had gone, and once before both.
+    for left in ("t0/best-00003", "t1/state-00003", "t1/best-00002", "t2/owner-file"):
+        (search.folder.path / "trials" / left).mkdir(parents=True)
+    with (search.folder.path / "ledger.jsonl").open() as file:
+        lines = file.readlines()
+    (search.folder.path / "ledger.jsonl").write_text("".join(line for line in lines if "checkpoint_deleted" not in line))
+    resumed = Search(search.folder.path.parent, 2, past=True)
+    resumed.ledger.append("search_resumed", name="some-search", num_trials=4, code_version="")
+    resumed.ledger.close()
+    assert resumed.on_disk() == {
+        "t1": ["best-00003"],
+        "t2": ["best-00003", "owner-file"],
+        "t3": ["best-00003", "state-00003"],
+    }
+    assert resumed.table.trials["t0"].checkpoint is None
 
 
 def test_the_newest_two_states_stay_while_a_trial_runs(tmp_path: Path) -> None:
