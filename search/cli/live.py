@@ -87,9 +87,10 @@ class SearchView:
         )
         for heading, justify in (("trial", "left"), ("state", "left"), ("epoch", "right"), ("score", "right"), ("best", "right")):
             grid.add_column(heading, justify="right" if justify == "right" else "left")
-        running = [trial for trial in list(self._table.trials.values()) if trial.state in ("running", "suggested")]
-        ranked = [trial for trial in self._table.ranked() if trial not in running]
-        for trial in [*running[:_ROWS], *ranked[: max(_ROWS - len(running), 3)]]:
+        trials = list(self._table.trials.values())
+        running = [trial for trial in trials if trial.state in ("running", "suggested")]
+        others = (trial for trial in trials if trial.state not in ("running", "suggested"))
+        for trial in [*running[:_ROWS], *self._table.first(max(_ROWS - len(running), 3), others)]:
             last = trial.epochs[-1]["score"] if trial.epochs else None
             state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
             epochs = f"{len(trial.epochs)}/{self._plan.max_epochs}"

@@ -1,5 +1,6 @@
 """The trials of a search, as its ledger tells them."""
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -139,6 +140,11 @@ class TrialTable:
         """
         trials = list(self.trials.values()) if among is None else among
         return sorted((t for t in trials if t.score is not None and t.state != "failed"), key=self._key, reverse=True)
+
+    def first(self, count: int, among: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """The first few of `ranked(among)`, without ranking the others."""
+        scored = (trial for trial in among if trial.score is not None and trial.state != "failed")
+        return heapq.nlargest(count, scored, key=self._key)
 
     @property
     def best(self) -> TrialRecord | None:

@@ -41,6 +41,7 @@ class Bridge(Conductor):
         self._trials: dict[str, optuna.Trial] = {}
         self._num_suggested = 0
         self._at_rungs: dict[int, dict[str, float]] = {rung: {} for rung in self.scheduler.rungs}
+        self._look_at: dict[int, int] = {}
         self._earlier: list[EarlierTrial] = []
         self._termination = Termination(self.study) if plan.terminate else None
         self._terminated = False
@@ -134,9 +135,10 @@ class Bridge(Conductor):
         if len(self.rungs) < 2 or reached != self.rungs[1]:
             return
         first, second = self.rungs[:2]
-        arrived = len(self._at_rungs[second])
-        if arrived % max(1, arrived // 10):  # each look goes through all trials, and a tenth more of them can change little
+        if len(self._at_rungs[second]) < self._look_at.get(second, 0):
             return
+        # Each look goes through all trials, and a tenth more of them can change little.
+        self._look_at[second] = 1 + len(self._at_rungs[second]) * 11 // 10
         found = self.correlation(first, second)
         if found is not None and found.high < TRUSTED_CORRELATION and self.scheduler.drop_first_rung():
             self._journal.append("rung_dropped", rung=first, grace_period=second, correlation=round(found.estimate, 3))
