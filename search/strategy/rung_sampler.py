@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-#: A model sees so many ended trials at most, the best and the latest, so that a suggestion late in a long search costs
-#: no more than an early one; TPE itself gives old trials less weight.
+#: A model sees so many ended trials at most, the best and the latest, and as many running ones, the latest, so that a suggestion
+#: late in a long search with many slots costs no more than an early one; TPE itself gives old trials less weight.
 MEMORY = 150
 BEST_REMEMBERED = 40
 
@@ -101,7 +101,7 @@ class RungSampler(BaseSampler):
                 return self._at(trials, running, rung, sign)
         self.level = None
         if self.earlier:
-            return [*self.earlier, *(trial for trial in trials if trial.state == TrialState.RUNNING)]
+            return [*self.earlier, *(trials[number] for number, _ in running[-MEMORY:])]
         return self._at(trials, running, self.rungs[0], sign)
 
     def _look(self, trials: list[FrozenTrial], sign: int) -> list[tuple[int, float]]:
@@ -136,7 +136,7 @@ class RungSampler(BaseSampler):
         keys = [(number, rung, trials[number].state.is_finished()) for number in numbers]
         self._seen = {key: self._seen.get(key) or _complete(trials[key[0]], _value_at(trials[key[0]], rung)) for key in keys}
         coming = [trials[number] for number, epoch in running if epoch < rung and trials[number].state == TrialState.RUNNING]
-        return sorted([*self._seen.values(), *coming], key=lambda trial: trial.number)
+        return sorted([*self._seen.values(), *coming[-MEMORY:]], key=lambda trial: trial.number)
 
     def reseed_rng(self) -> None:
         """As the inner sampler does."""

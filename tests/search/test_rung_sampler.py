@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.strategy.bridge import Bridge
-from search.strategy.rung_sampler import RungSampler
+from search.strategy.rung_sampler import BEST_REMEMBERED, MEMORY, RungSampler
 from search.strategy.samplers import SAMPLERS, make_sampler, num_needed
 from search.strategy.simulation import simulate
 
@@ -120,6 +120,32 @@ def test_values_of_two_rungs_are_never_mixed(at_top: int) -> None:
         shown.add(9 if number < at_top else 3, TrialState.COMPLETE if number < at_top else TrialState.PRUNED)
     rung = 9 if at_top >= 3 else 3
     assert shown.ask()[0] == {number: ("complete", number + rung / 10) for number in range(at_top if rung == 9 else 6)}
+
+
+def test_of_many_ended_trials_the_best_and_the_latest_are_shown() -> None:
+    shown = Shown()
+    for number in range(MEMORY + 20):
+        # Every fourth is a good one, the earliest of them the best.
+        shown.add(9, TrialState.COMPLETE, offset=number / 1000 if number % 4 == 0 else 10.0)
+    seen, _ = shown.ask()
+    best = {4 * rank for rank in range(BEST_REMEMBERED)}
+    assert len(seen) == MEMORY
+    assert best <= set(seen)
+    others = [number for number in range(MEMORY + 20) if number not in best]
+    assert set(seen) - best == set(others[-(MEMORY - len(best)) :])
+
+
+def test_of_many_running_trials_the_latest_are_shown() -> None:
+    shown = Shown()
+    for _ in range(3):
+        shown.add(9, TrialState.COMPLETE)
+    for _ in range(MEMORY + 30):
+        shown.add(0)
+    seen, _ = shown.ask()
+    running = sorted(number for number, (state, _) in seen.items() if state == "running")
+    # The one that is asked for is one of them.
+    assert running == list(range(3 + 30 + 1, 3 + 30 + MEMORY))
+    assert sorted(set(seen) - set(running)) == [0, 1, 2]
 
 
 def test_a_trial_that_ended_early_by_itself_counts_at_later_rungs_with_its_last_value() -> None:
