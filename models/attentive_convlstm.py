@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.initialisation import glorot_uniform_, orthogonal_
 from models.reflected import convolve_reflected, reflect
+from models.weighted_convolution import WeightedConvolution
 
 AttentionScale = Literal["sum", "mean"]
 
@@ -29,9 +30,10 @@ class Gazes(NamedTuple):
 class AttentiveConvLstm(nn.Module):
     """Attention over a feature map, and a convolutional LSTM that is fed what it attends to.
 
-    Written for the hardware: W_a * X' does not change over time and is computed once; the four input convolutions are one,
-    and so are the five recurrent ones; before the first step the hidden state is zero, so only their biases count there;
-    padding X' once and the attention map each time is padding their product.
+    Written for the hardware: W_a * X' does not change over time and is computed once; the four input convolutions are one, of
+    which each step takes a weighted sum (`WeightedConvolution`), and the five recurrent ones are one; before the first step
+    the hidden state is zero, so only their biases count there; padding X' once and the attention map each time is padding
+    their product.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 1 to 9 (after Cornia et al. 2018); 3×3 kernels, reflected borders
     Deviations: none.
@@ -74,6 +76,8 @@ class AttentiveConvLstm(nn.Module):
         """
         padded = reflect(features)
         static = F.conv2d(padded, self.attention_weight, self.attention_bias)
+        convolve_attended = WeightedConvolution(padded, self.input_weight)
+        input_bias = self.input_bias.view(1, -1, 1, 1)
         recurrent = self.recurrent_bias.view(1, -1, 1, 1).expand(len(features), -1, *features.shape[-2:])
         cell = torch.zeros((), device=features.device, dtype=features.dtype)
         hidden: list[Tensor] = []
@@ -85,7 +89,7 @@ class AttentiveConvLstm(nn.Module):
             toward, gates = torch.split(recurrent, [self._hidden, 4 * self._hidden], 1)
             score = convolve_reflected(torch.tanh(static + toward), self.score_weight)
             weights = self._normalise(score)
-            inputs = F.conv2d(padded * reflect(weights), self.input_weight, self.input_bias)
+            inputs = convolve_attended(reflect(weights)) + input_bias
             in_gate, forget_gate, out_gate, candidate = (inputs + gates).chunk(4, 1)
             cell = forget_gate.sigmoid() * cell + in_gate.sigmoid() * candidate.tanh()
             hidden.append(out_gate.sigmoid() * cell.tanh())

@@ -17,7 +17,7 @@ from trainables.data import read_segmented, split_source
 from trainables.data.images import Progress, load_images
 from trainables.data.masks import load_masks
 from trainables.data.segmented import SegmentedCases
-from trainables.devices import image_layout
+from trainables.devices import laid_out
 from trainables.residence import channel_statistics, gather, resident
 
 
@@ -84,9 +84,7 @@ class AttentiveData:
         masks = unpack(gather(self.bits, members, self.device), images.shape[-1]).float()
         images, masks = views(images, masks, self.size_px, turning, generator)
         index = torch.from_numpy(members).to(self.device)
-        return AttentiveBatch(
-            images.contiguous(memory_format=image_layout(self.device)), masks, self.melanoma[index], self.known[index]
-        )
+        return AttentiveBatch(laid_out(images), masks, self.melanoma[index], self.known[index])
 
     def superpixel_maps(self, members: Int[np.ndarray, " batch"]) -> Int[Tensor, "batch size size"]:
         """The centres of some cases' superpixel maps, on the training device."""

@@ -19,7 +19,7 @@ from trainables.data import read_segmented
 from trainables.data.images import decode
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import STRUCTURES, SegmentedCases
-from trainables.devices import choose_device, image_layout, threads
+from trainables.devices import choose_device, image_layout, laid_out, threads
 from trainables.errors import DataError
 from trainables.explanation import Explanation, Gaze, SeenCase
 from trainables.folders import read_json
@@ -164,7 +164,7 @@ class AttentivePredictor:
 def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> Tensor:
     images = to_unit_range(pixels)
     centre, _ = views(images, images[:, :1], size_px, "none", None)
-    return centre.contiguous(memory_format=image_layout(centre.device))
+    return laid_out(centre)
 
 
 def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:

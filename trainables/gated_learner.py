@@ -13,6 +13,7 @@ from spaces.fields import Value, number
 from trainables import batches, losses
 from trainables.augmentation import augment, to_unit_range
 from trainables.data.cases import LabelTask
+from trainables.devices import laid_out
 from trainables.gated_data import GatedData
 from trainables.metrics import classification_metrics
 from trainables.streams import Streams
@@ -66,7 +67,7 @@ class GatedLearner:
         members = self._train[self._draw(self.numpy_generators["batches"])]
         images = to_unit_range(self._data.batch(members))
         images = augment(images, number(self._config, "augmentation"), self.torch_generators["device"])
-        return images, self._data.codes[torch.from_numpy(members).to(self._data.device)]
+        return laid_out(images), self._data.codes[torch.from_numpy(members).to(self._data.device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Eq. 10 without its L2 term, which the optimiser applies."""
@@ -95,7 +96,7 @@ class GatedLearner:
 
     def diagnose(self) -> Tensor:
         """Logits of the first validation case."""
-        return cast(Tensor, self.model(to_unit_range(self._data.batch(self._valid[:1]))))
+        return cast(Tensor, self.model(laid_out(to_unit_range(self._data.batch(self._valid[:1])))))
 
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""
@@ -158,7 +159,7 @@ def infer(model: GatedNetwork, chunks: Sequence[UInt8[Tensor, "batch 3 size size
     """Padded logits of batches of images, in evaluation mode."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(to_unit_range(chunk)) for chunk in chunks])
+        return torch.cat([model(laid_out(to_unit_range(chunk))) for chunk in chunks])
 
 
 def probabilities_of(logits: Float[Tensor, "cases tasks classes"]) -> Float[np.ndarray, "cases tasks classes"]:

@@ -90,8 +90,7 @@ class GatedPredictor:
 
         Raises:  DataError: when an image does not decode.
         """
-        # Laid out as the node's array of decoded images, or the convolutions would round otherwise than in `judge_split`.
-        pixels = torch.from_numpy(np.ascontiguousarray(np.stack([decode(image, self._size_px) for image in images])))
+        pixels = torch.from_numpy(np.stack([decode(image, self._size_px) for image in images]))
         with threads(self._num_threads):
             probabilities = probabilities_of(infer(self._model, torch.split(pixels, CHUNK)))
         names = ["" if isinstance(image, bytes) else str(image) for image in images]

@@ -350,3 +350,24 @@ def test_asha_judges_a_rung_that_it_dropped_no_more_even_for_who_comes_late() ->
     scheduler = Asha(Ladder(1, 9, 3))
     assert scheduler.drop_first_rung()
     assert {scheduler.judge(f"t{number}", 1, -float(number)) for number in range(9)} == {"go on"}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_slow_node_holds_nobody_up(scheduler: str) -> None:
+    """One slot in four is a hundred times as slow; the others judge at every rung and go on without it."""
+    plan = with_changes(scheduler=scheduler, num_trials=25, max_epochs=9)
+    journal, _ = recording()
+    bridge = Bridge(plan, journal)
+    slow = "t0002"
+
+    def curve(suggestion: Any) -> Curve:
+        factor = 100 if suggestion.trial == slow else 1
+        return Curve([{**epoch, "seconds": factor * epoch["seconds"]} for epoch in bowl_epochs(plan, suggestion)])
+
+    seen = simulate(bridge, curve, 4)
+    first_of_slow = next(found.time_s for found in seen if found.trial == slow)
+    before = [found for found in seen if found.time_s < first_of_slow]
+    assert {found.trial for found in before} == {f"t{number:04d}" for number in range(25)} - {slow}
+    # Three slots that never wait train one epoch after another until there is nothing left to train.
+    busy_s = sum(found.epoch["seconds"] for found in before)
+    assert busy_s >= 0.8 * 3 * before[-1].time_s

@@ -1,0 +1,129 @@
+"""What benchmarks of training share: turns, the machine and its limits, and the work of a step."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+#: Ops that only look at memory in another way.
+_VIEWS = (
+    "view",
+    "expand",
+    "permute",
+    "transpose",
+    "t",
+    "slice",
+    "select",
+    "split",
+    "unsqueeze",
+    "squeeze",
+    "as_strided",
+    "detach",
+)
+
+
+def machine(device: torch.device) -> str:
+    """Processor or GPU, threads, versions."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    return f"torch {torch.__version__}, Python {platform.python_version()}, {name}"
+
+
+def timed(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, until the device has done its part."""
+    _wait(device)
+    start = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def take_turns(calls: Mapping[str, Callable[[], object]], turns: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each call in each turn; one more turn goes before the first and is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(turns + 1):
+        for name, call in calls.items():
+            seconds = timed(call, device)
+            if turn:
+                found[name].append(seconds)
+    return found
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call does.
+
+    Args:    flops: of convolutions and matrix products, forward and backward; a multiplication and an addition are two.
+             bytes: that its operations read and write, each result once.
+    """
+
+    flops: float
+    bytes: float
+
+
+class _Bytes(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__.strip("_") not in _VIEWS:
+            tensors = [value for value in torch.utils._pytree.tree_leaves((args, found)) if isinstance(value, Tensor)]
+            self.total += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return found
+
+
+def work_of(call: Callable[[], object]) -> Work:
+    """Counts a call's work while it runs once."""
+    with FlopCounterMode(display=False) as flops:
+        call()
+    with _Bytes() as count:
+        call()
+    return Work(float(flops.get_total_flops()), float(count.total))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the hardware was seen to do in this run.
+
+    Args:    flops_per_s: of a large matrix product.
+             bytes_per_s: read and written by adding two large arrays.
+    """
+
+    flops_per_s: float
+    bytes_per_s: float
+
+    def shares(self, work: Work, seconds: float) -> str:
+        """How much of either limit was reached, in words."""
+        return (
+            f"{work.flops / 1e9:.1f} GFLOP and {work.bytes / 1e9:.2f} GB a step:"
+            f" {100 * work.flops / seconds / self.flops_per_s:.0f} % of {self.flops_per_s / 1e9:.0f} GFLOP/s,"
+            f" {100 * work.bytes / seconds / self.bytes_per_s:.0f} % of {self.bytes_per_s / 1e9:.0f} GB/s"
+        )
+
+
+def limits(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 5) -> Limits:
+    """Measures a product of large matrices and a sum of large arrays."""
+    side, length = (8192, 2**28) if device.type == "cuda" else (2048, 2**25)
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = torch.empty_like(left)
+    first, second = torch.ones(length, device=device), torch.ones(length, device=device)
+    total = torch.empty_like(first)
+    product_s = min(timed(lambda: torch.mm(left, right, out=product), device) for _ in range(repeats))
+    sum_s = min(timed(lambda: torch.add(first, second, out=total), device) for _ in range(repeats))
+    return Limits(2 * side**3 / product_s, 3 * total.numel() * total.element_size() / sum_s)
