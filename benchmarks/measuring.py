@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+#: Turns before the first that counts.
+WARM_UP = 2
 #: Ops that only look at memory in another way.
 _VIEWS = (
     "view",
@@ -53,12 +56,12 @@ def _wait(device: torch.device) -> None:
 
 
 def take_turns(calls: Mapping[str, Callable[[], object]], turns: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each call in each turn; one more turn goes before the first and is not counted."""
+    """Seconds of each call in each turn; some go before the first and are not counted, until memory has settled."""
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(turns + 1):
+    for turn in range(turns + WARM_UP):
         for name, call in calls.items():
             seconds = timed(call, device)
-            if turn:
+            if turn >= WARM_UP:
                 found[name].append(seconds)
     return found
 
@@ -101,7 +104,7 @@ def work_of(call: Callable[[], object]) -> Work:
 class Limits:
     """What the hardware was seen to do in this run.
 
-    Args:    flops_per_s: of a large matrix product.
+    Args:    flops_per_s: of a large matrix product or a wide convolution, whichever is faster.
              bytes_per_s: read and written by adding two large arrays.
     """
 
@@ -118,12 +121,16 @@ class Limits:
 
 
 def limits(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 5) -> Limits:
-    """Measures a product of large matrices and a sum of large arrays."""
+    """Measures a product of large matrices, a convolution of 256 channels, and a sum of large arrays."""
     side, length = (8192, 2**28) if device.type == "cuda" else (2048, 2**25)
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     product = torch.empty_like(left)
     first, second = torch.ones(length, device=device), torch.ones(length, device=device)
     total = torch.empty_like(first)
     product_s = min(timed(lambda: torch.mm(left, right, out=product), device) for _ in range(repeats))
+    images = torch.randn(8, 256, 56, 56, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    kernels = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    convolution_s = min(timed(lambda: F.conv2d(images, kernels, padding=1), device) for _ in range(repeats))
     sum_s = min(timed(lambda: torch.add(first, second, out=total), device) for _ in range(repeats))
-    return Limits(2 * side**3 / product_s, 3 * total.numel() * total.element_size() / sum_s)
+    flops = max(2 * side**3 / product_s, 2 * 9 * 256 * images.numel() / convolution_s)
+    return Limits(flops, 3 * total.numel() * total.element_size() / sum_s)

@@ -3,8 +3,10 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 #: Cells that a 3×3 kernel meets, by row and column.
 _TAPS = tuple((row, column) for row in range(3) for column in range(3))
@@ -38,7 +40,10 @@ class WeightedConvolution:
 
 
 class _Products(torch.autograd.Function):
-    """(cells, taps, outputs): what each tap makes of the cell that it meets, for every place of the kernel."""
+    """(cells, taps, outputs): what each tap makes of the cell that it meets, for every place of the kernel.
+
+    By 1×1 convolutions, which are twice as fast as matrix products on a CPU.
+    """
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, weight: Tensor, gradients: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -48,11 +53,12 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(cells, taps)
         ctx.gradients, ctx.shape, ctx.dtypes = gradients, padded.shape, (padded.dtype, weight.dtype)
         ctx.set_materialize_grads(False)
+        batch, _, height, width = cells[0].shape
+        products = cells.new_empty(batch, height, width, len(_TAPS), taps.shape[1])
         with torch.autocast(device, enabled=False):
-            products = cells.new_empty(cells.shape[1], len(_TAPS), taps.shape[2])
             for tap in range(len(_TAPS)):
-                torch.mm(cells[tap], taps[tap], out=products[:, tap])
-        return products
+                products[..., tap, :] = F.conv2d(cells[tap], taps[tap]).permute(0, 2, 3, 1)
+        return products.flatten(0, 2)
 
     @staticmethod
     def backward(ctx: Any, *_: None) -> tuple[Tensor | None, Tensor | None, None]:
@@ -62,18 +68,17 @@ class _Products(torch.autograd.Function):
         windows, outputs = zip(*ctx.gradients, strict=True)
         ctx.gradients.clear()
         found = torch.bmm(torch.cat(windows, 1).transpose(1, 2), torch.stack(outputs, 1))
-        kernel = map_gradient = None
-        if ctx.needs_input_grad[1]:
-            by_tap = torch.stack([cells[tap].t() @ found[:, tap] for tap in range(len(_TAPS))])
-            kernel = by_tap.permute(2, 1, 0).reshape(-1, cells.shape[2], 3, 3).to(ctx.dtypes[1])
-        if ctx.needs_input_grad[0]:
-            batch, channels, height, width = ctx.shape
-            map_gradient = found.new_zeros(batch, height, width, channels)
-            for tap, (row, column) in enumerate(_TAPS):
-                part = (found[:, tap] @ taps[tap].t()).view(batch, height - 2, width - 2, channels)
-                map_gradient[:, row : row + height - 2, column : column + width - 2] += part
-            map_gradient = map_gradient.permute(0, 3, 1, 2).to(ctx.dtypes[0])
-        return map_gradient, kernel, None
+        batch, channels, height, width = ctx.shape
+        kernel, map_gradient = torch.empty_like(taps), found.new_zeros(ctx.shape)
+        for tap, (row, column) in enumerate(_TAPS):
+            part = found[:, tap].reshape(batch, height - 2, width - 2, -1).permute(0, 3, 1, 2)
+            if ctx.needs_input_grad[1]:
+                kernel[tap] = conv2d_weight(cells[tap], taps[tap].shape, part)  # type: ignore[no-untyped-call]
+            if ctx.needs_input_grad[0]:
+                place = map_gradient[:, :, row : row + height - 2, column : column + width - 2]
+                place += conv2d_input(cells[tap].shape, taps[tap], part)  # type: ignore[no-untyped-call]
+        weight = kernel[..., 0, 0].permute(1, 2, 0).reshape(-1, channels, 3, 3)
+        return map_gradient.to(ctx.dtypes[0]), weight.to(ctx.dtypes[1]), None
 
 
 class _Weigh(torch.autograd.Function):
@@ -92,16 +97,17 @@ class _Weigh(torch.autograd.Function):
         products, windows = ctx.saved_tensors
         (gradient,) = gradients
         ctx.gradients.append((windows, gradient))
-        weighted = torch.bmm(products, gradient.unsqueeze(2)).transpose(1, 2).to(ctx.dtype) if ctx.needs_input_grad[1] else None
+        # A row times a matrix: the other way round takes three times as long on a CPU.
+        weighted = torch.bmm(gradient.unsqueeze(1), products.transpose(1, 2)).to(ctx.dtype) if ctx.needs_input_grad[1] else None
         return None, weighted, None
 
 
 def _cells(padded: Tensor) -> Tensor:
-    """(taps, cells, channels): the cell that each tap meets, for every place of the kernel."""
+    """(taps, batch, channels, height, width): the cell that each tap meets, for every place of the kernel; channels last."""
     windows = padded.permute(0, 2, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1)
-    return windows.permute(4, 5, 0, 1, 2, 3).reshape(len(_TAPS), -1, padded.shape[1])
+    return windows.permute(4, 5, 0, 1, 2, 3).flatten(0, 1).contiguous().permute(0, 1, 4, 2, 3)
 
 
 def _taps(weight: Tensor) -> Tensor:
-    """(taps, channels, outputs)."""
-    return weight.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
+    """(taps, outputs, channels, 1, 1)."""
+    return weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()[..., None, None]

@@ -277,4 +277,5 @@ def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> tor
         groups,
         betas=(number(config, "adam_beta1"), number(config, "adam_beta2")),
         weight_decay=number(config, "weight_decay"),
+        fused=True,
     )

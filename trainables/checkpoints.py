@@ -84,3 +84,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Tensors) -> None:
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if value.shape == parameter.shape:
+                # A fused optimiser goes through memory, whatever the strides: they must be the parameter's.
+                slots[name] = torch.empty_like(parameter).copy_(value)

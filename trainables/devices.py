@@ -41,7 +41,7 @@ def keep_freed_memory() -> bool:
     settings = getattr(ctypes.CDLL(None), "mallopt", None)
     if settings is None:  # another C library
         return False
-    return bool(settings(_M_MMAP_MAX, 0)) and bool(settings(_M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(settings(_M_MMAP_MAX, 0)) and bool(settings(_M_TRIM_THRESHOLD, -1))
 
 
 def image_layout(device: torch.device) -> torch.memory_format:

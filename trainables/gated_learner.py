@@ -144,7 +144,7 @@ def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> torch.o
     ]
     if config["gates"] == "learned":
         groups.append({"params": model.gate_parameters(), "lr": rate * number(config, "gate_rate_factor")})
-    return torch.optim.Adam([group for group in groups if group["params"]], eps=1e-7)
+    return torch.optim.Adam([group for group in groups if group["params"]], eps=1e-7, fused=True)
 
 
 def predict_logits(
