@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from search.errors import TrialBroke
 from search.strategy.retries import Failure, FailureKind
-from trainables.errors import OutOfMemory
+from trainables.errors import OutOfMemory, TrialDiverged
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
 #: What Ray writes of an actor whose node is gone.
@@ -19,12 +19,18 @@ _NODE_GONE = ("its node has died", "actor's node was terminated")
 def broken(error: BaseException) -> TrialBroke:
     """A trial's error as text, for the driver."""
     document = {
-        "kind": type(error).__name__,
+        "error": type(error).__name__,
         "message": " ".join(str(error).split()),
         "traceback": "".join(traceback.format_exception(error)),
-        "out_of_memory": _is_out_of_memory(error),
+        "kind": _kind_of(error),
     }
     return TrialBroke(json.dumps(document))
+
+
+def _kind_of(error: BaseException) -> FailureKind:
+    if isinstance(error, TrialDiverged):
+        return "diverged"
+    return "memory" if _is_out_of_memory(error) else "raised"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -37,8 +43,7 @@ def failure_of(error: BaseException | None) -> Failure:
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, TrialBroke):
         document = json.loads(cause.document)
-        kind: FailureKind = "memory" if document["out_of_memory"] else "raised"
-        return Failure(kind, f"{document['kind']}: {document['message']}", document["traceback"])
+        return Failure(document["kind"], f"{document['error']}: {document['message']}", document["traceback"])
     if isinstance(cause, RayActorError):
         text = " ".join(str(cause).split())
         gone = cause.preempted or isinstance(cause, ActorUnavailableError) or any(words in text for words in _NODE_GONE)

@@ -7,11 +7,11 @@ from typing import Literal
 from search.records.ledger import Event
 
 #: "lost": its node went away; "hung": nothing was heard of it for too long; "memory": it needed more of its GPU than its share;
-#: "died": its process ended without a word; "raised": it said why.
-FailureKind = Literal["lost", "hung", "memory", "died", "raised"]
+#: "died": its process ended without a word; "raised": it said why; "diverged": a loss or metric was no number.
+FailureKind = Literal["lost", "hung", "memory", "died", "raised", "diverged"]
 #: Retries of one trial. A node that is taken away is never the trial's fault, but a trial that loses so many is stuck; more
-#: memory is limited by the GPU itself.
-LIMITS: dict[FailureKind, int] = {"lost": 20, "hung": 3, "memory": 20, "died": 0, "raised": 0}
+#: memory is limited by the GPU itself; what diverges would diverge again.
+LIMITS: dict[FailureKind, int] = {"lost": 20, "hung": 3, "memory": 20, "died": 3, "raised": 3, "diverged": 0}
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,27 @@ class Failure:
 
 
 class Retries:
-    """Counts each trial's failures by kind.
+    """Counts each trial's failures by kind; one that raises the very same error again is not tried a third time.
 
     Args:    past: events of earlier processes; their retries count.
     """
 
     def __init__(self, past: Iterable[Event] = ()) -> None:
         self._counts: dict[tuple[str, str], int] = {}
+        self._raised: dict[str, str] = {}
         for event in past:
             if event["event"] == "retried":
-                self._count(event["trial"], event["kind"])
+                self._note(event["trial"], event["kind"], event["reason"])
 
     def again(self, trial: str, failure: Failure) -> bool:
         """Whether the trial is to be tried again; counted if so."""
-        allowed = self._counts.get((trial, failure.kind), 0) < LIMITS[failure.kind]
+        same = failure.kind == "raised" and self._raised.get(trial) == failure.reason
+        allowed = self._counts.get((trial, failure.kind), 0) < LIMITS[failure.kind] and not same
         if allowed:
-            self._count(trial, failure.kind)
+            self._note(trial, failure.kind, failure.reason)
         return allowed
 
-    def _count(self, trial: str, kind: str) -> None:
+    def _note(self, trial: str, kind: str, reason: str) -> None:
         self._counts[trial, kind] = self._counts.get((trial, kind), 0) + 1
+        if kind == "raised":
+            self._raised[trial] = reason

@@ -33,7 +33,7 @@ def died(text: str) -> ActorDiedError:
         (broken(torch.OutOfMemoryError("CUDA out of memory.")), "memory", "OutOfMemoryError: CUDA out of memory."),
         (
             broken(TrialDiverged("valid/height must be\nfinite; got nan")),
-            "raised",
+            "diverged",
             "TrialDiverged: valid/height must be finite; got nan",
         ),
         (RuntimeError("Tune itself"), "raised", "RuntimeError: Tune itself"),
@@ -54,5 +54,5 @@ def test_an_error_crosses_as_text_with_its_trace() -> None:
         sent = broken(error)
     arrived = RayTaskError("step", "trace of Ray's", TrialBroke(sent.document))
     found = failure_of(arrived)
-    assert (found.kind, found.reason) == ("raised", "TrialDiverged: no number")
+    assert (found.kind, found.reason) == ("diverged", "TrialDiverged: no number")
     assert "test_an_error_crosses_as_text_with_its_trace" in found.trace

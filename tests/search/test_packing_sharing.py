@@ -75,13 +75,25 @@ def test_shares_outlive_the_process() -> None:
 
 
 def test_a_lost_node_is_nobodys_fault_and_an_error_is() -> None:
-    retries = Retries([{"event": "retried", "trial": "t0", "kind": "lost"}] * (LIMITS["lost"] - 1))
+    retries = Retries([{"event": "retried", "trial": "t0", "kind": "lost", "reason": "gone"}] * (LIMITS["lost"] - 1))
     assert retries.again("t0", Failure("lost", "NodeLost: gone"))
     assert not retries.again("t0", Failure("lost", "NodeLost: gone"))
     assert retries.again("t1", Failure("lost", "NodeLost: gone"))
-    assert not retries.again("t1", Failure("raised", "RuntimeError: no"))
-    assert not retries.again("t1", Failure("died", "WorkerDied: no"))
+    assert not retries.again("t1", Failure("diverged", "TrialDiverged: nan"))
     assert retries.again("t1", Failure("memory", "OutOfMemory: more"))
+
+
+def test_a_trial_that_dies_is_tried_so_often_and_one_that_says_the_same_again_but_once() -> None:
+    retries = Retries([{"event": "retried", "trial": "t0", "kind": "died", "reason": "killed"}])
+    dead = Failure("died", "WorkerDied: no message")
+    assert [retries.again("t0", dead) for _ in range(4)] == [True, True, False, False]
+    assert [retries.again("t1", dead) for _ in range(4)] == [True, True, True, False]
+    same, other = Failure("raised", "RuntimeError: no"), Failure("raised", "RuntimeError: nor this")
+    assert [retries.again("t0", error) for error in (same, same)] == [True, False]
+    assert [retries.again("t1", error) for error in (same, other, same, other)] == [True, True, True, False]
+    resumed = Retries([{"event": "retried", "trial": "t0", "kind": "raised", "reason": same.reason}])
+    assert not resumed.again("t0", same)
+    assert resumed.again("t0", other)
 
 
 @pytest.mark.parametrize(
