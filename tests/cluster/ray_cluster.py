@@ -17,7 +17,9 @@ from hosts import HOME, USER, Host, Place
 NUM_NODES = 3
 #: What `ray start` gets besides: no host may take all of this machine for itself.
 SMALL = "--num-cpus=2 --object-store-memory=200000000"
+_OBJECT_STORE_PORT = 9000
 _NODES_WITHIN_S = 90
+_OBJECTS_WITHIN_S = 60
 #: Nobody tells the workers. Their raylets give up after half a minute, Ray's agents try to tell a driver for another one.
 _GONE_WITHIN_S = 150
 _RAY = re.compile(r"raylet|gcs_server|ray::|ray-dashboard|/ray/")
@@ -44,6 +46,15 @@ class Cluster:
     stranger: Place
     storage: Path
     environment: Mapping[str, str]
+
+    def serve_objects(self) -> "subprocess.Popen[str]":
+        """Starts an object store on the head, with one empty bucket, `lesions`; the caller ends it."""
+        server = self.head.popen([sys.executable, "-m", "moto.server", "-H", self.head.ip, "-p", str(_OBJECT_STORE_PORT)])
+        make = "import boto3; boto3.client('s3').create_bucket(Bucket='lesions')"
+        command, environment = [sys.executable, "-c", make], object_store(self.head)
+        made = happens(lambda: self.head.run(command, environment).returncode == 0, _OBJECTS_WITHIN_S)
+        assert made, self.head.run(command, environment).stderr
+        return server
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -89,6 +100,17 @@ class Cluster:
         assert gone, f"`ray down` must leave nothing; got {self.ray_processes()}"
 
 
+def object_store(head: Place) -> dict[str, str]:
+    """What leads to an object store on the head; the nodes know it from the start, whether it runs or not."""
+    return {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://{head.ip}:{_OBJECT_STORE_PORT}",
+    }
+
+
 def happens(what: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> bool:
     """Whether something holds before the time is up."""
     end = time.monotonic() + timeout_s
@@ -113,7 +135,8 @@ def rendered(text: str, head: Host, workers: tuple[Host, ...], storage: Path) ->
     commands = [command.replace(folder, str(storage)) for command in config["setup_commands"]]
     commands = [command for command in commands if "/bin/pip install" not in command]
     commands[commands.index("python3 -m venv ~/dermtune-venv")] = f"ln -sfn {shlex.quote(sys.prefix)} ~/dermtune-venv"
-    config["setup_commands"] = commands
+    exports = [f"echo 'export {name}={value}' >> ~/.dermtune.env" for name, value in object_store(head).items()]
+    config["setup_commands"] = [*commands, *exports]
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         config[key] = [command.replace("ray start", f"ray start {SMALL}") for command in config[key]]
     return cast("dict[str, Any]", config)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ray_cluster import object_store
 from searches import (
     assert_all_ended_once,
     dermtune,
@@ -56,6 +57,28 @@ def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(c
     assert job["command"].startswith("dermtune search bowl --name first")
     assert "best first" in log_of(cluster, job["job"])
     wait_for_job(cluster, submit(cluster, "doctor", "first"))
+
+
+def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster") -> None:
+    server = cluster.serve_objects()
+    try:
+        storage = ("--storage", "s3://lesions/runs")
+        wait_for_job(cluster, submit(cluster, "search", "bowl", "--name", "far", "--trials", "6", *storage, *SLOW_BOWL))
+        environment = {**cluster.environment, **object_store(cluster.head)}
+        ask = ["dermtune", "best", "far", "--json", "--out", "far winner", *storage]
+        done = cluster.client.run(ask, environment, 120, cluster.checkout)
+        assert done.returncode == 0, done.stderr
+        (best,) = json.loads(done.stdout)
+        there = cluster.client.home / "checkout" / "far winner" / best["trial"] / "config.json"
+        assert json.loads(there.read_text())["value"] == best["value"]
+        show = "from trainables.locations import RemoteFolder; print((RemoteFolder('s3://lesions/runs/far').read('ledger.jsonl')).decode())"
+        ledger = cluster.client.run([sys.executable, "-c", show], environment, 60, cluster.checkout)
+        told = [json.loads(line) for line in ledger.stdout.splitlines() if line]
+        assert sorted(event["trial"] for event in told if event["event"] == "finished") == [f"t{i:04d}" for i in range(6)]
+        assert len({event["where"]["node"] for event in told if event["event"] == "started"}) >= 2
+        assert not (cluster.storage / "far").exists()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_mlflows_page_of_the_head_comes_through_the_tunnel(cluster: "Cluster", first: str) -> None:
