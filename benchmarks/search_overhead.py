@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from search.execution.ray_session import ray_session
 from search.execution.session import run_search
 from search.records.folder import SearchFolder
 from search.records.ledger import Event, read_events
-from search.records.tracking.store import open_client, runs_of
+from search.records.tracking.store import open_client
 from search.records.trials import ENDED
 from spaces.fields import Value, fields_of
 from trainables.contract import TrialRequest
@@ -89,7 +90,7 @@ def plain(uri: str, size: argparse.Namespace) -> float:
 def check(uri: str, experiment: str, metric: str, size: argparse.Namespace) -> None:
     """Every trial has a run, and every report is in it once."""
     client = open_client(uri)
-    runs = list(runs_of(client, client.get_experiment_by_name(experiment).experiment_id))
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
     counts = [len(client.get_metric_history(run.info.run_id, metric)) for run in runs]
     counts = [count for count in counts if count]
     if counts != [size.reports] * size.trials:
@@ -100,23 +101,41 @@ def busy(folder: Path, uri: str, trials: int) -> float:
     """Share of the demo's slots' time in which they trained, from the first trial's beginning to the last one's end."""
     plan = prepare_search(SearchOptions(task="gated", num_trials=trials, name="demo"), storage=folder).plan
     result = run_search(plan, folder, tracking_uri=uri)
-    events = list(read_events(SearchFolder(folder, "demo").ledger_file))
     slots = result.plan.max_concurrent or 1
-    begun = next(event["elapsed_s"] for event in events if event["event"] == "suggested")
-    ended = max(event["elapsed_s"] for event in events if event["event"] in ENDED)
-    trained = sum(epoch["seconds"] for event in events if event["event"] == "reported" for epoch in event["epochs"])
-    share = float(trained / (slots * (ended - begun)))
+    use = usage(list(read_events(SearchFolder(folder, "demo").ledger_file)), slots)
+    whole = use.trained / use.whole
     print(
-        f"gated demo, {len(result.table.trials)} trials: trained {trained:.1f} s of {slots} x {ended - begun:.1f} s,"
-        f" {100 * share:.1f} %; {_tail(events, slots):.1f} s are slots with nothing left to do at the end"
+        f"gated demo, {trials} trials: trained {use.trained:.1f} of {use.whole:.1f} s of {slots} slots, {100 * whole:.1f} %;"
+        f" {use.starting:.1f} s until new processes trained, {use.tail:.1f} s with nothing left to begin, without these two"
+        f" {100 * use.trained / (use.whole - use.starting - use.tail):.1f} %"
     )
-    return share
+    return whole
 
 
-def _tail(events: list[Event], slots: int) -> float:
-    """Seconds in which slots waited for the last trials to end."""
-    ends = sorted(event["elapsed_s"] for event in events if event["event"] in ENDED)
-    return sum(ends[-1] - end for end in ends[-slots:])
+@dataclass(frozen=True)
+class Usage:
+    """Seconds of all slots: in all, in training, before each process's first epoch, after its last trial."""
+
+    whole: float
+    trained: float
+    starting: float
+    tail: float
+
+
+def usage(events: list[Event], slots: int) -> Usage:
+    """What a search's slots did, by its ledger."""
+    process = {event["trial"]: event["where"]["pid"] for event in events if event["event"] == "started"}
+    begun = {event["trial"]: event["elapsed_s"] for event in events if event["event"] == "suggested"}
+    ended = {event["trial"]: event["elapsed_s"] for event in events if event["event"] in ENDED}
+    trained = sum(epoch["seconds"] for event in events if event["event"] == "reported" for epoch in event["epochs"])
+    starting, seen = 0.0, set[int]()
+    for event in events:
+        if event["event"] == "reported" and process[event["trial"]] not in seen:
+            seen.add(process[event["trial"]])
+            starting += event["elapsed_s"] - begun[event["trial"]] - sum(epoch["seconds"] for epoch in event["epochs"])
+    last = {process[trial]: at for trial, at in sorted(ended.items(), key=lambda item: item[1])}
+    tail = sum(max(ended.values()) - at for at in last.values())
+    return Usage(slots * (max(ended.values()) - min(begun.values())), trained, starting, tail)
 
 
 def main() -> int:
