@@ -22,7 +22,7 @@ class Superseded(DermtuneError):
 class TrialBroke(Exception):
     """A trial's error on its way to the driver, as text: what a trial raises need not be known there.
 
-    Args:    document: JSON of `kind`, `message`, `traceback` and `out_of_memory`.
+    Args:    document: JSON of `error`, `message`, `traceback`, `kind` and `needed_bytes`.
     """
 
     def __init__(self, document: str) -> None:

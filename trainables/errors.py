@@ -15,6 +15,21 @@ class OutOfMemory(DermtuneError):
     """A trial needs more of its GPU's memory than its share."""
 
 
+class StorageFull(DermtuneError):
+    """There is no room for a checkpoint.
+
+    Args:    message: says where.
+             needed_bytes: of the checkpoint.
+    """
+
+    def __init__(self, message: str, needed_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+
+    def __reduce__(self) -> tuple[type["StorageFull"], tuple[str, int]]:
+        return type(self), (str(self), self.needed_bytes)
+
+
 class CheckpointError(DermtuneError):
     """A checkpoint folder is missing something, or its contents do not match their hashes."""
 

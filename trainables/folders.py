@@ -1,5 +1,6 @@
 """Folders that appear complete or not at all, with a hash list by which damage is found. No torch, no pickle."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainables.errors import CheckpointError
+from trainables.errors import CheckpointError, StorageFull
 
 SUMS = "sha256sums"
 
@@ -18,17 +19,25 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     Args:    folder: must not exist; its parents are made.
              contents: file name → bytes.
+    Raises:  StorageFull: when there is no room; nothing is left of it then.
     """
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(contents.items()))
-    for name, data in {**contents, SUMS: sums.encode()}.items():
-        with (unfinished / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    unfinished.rename(folder)
+    try:
+        for name, data in {**contents, SUMS: sums.encode()}.items():
+            with (unfinished / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.rename(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = sum(map(len, contents.values()))
+        raise StorageFull(f"the disk must have room for {folder} ({needed / 2**20:.1f} MiB); got a full one", needed) from error
 
 
 def read_verified(folder: Path, name: str) -> bytes:

@@ -47,6 +47,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._leave()
         self._assignment = config
         self._trial: Trial | None = None
+        self._notes: list[str] = []
         self._folder = TrialFolder(_place(config), config["home"])
         self._saved_at = time.monotonic()
 
@@ -90,7 +91,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             "ended": last.ended,
             "checkpoint": self._save_best(trial, reports),
             "where": self._where(),
-            "notes": list(trial.notes),
+            "notes": [*self._notes, *trial.notes],
             "state": self._save_state(trial, last),
         }
 
@@ -104,8 +105,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             try:
                 trial.load(state)
                 break
-            except CheckpointError:
-                # Damaged: the one before it is as good, a few epochs earlier. A fresh trial, since loading may have begun.
+            except CheckpointError as error:
+                # The one before it is as good, a few epochs earlier. A fresh trial, since loading may have begun.
+                self._notes.append(f"{state.name} cannot be used, so the trial goes on from what was saved before it ({error})")
                 trial = TASKS[request.task].load().build(request)
         return trial
 

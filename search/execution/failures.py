@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from search.errors import TrialBroke
 from search.strategy.retries import Failure, FailureKind
-from trainables.errors import OutOfMemory, TrialDiverged
+from trainables.errors import OutOfMemory, StorageFull, TrialDiverged
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
 #: What Ray writes of an actor whose node is gone.
@@ -23,6 +23,7 @@ def broken(error: BaseException) -> TrialBroke:
         "message": " ".join(str(error).split()),
         "traceback": "".join(traceback.format_exception(error)),
         "kind": _kind_of(error),
+        "needed_bytes": error.needed_bytes if isinstance(error, StorageFull) else 0,
     }
     return TrialBroke(json.dumps(document))
 
@@ -30,6 +31,8 @@ def broken(error: BaseException) -> TrialBroke:
 def _kind_of(error: BaseException) -> FailureKind:
     if isinstance(error, TrialDiverged):
         return "diverged"
+    if isinstance(error, StorageFull):
+        return "full"
     return "memory" if _is_out_of_memory(error) else "raised"
 
 
@@ -43,7 +46,8 @@ def failure_of(error: BaseException | None) -> Failure:
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, TrialBroke):
         document = json.loads(cause.document)
-        return Failure(document["kind"], f"{document['error']}: {document['message']}", document["traceback"])
+        reason = f"{document['error']}: {document['message']}"
+        return Failure(document["kind"], reason, document["traceback"], document["needed_bytes"])
     if isinstance(cause, RayActorError):
         text = " ".join(str(cause).split())
         gone = cause.preempted or isinstance(cause, ActorUnavailableError) or any(words in text for words in _NODE_GONE)

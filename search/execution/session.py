@@ -33,6 +33,7 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Event, Ledger, Listener, read_events
 from search.records.mirror import Mirror
 from search.records.plan import Plan
+from search.records.room import wait_for_room
 from search.records.study import export_to_file
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.store import has_experiment
@@ -152,6 +153,7 @@ class _Session:
                 left_s = None if plan.time_budget_s is None else plan.time_budget_s - table.wall_s
                 with watch_for_end(folder.stop_file, left_s) as early:
                     ended = self._train(conductor, early)
+                wait_for_room(folder.path, give_up=lambda: early.reason() is not None)
                 export_to_file(study_of(plan, table), folder.study_file)
                 write_curves(table, folder.curves_file)
         finally:

@@ -16,6 +16,7 @@ from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
 from search.execution.slots import Slots
 from search.records.failure import write_failure
+from search.records.room import wait_for_room
 from search.records.tune_record import RUNNING, TuneRecord
 from search.strategy.conductor import Conductor
 from search.strategy.hanging import Watchdog
@@ -194,10 +195,18 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         if silent_s is not None:
             failure = Failure("hung", f"Hung: nothing was heard of the trial for {silent_s:.0f} s", failure.trace)
         self._reasons[name] = failure
+        if failure.kind == "full":
+            self._wait_for_room(failure.needed_bytes)
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
         if self._end_now() is not None or not self._retries.again(name, failure):
             return False
         return failure.kind != "memory" or self._packing.enlarge(name, float(trial.config["request"]["gpu_share"]))
+
+    def _wait_for_room(self, needed_bytes: int) -> None:
+        """The whole search pauses: others' checkpoints would not fit, either."""
+        folder = self._assignments.folder.path
+        wait_for_room(folder, needed_bytes, give_up=lambda: self._end_now() is not None)
+        self._watchdog = Watchdog()
 
     def _end_silent(self) -> None:
         """Kills the actors of trials that have fallen silent: what they last said may be lost, and Ray would wait for ever."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from search.records.room import append
+
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
@@ -85,13 +87,11 @@ class Ledger(Journal):
         #: What was written before, by earlier processes.
         self.past = list(read_events(file))
         super().__init__(clock, self.past[-1]["elapsed_s"] if self.past else 0.0)
-        self._file = file.open("ab")
+        self._file = file.open("ab", buffering=0)
 
     def _write(self, events: Sequence[Event]) -> None:
         if events:
-            self._file.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            append(self._file, b"".join(json.dumps(event).encode() + b"\n" for event in events), sync=True)
 
     def close(self) -> None:
         """Closes the file; nothing more can be appended."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from search.records.room import append
+
 RUNNING, TERMINATED, ERROR, LOST = "RUNNING", "TERMINATED", "ERROR", "LOST"
 
 
@@ -14,12 +16,11 @@ class TuneRecord:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file.open("a")
+        self._file = file.open("ab", buffering=0)
 
     def write(self, trial: str, status: str) -> None:
         """Takes a status; it is in the file, though not yet on the disk, when this returns."""
-        self._file.write(json.dumps({"trial": trial, "status": status}) + "\n")
-        self._file.flush()
+        append(self._file, json.dumps({"trial": trial, "status": status}).encode() + b"\n", sync=False)
 
     def close(self) -> None:
         """Closes the file."""

@@ -7,11 +7,12 @@ from typing import Literal
 from search.records.ledger import Event
 
 #: "lost": its node went away; "hung": nothing was heard of it for too long; "memory": it needed more of its GPU than its share;
-#: "died": its process ended without a word; "raised": it said why; "diverged": a loss or metric was no number.
-FailureKind = Literal["lost", "hung", "memory", "died", "raised", "diverged"]
+#: "full": there was no room for its checkpoint; "died": its process ended without a word; "raised": it said why; "diverged": a
+#: loss or metric was no number.
+FailureKind = Literal["lost", "hung", "memory", "died", "raised", "diverged", "full"]
 #: Retries of one trial. A node that is taken away is never the trial's fault, but a trial that loses so many is stuck; more
-#: memory is limited by the GPU itself; what diverges would diverge again.
-LIMITS: dict[FailureKind, int] = {"lost": 20, "hung": 3, "memory": 20, "died": 3, "raised": 3, "diverged": 0}
+#: memory is limited by the GPU itself; what diverges would diverge again; a full disk is waited for.
+LIMITS: dict[FailureKind, int] = {"lost": 20, "hung": 3, "memory": 20, "died": 3, "raised": 3, "diverged": 0, "full": 1000}
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Failure:
     Args:    kind: see `FailureKind`.
              reason: one line.
              trace: where, "" where nothing is known.
+             needed_bytes: of what there was no room for.
     """
 
     kind: FailureKind
     reason: str
     trace: str = ""
+    needed_bytes: int = 0
 
 
 class Retries:

@@ -59,11 +59,12 @@ def test_a_trial_that_runs_out_of_memory_begins_again_with_more_and_the_others_a
     assert [epoch["gpus"] for epoch in last] == [0.5] * 3
 
 
-def test_an_error_of_its_own_is_not_tried_again(tmp_path: Path) -> None:
+def test_an_error_that_comes_again_is_tried_but_once_more(tmp_path: Path) -> None:
     options = {"num_trials": 2, "max_epochs": 5, "scheduler": "none", "settings": {"fault": "raise"}}
     summary, events = run_on_two_gpus(tmp_path, gpus_per_trial="1", **options)
     assert summary["num_failed"] == 2
-    assert not [event for event in events if event["event"] == "retried"]
+    retried = [(event["trial"], event["kind"]) for event in events if event["event"] == "retried"]
+    assert sorted(retried) == [("t0000", "raised"), ("t0001", "raised")]
     assert {event["reason"] for event in events if event["event"] == "failed"} == {
         "RuntimeError: the bowl broke, as fault=raise asked"
     }

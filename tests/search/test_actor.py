@@ -159,4 +159,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt:
         pass
     newest = Path(config["folder"]) / "state-00002" / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
+    again = make({**config, KNOWN_EPOCH: 2})
+    (note,) = again.step()["notes"]
+    assert note.startswith("state-00002 cannot be used, so the trial goes on from what was saved before it")
     assert epochs_of(make({**config, KNOWN_EPOCH: 2})) == whole[1:]

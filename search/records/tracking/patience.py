@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from search.records.database import masked
-from search.records.tracking.store import STORE_ERRORS, connect, is_refusal, reason
+from search.records.tracking.store import STORE_ERRORS, connect, is_full, is_refusal, reason
 
 #: Seconds that a search which has ended waits for a store that is away; what is still owed then waits in the ledger.
 PATIENCE_S = 60.0
@@ -61,7 +61,7 @@ class PatientCaller:
             try:
                 found = call()
             except STORE_ERRORS as error:
-                if is_refusal(error) or (attempt >= _TRIES and self._answers()):
+                if is_refusal(error) or (attempt >= _TRIES and not is_full(error) and self._answers()):
                     raise
                 self._wait(attempt, error)
             else:
