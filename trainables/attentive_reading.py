@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from models.attentive_network import AttentiveNetwork, Reading
+from models.attentive_network import AttentiveNetwork, Reading, check_size
+from spaces.attentive import AttentiveSpace
 from trainables import attentive_data, checkpoints
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, Judged, build_model, joined, judge
@@ -19,10 +20,10 @@ from trainables.data import read_segmented
 from trainables.data.images import decode
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import STRUCTURES, SegmentedCases
+from trainables.described import read_description
 from trainables.devices import choose_device, image_layout, laid_out, threads
-from trainables.errors import DataError
+from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Explanation, Gaze, SeenCase
-from trainables.folders import read_json
 from trainables.metrics import confusion
 
 
@@ -37,7 +38,12 @@ def load_model(folder: Path) -> AttentiveNetwork:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    return read_json(folder, "config.json", needed=("config", "classes", "structures", "num_threads", "device"))
+    document = read_description(folder, AttentiveSpace, needed=("structures",))
+    try:
+        check_size(int(document["config"]["size_px"]))
+    except ValueError as error:
+        raise CheckpointError(f"a checkpoint's config.json must fit its network: {error} in {folder}") from error
+    return document
 
 
 class _Split(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -37,9 +38,14 @@ def _plain(named: Tensors) -> dict[str, Tensor]:
 def read(folder: Path, stem: str) -> dict[str, Tensor]:
     """Tensors of `<stem>.safetensors`, on the CPU, after their hash was checked.
 
-    Raises:  CheckpointError: when the file is missing or does not match its hash.
+    Raises:  CheckpointError: when the file is missing, does not match its hash or holds no tensors.
     """
-    return dict(load_tensors(read_verified(folder, f"{stem}.safetensors")))
+    data = read_verified(folder, f"{stem}.safetensors")
+    try:
+        return dict(load_tensors(data))
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder / stem}.safetensors must hold tensors; got {reason}") from error
 
 
 def restore_model(folder: Path, build: Callable[[], Model]) -> Model:

@@ -64,7 +64,7 @@ def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, 
     """
     try:
         document = json.loads(read_verified(folder, name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / name} must hold JSON; got {error}") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{folder / name} must hold a JSON object; got {type(document).__name__}")

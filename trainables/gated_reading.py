@@ -8,16 +8,17 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from models.gated_network import GatedNetwork
+from models.gated_network import GatedNetwork, check_size
+from spaces.gated import GatedSpace
 from trainables import checkpoints, seven_point
 from trainables.contract import Confusions
 from trainables.data import read_labelled
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.images import decode, load_images
+from trainables.described import read_description
 from trainables.devices import choose_device, threads
-from trainables.errors import DataError
+from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Explanation, Sharing
-from trainables.folders import read_json
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
 from trainables.metrics import confusion
@@ -35,7 +36,14 @@ def load_model(folder: Path) -> GatedNetwork:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    return read_json(folder, "config.json", needed=("config", "classes", "primary_task", "num_threads", "device"))
+    document = read_description(folder, GatedSpace, needed=("primary_task",))
+    try:
+        check_size(int(document["config"]["size_px"]))
+    except ValueError as error:
+        raise CheckpointError(f"a checkpoint's config.json must fit its network: {error} in {folder}") from error
+    if document["primary_task"] not in list(document["classes"]):
+        raise CheckpointError(f"a checkpoint's primary task must be one of its tasks; got another in {folder}")
+    return document
 
 
 def judge_split(folder: Path, source: str, split: str) -> tuple[CaseSet, Int[np.ndarray, " members"], Probabilities]:
