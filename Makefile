@@ -14,7 +14,7 @@ test: $(INSTALLED)
 	$(PYTEST) -m "not slow"
 
 slow: $(INSTALLED)
-	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadgroup
+	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadgroup --durations 20
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
