@@ -31,13 +31,50 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+        sync(unfinished)
         unfinished.rename(folder)
+        sync(folder.parent)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         needed = sum(map(len, contents.values()))
         raise StorageFull(f"the disk must have room for {folder} ({needed / 2**20:.1f} MiB); got a full one", needed) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder; half of it is never found under its name."""
+    leaving = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(leaving, ignore_errors=True)
+    try:
+        folder.rename(leaving)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(leaving, ignore_errors=True)
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; it is on disk, under its name, when this returns.
+
+    Args:    file: replaced if it is there; its folder must be.
+             data: its bytes.
+    """
+    unfinished = file.with_suffix(".unfinished")
+    with unfinished.open("wb") as opened:
+        opened.write(data)
+        opened.flush()
+        os.fsync(opened.fileno())
+    unfinished.rename(file)
+    sync(file.parent)
+
+
+def sync(folder: Path) -> None:
+    """Makes sure that the names in a folder are on disk: a power loss takes back what was not."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_verified(folder: Path, name: str) -> bytes:

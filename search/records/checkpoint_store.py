@@ -1,6 +1,5 @@
 """Which checkpoints stay on disk: the best K of the search and those of running trials."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from search.records.mirror import Mirror
 from search.records.trial_folder import BEST, STATE
 from search.records.trials import ENDED, TrialTable
 from trainables.contract import Objective
+from trainables.folders import remove_folder
 
 
 class CheckpointStore:
@@ -43,24 +43,25 @@ class CheckpointStore:
         elif event["event"] == "checkpointed":
             self._drop_earlier_bests(event)
         elif event["event"] in ENDED:
-            self._drop(event["trial"], lambda name: name.startswith(f"{STATE}-"))
+            # Hidden ones are halves that a killed process has left.
+            self._drop(event["trial"], lambda name: name.startswith((f"{STATE}-", ".")))
             self._keep_best(event["trial"])
 
     def _catch_up(self) -> None:
         """Removes what a killed driver had still to delete: the ledger is always written first."""
         self._keep_best()
-        for trial in [trial for trial in self._table.trials.values() if trial.state in ENDED]:
-            self._drop(trial.trial, _all_but("" if trial.checkpoint is None else Path(trial.checkpoint).name))
+        for trial in list(self._table.trials.values()):
+            kept = "" if trial.checkpoint is None else Path(trial.checkpoint).name
+            self._drop(trial.trial, _all_but(kept) if trial.state in ENDED else _earlier_than(kept))
 
     def _drop_earlier_bests(self, event: Event) -> None:
-        newest = Path(event["path"]).name
-        self._drop(event["trial"], lambda name: name.startswith(f"{BEST}-") and name < newest)
+        self._drop(event["trial"], _earlier_than(Path(event["path"]).name))
 
     def _drop(self, trial: str, unneeded: Callable[[str], bool]) -> None:
         """Removes folders of a trial, here and, once the ledger has been copied, behind the URI."""
         for folder in self._folder.trial(trial).glob("*-*"):
             if unneeded(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
         if self._mirror is not None and self._folder.remote is not None:
             there = self._folder.remote / "trials" / trial
 
@@ -94,6 +95,11 @@ class CheckpointStore:
                 self._drop(trial.trial, lambda name: name.startswith(f"{BEST}-"))
 
 
+def _earlier_than(newest: str) -> Callable[[str], bool]:
+    """Of a trial's models."""
+    return lambda name: name.startswith(f"{BEST}-") and name < newest
+
+
 def _all_but(kept: str) -> Callable[[str], bool]:
-    """Of a trial's states and models."""
-    return lambda name: name.startswith((f"{BEST}-", f"{STATE}-")) and name != kept
+    """Of a trial's states and models, those included that were never finished."""
+    return lambda name: name.removeprefix(".").startswith((f"{BEST}-", f"{STATE}-")) and name != kept

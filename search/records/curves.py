@@ -45,7 +45,9 @@ def trials_frame(table: TrialTable) -> pd.DataFrame:
 
 
 def write_curves(table: TrialTable, file: Path) -> None:
-    """Writes `curves.parquet`; a search without an epoch leaves none."""
+    """Writes `curves.parquet`, whole or not at all; a search without an epoch leaves none."""
     frame = curves_frame(table)
     if len(frame):
-        frame.to_parquet(file, index=False)
+        unfinished = file.with_suffix(".unfinished")
+        frame.to_parquet(unfinished, index=False)
+        unfinished.rename(file)

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from search.errors import PlanError, SearchNotFound
 from search.records.mirror import ask_to_stop, check_alone, living_driver, open_mirror, origin, pull, shown
 from search.records.plan import Plan
+from trainables.folders import sync, write_file
 from trainables.locations import RemoteFolder, fetch, is_uri
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -84,19 +85,27 @@ class SearchFolder:
         self.storage.mkdir(parents=True, exist_ok=True)
         if self.remote is not None and self.remote.read("plan.json") is not None:
             raise PlanError(f"--name must be new in {shown(self.storage)}; got {self.name!r}, which is taken")
+        taken = PlanError(f"--name must be new in {self.storage}; got {self.name!r}, which is taken")
         try:
             self.path.mkdir()
         except FileExistsError:
-            raise PlanError(f"--name must be new in {self.storage}; got {self.name!r}, which is taken") from None
+            if not self._was_never_begun():
+                raise taken from None
         lock = self.lock()
+        if self.exists():
+            lock.release()
+            raise taken
         self.write_plan(plan)
+        sync(self.storage)
         return lock
+
+    def _was_never_begun(self) -> bool:
+        """Whether all that is there is what a process leaves that dies before its plan is written."""
+        return self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {"lock", "plan.unfinished"}
 
     def write_plan(self, plan: Plan) -> None:
         """Writes the plan, whole or not at all; the caller holds the lock."""
-        unfinished = self.plan_file.with_suffix(".unfinished")
-        unfinished.write_text(plan.dumps())
-        unfinished.rename(self.plan_file)
+        write_file(self.plan_file, plan.dumps().encode())
 
     def lock(self) -> FileLock:
         """Holds the folder for this process.

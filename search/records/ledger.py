@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from search.records.room import append
+from trainables.folders import sync
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -88,6 +89,7 @@ class Ledger(Journal):
         self.past = list(read_events(file))
         super().__init__(clock, self.past[-1]["elapsed_s"] if self.past else 0.0)
         self._file = file.open("ab", buffering=0)
+        sync(file.parent)
 
     def _write(self, events: Sequence[Event]) -> None:
         if events:

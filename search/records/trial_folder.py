@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.errors import Superseded
+from trainables.folders import remove_folder
 from trainables.locations import RemoteFolder, fetch
 
 BEST, STATE = "best", "state"
@@ -97,6 +98,6 @@ class TrialFolder:
         return [name for name in found if name.startswith((f"{BEST}-", f"{STATE}-")) and name[-5:].isdigit()]
 
     def _delete(self, name: str) -> None:
-        shutil.rmtree(self.path / name, ignore_errors=True)
+        remove_folder(self.path / name)
         if self._home is not None:
             (self._home / name).delete()
