@@ -16,7 +16,7 @@ from models.reflected import convolve_reflected
 from models.vgg import BatchNormMode, scaled
 
 Pooling = Literal["average", "maximum"]
-#: glibc gives larger blocks back to the system at once, and every page is faulted in again by the next allocation.
+#: A process that has not been told to keep its freed memory gives larger blocks back at once, and faults every page in again.
 _REUSED_BYTES = 2**25
 #: Channels into and out of the convolutions of each stage; the last stage ends in one map.
 STAGES = ((256, 256, 256, 128), (128, 128, 64), (64, 64, 1))
