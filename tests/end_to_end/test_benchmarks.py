@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
-    "data_path.py": ["--cases", "60", "--turns", "1"],
+    "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
     "gated_step.py": ["--size", "96", "--batch", "8", "--steps", "1"],
     "gpu_smoke.py": ["--device", "cpu", "--cases", "40", "--threads", "1"],
