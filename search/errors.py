@@ -15,6 +15,10 @@ class ClusterUnavailable(DermtuneError):
     """Ray cannot be started or reached."""
 
 
+class LedgerDamaged(DermtuneError):
+    """A line of a ledger holds no event."""
+
+
 class Superseded(DermtuneError):
     """Another process has taken a trial over from this one."""
 

@@ -16,6 +16,7 @@ from trainables.attentive_reading import AttentivePredictor, explain, judge_spli
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
+from trainables.data.cases import twins_note
 from trainables.data.images import Progress
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
@@ -58,7 +59,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         ),
         num_train=len(data.splits["train"]),
         num_valid=len(valid),
-        notes=_notes(data.segmented),
+        notes=(*_notes(data.segmented), *twins_note(data.twins)),
     )
 
 

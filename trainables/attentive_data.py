@@ -1,6 +1,6 @@
 """The attentive task's data on a device: images, packed masks, superpixels, diagnoses and their splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -49,6 +49,7 @@ class AttentiveData:
              fingerprint: of labels, splits, images and masks.
              size_px: side of the centre that the network sees.
              device: where batches are trained.
+             twins: a line for each image that is there twice (see `CaseSet.twins`).
     """
 
     segmented: SegmentedCases
@@ -60,6 +61,7 @@ class AttentiveData:
     fingerprint: str
     size_px: int
     device: torch.device
+    twins: Sequence[str] = ()
 
     @property
     def splits(self) -> Mapping[str, Int[np.ndarray, " members"]]:
@@ -149,4 +151,5 @@ def on_device(segmented: SegmentedCases, resize_px: int, size_px: int, device: t
         fingerprint=segmented.fingerprint(images.digest, masks.digest),
         size_px=size_px,
         device=device,
+        twins=segmented.cases.twins(images.contents),
     )

@@ -13,6 +13,7 @@ from models.attentive_network import AttentiveNetwork, Reading
 from models.structure_decoder import StructureDecoder
 from spaces.fields import Value, number
 from trainables import encoder_weights, losses, structure_losses
+from trainables.adam import Adam, Group
 from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.augmentation import Turning
 from trainables.batches import Passes
@@ -259,7 +260,7 @@ def build_model(
     return model
 
 
-def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> torch.optim.Optimizer:
+def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> Adam:
     """Adam with a rate each for encoder, attention and branches.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1
@@ -272,10 +273,9 @@ def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> tor
         parts.append((model.attention, "attention_learning_rate"))
     if config["encoder"] == "trained":
         parts.append((model.encoder, "encoder_learning_rate"))
-    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": number(config, rate)} for part, rate in parts]
-    return torch.optim.Adam(
-        groups,
-        betas=(number(config, "adam_beta1"), number(config, "adam_beta2")),
-        weight_decay=number(config, "weight_decay"),
-        fused=True,
-    )
+    decay = number(config, "weight_decay")
+    groups = [
+        Group([parameter for parameter in part.parameters() if parameter.requires_grad], number(config, rate), decay)
+        for part, rate in parts
+    ]
+    return Adam(groups, betas=(number(config, "adam_beta1"), number(config, "adam_beta2")))

@@ -6,7 +6,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -72,26 +71,3 @@ def versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed
         found["dermtune"] = "not installed"
     return {"python": platform.python_version(), **found}
-
-
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's tensors by `<parameter>.<name>`; its settings follow from the configuration."""
-    return {
-        f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for index, slots in optimizer.state_dict()["state"].items()
-        for name, value in slots.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Tensors) -> None:
-    """Puts back what `flatten_optimizer` took."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in flat.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, slots in optimizer.state.items():
-        for name, value in slots.items():
-            if value.shape == parameter.shape:
-                # A fused optimiser goes through memory, whatever the strides: they must be the parameter's.
-                slots[name] = torch.empty_like(parameter).copy_(value)

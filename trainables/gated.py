@@ -13,6 +13,7 @@ from trainables import gated_data, metrics
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
+from trainables.data.cases import twins_note
 from trainables.data.images import Progress
 from trainables.devices import choose_device
 from trainables.errors import DataError
@@ -46,6 +47,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
+        notes=twins_note(data.twins),
     )
 
 

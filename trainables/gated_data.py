@@ -1,6 +1,6 @@
 """The gated task's data on a device: labelled cases, their pixels and their splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -25,6 +25,7 @@ class GatedData:
              codes: class codes on the training device, -1 where missing.
              fingerprint: of labels, splits and image contents.
              device: where batches are trained.
+             twins: a line for each image that is there twice (see `CaseSet.twins`).
     """
 
     cases: CaseSet
@@ -32,6 +33,7 @@ class GatedData:
     codes: Int[Tensor, "cases tasks"]
     fingerprint: str
     device: torch.device
+    twins: Sequence[str] = ()
 
     @cached_property
     def channel_statistics(self) -> tuple[list[float], list[float]]:
@@ -72,4 +74,4 @@ def _load(source: str, modified: int, primary: str, binary: bool, size_px: int, 
     codes = torch.from_numpy(cases.labels).to(device)
     # Of the labels as they were read: `binary` is a hyperparameter, and the data are the same.
     fingerprint = _cases(source, modified, primary, False).fingerprint(images.digest)
-    return GatedData(cases, pixels, codes, fingerprint, device)
+    return GatedData(cases, pixels, codes, fingerprint, device, cases.twins(images.contents))

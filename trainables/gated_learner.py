@@ -11,6 +11,7 @@ from torch import Tensor
 from models.gated_network import GatedNetwork
 from spaces.fields import Value, number
 from trainables import batches, losses
+from trainables.adam import Adam, Group
 from trainables.augmentation import augment, to_unit_range
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
@@ -131,20 +132,17 @@ def build_model(
     )
 
 
-def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> torch.optim.Optimizer:
+def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> Adam:
     """Adam with L2 on kernels only and the gates at their own rate.
 
     Source: Coppola et al. 2020, Section 5 and Eq. 10; Adam's coupled weight decay adds gamma_L2 · θ to the gradient
     Deviations: epsilon 1e-7, TensorFlow's, with which the authors trained.
     """
     rate = number(config, "learning_rate")
-    groups: list[dict[str, Any]] = [
-        {"params": model.kernel_parameters(), "lr": rate, "weight_decay": number(config, "l2")},
-        {"params": model.bias_parameters(), "lr": rate},
-    ]
+    groups = [Group(model.kernel_parameters(), rate, number(config, "l2")), Group(model.bias_parameters(), rate)]
     if config["gates"] == "learned":
-        groups.append({"params": model.gate_parameters(), "lr": rate * number(config, "gate_rate_factor")})
-    return torch.optim.Adam([group for group in groups if group["params"]], eps=1e-7, fused=True)
+        groups.append(Group(model.gate_parameters(), rate * number(config, "gate_rate_factor")))
+    return Adam(groups, epsilon=1e-7)
 
 
 def predict_logits(

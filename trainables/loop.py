@@ -22,13 +22,33 @@ _REHEARSED = 3
 
 
 @runtime_checkable
+class Optimizer(Protocol):
+    """What moves the weights (see `trainables.adam.Adam`)."""
+
+    def zero_grad(self) -> None:
+        """Forgets all gradients."""
+
+    def step(self) -> None:
+        """Moves every parameter that has a gradient."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over what `state` gave."""
+
+
+@runtime_checkable
 class Learner(Protocol):
     """One configuration joined with one model and one data set: what differs between tasks."""
 
-    optimizer: torch.optim.Optimizer
     batches_per_epoch: int
     numpy_generators: Mapping[str, np.random.Generator]
     torch_generators: Mapping[str, torch.Generator]
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What moves the model's weights."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -137,7 +157,7 @@ class TrainedTrial:
 
     def _train_batch(self, batch: Batch) -> Tensor:
         loss = self.learner.loss(batch)
-        self.learner.optimizer.zero_grad(set_to_none=True)
+        self.learner.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.learner.optimizer.step()
         return loss.detach()
@@ -170,7 +190,7 @@ class TrainedTrial:
     def save(self, folder: Path) -> None:
         """Writes weights, optimiser, random states, best epoch so far and counters."""
         state = {
-            **{f"optimizer.{name}": value for name, value in checkpoints.flatten_optimizer(self.learner.optimizer).items()},
+            **{f"optimizer.{name}": value for name, value in self.learner.optimizer.state().items()},
             **{f"best.{name}": value for name, value in self._best_weights.items()},
             **{f"generator.{name}": g.get_state() for name, g in self.learner.torch_generators.items()},
         }
@@ -197,7 +217,7 @@ class TrainedTrial:
                 raise CheckpointError(f"a trial must go on with its own {name}; got another one in {folder}")
         counters, state = read_json(folder, "state.json"), checkpoints.read(folder, "state")
         self.learner.model.load_state_dict(checkpoints.read(folder, "model"))
-        checkpoints.restore_optimizer(self.learner.optimizer, _below(state, "optimizer."))
+        self.learner.optimizer.restore(_below(state, "optimizer."))
         for name, torch_generator in self.learner.torch_generators.items():
             torch_generator.set_state(state[f"generator.{name}"])
         for name, generator in self.learner.numpy_generators.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from search.errors import LedgerDamaged
 from search.records.room import append
 from trainables.folders import sync
 
@@ -116,10 +117,23 @@ def _drop_unfinished_line(file: Path) -> None:
 
 
 def read_events(file: Path) -> Iterator[Event]:
-    """Every complete event of a ledger; a last line that a crash cut short was never acknowledged and is left out."""
+    """Every complete event of a ledger; a last line that a crash cut short was never acknowledged and is left out.
+
+    Raises:  LedgerDamaged: when another line holds no event: somebody or something has changed it.
+    """
     if not file.is_file():
         return
     with file.open("rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                yield _event(file, number, line)
+
+
+def _event(file: Path, number: int, line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict) or "event" not in event:
+        raise LedgerDamaged(f"every line of {file} must hold an event; got {line[:60]!a} on line {number} (damaged)")
+    return event

@@ -54,7 +54,7 @@ def write_part(root: Path, part: str, cases: Mapping[str, Case]) -> None:
         folder.mkdir(parents=True)
     rows = ["image_id,melanoma,seborrheic_keratosis"]
     for name, case in cases.items():
-        Image.new("RGB", (WIDTH, HEIGHT), (case.value, 80, 60)).save(data / f"{name}.jpg")
+        Image.new("RGB", (WIDTH, HEIGHT), (case.value, 80, 60)).save(data / f"{name}.jpg", comment=name)
         Image.fromarray(np.where(lesion(), 255, 0).astype(np.uint8)).save(lesions / f"{name}_segmentation.png")
         if case.superpixels:
             save_indices(data / f"{name}_superpixels.png", indices())

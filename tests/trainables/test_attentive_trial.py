@@ -20,6 +20,7 @@ from models.attentive_network import AttentiveNetwork
 from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
 from trainables import attentive, attentive_learner
+from trainables.adam import Adam, Group
 from trainables.contract import EpochReport, Objective, TrialRequest
 from trainables.costs import LATENCY_MS
 from trainables.data import read_segmented
@@ -418,7 +419,7 @@ def test_every_part_has_its_own_learning_rate(source: str) -> None:
     rates = {"branch_learning_rate": 3e-4, "attention_learning_rate": 2e-2, "encoder_learning_rate": 5e-5}
     for fields in ({"encoder": "trained", **rates}, {name: rates[name] for name in list(rates)[:2]}):
         trial = build(source, **fields)
-        of = {id(p): group["lr"] for group in trial.learner.optimizer.param_groups for p in group["params"]}
+        of = {id(p): group.rate for group in trial.learner.optimizer.groups for p in group.parameters}
         expected = {"diagnosis": 3e-4, "decoder": 3e-4, "attention": 2e-2}
         if "encoder" in fields:
             expected["encoder"] = 5e-5
@@ -427,8 +428,8 @@ def test_every_part_has_its_own_learning_rate(source: str) -> None:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 assert of[id(parameter)] == expected[name.split(".")[0]], name
-        for group in trial.learner.optimizer.param_groups:
-            assert (group["betas"], group["weight_decay"]) == ((0.92, 0.96), 1e-6)
+        assert trial.learner.optimizer.betas == (0.92, 0.96)
+        assert {group.weight_decay for group in trial.learner.optimizer.groups} == {1e-6}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -559,8 +560,7 @@ def test_the_largest_rates_train_or_diverge_and_never_crash(source: str) -> None
 
 def test_a_rate_that_is_far_too_large_diverges(source: str) -> None:
     trial = build(source, attention_scale="mean", batch_norm="none")
-    for group in trial.learner.optimizer.param_groups:
-        group["lr"] = 1e30
+    trial.learner.optimizer = Adam([Group(group.parameters, 1e30) for group in trial.learner.optimizer.groups])
     with pytest.raises(TrialDiverged, match=r"must be finite; got (nan|inf) at epoch [12]"):
         run(trial, 2)
 

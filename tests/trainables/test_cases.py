@@ -100,3 +100,30 @@ def test_the_fingerprint_changes_with_labels_classes_splits_and_images(cases: Ca
         cases.binary().fingerprint("0123"),
     ]
     assert len(set(changed)) == len(changed)
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ("vwxyz", []),
+        (["", "", "", "", ""], []),
+        ("vwxvz", ["line 5: image d must not be in valid; got the very picture of a (line 2), in train"]),
+        ("vvxyz", ["line 3: image b must have the labels of a (line 2), the very same picture; got others"]),
+        ("vwxyv", ["line 6: image e must not be in valid; got the very picture of a (line 2), in train"]),
+    ],
+)
+def test_twins_are_told_where_they_leak_or_contradict_each_other(
+    cases: CaseSet, contents: list[str], expected: list[str]
+) -> None:
+    assert cases.twins(contents) == expected
+
+
+def test_twins_with_the_same_labels_in_one_split_are_a_weight_and_no_problem(cases: CaseSet) -> None:
+    cases.labels[1] = cases.labels[0]
+    assert cases.twins("vvxyz") == []
+
+
+def test_one_file_that_is_named_twice_is_no_twin(cases: CaseSet) -> None:
+    again = replace(cases, images=(*cases.images[:3], cases.images[0], cases.images[4]))
+    assert again.twins("vwxvz") == []
+    assert len(again.leaks()) == 1

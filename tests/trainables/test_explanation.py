@@ -164,7 +164,8 @@ def test_a_gated_explanation_agrees_with_the_evaluation(
 
 
 def test_missing_labels_are_left_out_of_an_explanation(synthetic_derm7pt: Path, tmp_path: Path) -> None:
-    images = sorted(path for path in (synthetic_derm7pt / "images").rglob("*") if path.is_file())
+    (tmp_path / "images").symlink_to(synthetic_derm7pt / "images")
+    images = sorted(path for path in (tmp_path / "images").glob("**/*") if path.is_file())
     splits = ["train"] * 40 + ["valid"] * 20
     rows = [
         f"{image},{split},{('melanoma', 'nevus')[i % 2]},{('arm', 'leg', '')[i % 3]}"

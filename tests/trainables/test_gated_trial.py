@@ -167,7 +167,8 @@ def test_load_gives_the_best_epochs_model_ready_to_predict(source: str, tmp_path
 @pytest.fixture
 def table(synthetic_derm7pt: Path, tmp_path: Path) -> str:
     """Two tasks of a user's own, some labels missing, over the synthetic images."""
-    images = sorted(path for path in (synthetic_derm7pt / "images").rglob("*") if path.is_file())
+    (tmp_path / "images").symlink_to(synthetic_derm7pt / "images")
+    images = sorted(path for path in (tmp_path / "images").glob("**/*") if path.is_file())
     diagnoses, sites = ("melanoma", "nevus", "other"), ("arm", "leg", "")
     splits = ["train"] * 40 + ["valid"] * 20
     cases = enumerate(zip(images, splits, strict=True))

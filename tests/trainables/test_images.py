@@ -3,7 +3,10 @@
 import io
 import multiprocessing
 import os
+import struct
+import zlib
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +201,42 @@ def test_an_image_cut_short_anywhere_decodes_or_is_named(tmp_path: Path, kind: s
     assert len(refused) > 10
     assert all(message.startswith(f"{path} must be an image that decodes; got ") for message in refused)
     assert all(len(message.splitlines()) == 1 for message in refused)
+
+
+def test_a_postscript_file_is_refused_and_no_program_is_run_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = tmp_path / "lesion.jpg"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(DataError, match=r"lesion\.jpg must be an image that decodes"):
+        decode(path, 4)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_small_file_that_unpacks_to_a_huge_image_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    (path := tmp_path / "bomb.png").write_bytes(bomb)
+    with pytest.raises(DataError, match=r"bomb\.png must be an image that decodes; got .*could be decompression bomb"):
+        decode(path, 4)
+
+
+def test_a_suffix_decides_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), RED).save(path := tmp_path / "really a png.jpg", format="PNG")
+    assert decode(path, 4)[:, 0, 0].tolist() == list(RED)
+
+
+def test_inspect_names_the_same_picture_under_two_names(paths: list[Path], tmp_path: Path) -> None:
+    (copy := tmp_path / "copy.png").write_bytes(paths[0].read_bytes())
+    cases = replace(_cases([*paths, copy]), splits={"train": np.arange(3), "valid": np.array([3])})
+    expected = "line 5: image copy.png must not be in valid; got the very picture of image 0.png (line 2), in train"
+    assert images.inspect(cases) == [expected]
 
 
 def test_images_that_do_not_decode_are_named_with_their_lines(cache: Path, paths: list[Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading an ISIC 2017 folder: a hand-written one in the challenge's own names, and everything that can be wrong with one."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,18 @@ def test_all_problems_are_collected(release: Path) -> None:
     ]
 
 
+def test_a_name_that_is_no_utf8_is_told(tmp_path: Path) -> None:
+    release = tmp_path / "a set"
+    for split in ("Training", "Validation"):
+        write_part(release, split, {"ISIC_0000001": Case(0.0, {})})
+    image = next((release / "ISIC-2017_Training_Data").glob("*.jpg"))
+    image.with_name(os.fsdecode(b"ISIC_\xff.jpg")).write_bytes(image.read_bytes())
+    with pytest.raises(DataError, match=r"the name of every image must be UTF-8; got 'ISIC_\\udcff\.jpg'") as caught:
+        read(release)
+    for problem in caught.value.problems:
+        problem.encode()
+
+
 def test_a_case_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     both = Case(0.0, {})
     release = tmp_path / "a set"
@@ -311,7 +324,8 @@ def test_a_case_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     write_part(release, "Validation", {"ISIC_0000002": both, "ISIC_0000003": both})
     found = read(release)
     assert found.leaks() == ["ISIC_0000002 must be in one split; got train and valid"]
-    assert inspect(found) == found.leaks()
+    same_picture = "ISIC_0000002: image ISIC_0000002 must not be in valid; got the very picture of ISIC_0000002, in train"
+    assert inspect(found) == [*found.leaks(), same_picture]
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".jpeg"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import loop
+from trainables.adam import Adam, Group
 from trainables.contract import Objective, TrialRequest
 from trainables.loop import Learner, TrainedTrial
 
@@ -24,7 +25,7 @@ class OneWeight:
 
     def __init__(self, notes: list[str]) -> None:
         self.model: nn.Module = nn.Linear(1, 1)
-        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.optimizer = Adam([Group(list(self.model.parameters()), 0.1)])
         self.numpy_generators, self.torch_generators = {}, {}
         self.notes = notes
         self.calls: list[Any] = []

@@ -218,7 +218,7 @@ def test_l2_shrinks_kernels_and_leaves_biases_and_gates() -> None:
 def test_gates_learn_at_their_own_rate() -> None:
     network = small_network()
     optimizer = build_optimizer(network, complete(GatedSpace, {"learning_rate": 2e-3, "gate_rate_factor": 50.0}))
-    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    rates = {id(parameter): group.rate for group in optimizer.groups for parameter in group.parameters}
     assert [rates[id(parameter)] for parameter in network.gate_parameters()] == [pytest.approx(0.1)] * 4
     others = [*network.kernel_parameters(), *network.bias_parameters()]
     assert {rates[id(parameter)] for parameter in others} == {2e-3}
@@ -228,4 +228,4 @@ def test_gates_learn_at_their_own_rate() -> None:
 def test_gates_that_are_off_need_no_rate() -> None:
     network = small_network(gates="off")
     optimizer = build_optimizer(network, complete(GatedSpace, {"gates": "off"}))
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+    assert sum(len(group.parameters) for group in optimizer.groups) == len(list(network.parameters()))

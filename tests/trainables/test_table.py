@@ -1,5 +1,6 @@
 """Reading a table of one's own: CSV and Parquet, classes found on the training split, every problem with its line."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -86,9 +87,30 @@ def test_whole_numbers_are_the_same_labels_in_csv_and_parquet(write: Write) -> N
     assert found.labels.tolist() == expected.labels.tolist() == [[0], [1], [-1], [1]]
 
 
-def test_absolute_image_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4)).save(image := tmp_path / "elsewhere.png")
+def test_absolute_image_paths_in_the_tables_folder_are_taken_as_they_are(write: Write) -> None:
+    image = write(LINES).parent / "elsewhere.png"
+    Image.new("RGB", (4, 4)).save(image)
     assert read(write([f"{image},train,trunk,nevus", *LINES[1:]])).images[0] == image
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "a/../../outside.png", "/etc/hostname", "/"])
+def test_an_image_outside_the_tables_folder_is_told_with_its_line(write: Write, name: str) -> None:
+    Image.new("RGB", (4, 4)).save(write(LINES).parent.parent / "outside.png")
+    with pytest.raises(DataError, match=rf"line 2: image must lie in .*; got '{re.escape(name)}'"):
+        read(write([f"{name},train,trunk,nevus", *LINES[1:]]))
+
+
+def test_a_folder_of_images_may_be_linked_into_the_tables_folder(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "far away").mkdir()
+    Image.new("RGB", (4, 4)).save(image := tmp_path / "far away" / "one.png")
+    (write(LINES).parent / "linked").symlink_to(image.parent)
+    assert read(write(["linked/one.png,train,trunk,nevus", *LINES[1:]])).images[0] == image
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "nul\0byte.png", "\N{SNOWMAN}.png"])
+def test_a_name_that_no_file_has_is_told_with_its_line(write: Write, name: str) -> None:
+    with pytest.raises(DataError, match=r"line 2: image .* does not exist"):
+        read(write([f"{name},train,trunk,nevus", *LINES[1:]]))
 
 
 def test_spaces_around_cells_do_not_matter(write: Write) -> None:

@@ -12,6 +12,7 @@ from trainables.data.cases import CaseSet
 from trainables.data.images import Progress
 from trainables.data.segmented import SegmentedCases
 from trainables.data.source import local_path, portable
+from trainables.data.tables import is_utf8
 from trainables.errors import DataError
 
 #: Behind a path: train and validate on one of several stratified splits instead of the data's own.
@@ -84,6 +85,8 @@ def portable_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> st
 
 
 def _name_and_location(source: str, formats: Sequence[str]) -> tuple[str, str]:
+    if not is_utf8(source):
+        raise DataError(f"--data must have a name in UTF-8; got {source!a}")
     name, colon, location = _FOLD.sub("", source).partition(":")
     if not colon or name not in DATASETS:
         raise DataError(f"--data must be FORMAT:PATH with a format of {', '.join(DATASETS)}; got {source!r}")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.model_selection import StratifiedGroupKFold
 
 from trainables.errors import DataError
 
@@ -102,6 +101,8 @@ class CaseSet:
                  count: folds.
         Raises:  DataError: when there are fewer cases than folds.
         """
+        from sklearn.model_selection import StratifiedGroupKFold  # a second, which a trial on the data's own split need not pay
+
         pool = np.sort(np.concatenate([self.splits["train"], self.splits["valid"]]))
         if len(pool) < 2 * count:
             raise DataError(f"--folds must leave two cases a fold or more; got {count} of {len(pool)} cases")
@@ -144,6 +145,26 @@ class CaseSet:
                     problems.append(f"{here} must be in one split; got {split}, and {before} on {self.where(first)}")
         return problems
 
+    def twins(self, contents: Sequence[str]) -> list[str]:
+        """One line for each image that is byte for byte another one, in another split or with another label.
+
+        Args:    contents: digest of each image file, "" where there is none.
+        """
+        seen: dict[str, int] = {}
+        split_of = {int(index): split for split, members in self.splits.items() for index in members}
+        problems = []
+        for index in sorted(split_of):
+            first = seen.setdefault(contents[index], index) if contents[index] else index
+            if self.images[first] == self.images[index]:
+                continue
+            here = f"{self.where(index)}: image {self.names[index]}"
+            there = f"{self.names[first]} ({self.where(first)})" if self.rows else self.names[first]
+            if split_of[first] != split_of[index]:
+                problems.append(f"{here} must not be in {split_of[index]}; got the very picture of {there}, in {split_of[first]}")
+            elif not np.array_equal(self.labels[first], self.labels[index]):
+                problems.append(f"{here} must have the labels of {there}, the very same picture; got others")
+        return problems
+
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Split → task → class → cases; a missing label counts as "(missing)"."""
         return {
@@ -156,6 +177,14 @@ def _count(codes: Int[np.ndarray, " members"], classes: Sequence[str]) -> dict[s
     counts = {name: int(np.sum(codes == code)) for code, name in enumerate(classes)}
     missing = int(np.sum(codes == MISSING))
     return counts | ({"(missing)": missing} if missing else {})
+
+
+def twins_note(twins: Sequence[str]) -> tuple[str, ...]:
+    """What is said before a search of images that are there twice (`CaseSet.twins`); they may be meant so."""
+    if not twins:
+        return ()
+    more = f" (and {len(twins) - 1} more: `dermtune data check` lists all)" if len(twins) > 1 else ""
+    return (f"{twins[0]}{more}: what is measured may be what was trained on",)
 
 
 def melanoma_class(classes: Sequence[str]) -> int | None:

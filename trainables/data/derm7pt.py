@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from trainables.data.cases import SPLITS, CaseSet, LabelTask
-from trainables.data.tables import read_table
+from trainables.data.tables import find_image, read_table
 from trainables.errors import DataError
 
 #: task → (column of meta.csv, label → raw strings). Melanoma is every string that begins with "melanoma".
@@ -102,16 +102,15 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
     labels = _read_labels(meta, problems)
     names = meta["derm"].fillna("").astype(str)
-    images = [path / "images" / name for name in names]
     # A case that no split names is left out, so that its image may be missing.
     used = sorted({int(index) for members in splits.values() for index in members})
-    problems += [f"meta.csv line {i + 2}: image {images[i]} does not exist" for i in used if not images[i].is_file()]
+    images = [find_image(path / "images", names[i], f"meta.csv line {i + 2}", problems) for i in used]
     problems += _shared_cases(splits)
     if problems:
         raise DataError(*problems)
     return CaseSet(
         source=f"derm7pt:{path}",
-        images=tuple(images[i].resolve() for i in used),
+        images=tuple(image.resolve() for image in images),
         names=tuple(names[i] for i in used),
         rows=tuple(i + 2 for i in used),
         tasks=TASKS,

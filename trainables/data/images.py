@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, Jpeg2KImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from trainables.data.cache import build_once, cache_root
 from trainables.data.cases import CaseSet
 from trainables.errors import DataError
 
 Progress = Callable[[int, int], None]
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+#: What is opened, whatever a file's suffix says. Pillow would also run Ghostscript on a PostScript file.
+_PLUGINS = (Jpeg2KImagePlugin.Jpeg2KImageFile, TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile)
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", *(plugin.format for plugin in _PLUGINS))
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,16 @@ class ImageArray:
     """Decoded images of a data set.
 
     Args:    pixels: cases × 3 × size × size, RGB, mapped from disk; writing to it changes a private copy.
-             digest: of the image files' contents, 16 hexadecimal digits.
+             contents: digest of each image file.
     """
 
     pixels: UInt8[np.ndarray, "cases 3 size size"]
-    digest: str
+    contents: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of all files' contents, in their order, 16 hexadecimal digits."""
+        return hashlib.sha256("".join(self.contents).encode()).hexdigest()[:16]
 
 
 def decode(source: Path | bytes, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
@@ -40,7 +48,7 @@ def decode(source: Path | bytes, size_px: int) -> UInt8[np.ndarray, "3 size size
     Raises:  DataError: when it is no image that can be decoded.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft("RGB", (2 * size_px, 2 * size_px))
             upright = _as_rgb(ImageOps.exif_transpose(image))
             resized = upright.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -69,27 +77,34 @@ def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) 
     """
     folder = cache_root() / "images" / _key(cases.images, size_px)
     build_once(folder, lambda place: _build(place, cases, size_px, progress))
-    digest = json.loads((folder / "digest.json").read_text())["digest"]
+    contents = json.loads((folder / "contents.json").read_text())
     # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
     pixels = np.load(folder / "pixels.npy", mmap_mode="c")
-    return ImageArray(pixels=pixels, digest=digest)
+    return ImageArray(pixels=pixels, contents=tuple(contents))
 
 
 def inspect(cases: CaseSet, progress: Progress | None = None) -> list[str]:
-    """One line for each image that stands in two splits or does not decode.
+    """One line for each image that stands in two splits, is there twice or does not decode.
 
     Args:    cases: whose images.
              progress: called with (done, all).
     """
-    problems = cases.leaks()
+    problems, contents = cases.leaks(), []
     for index, image in enumerate(cases.images):
         try:
             decode(image, 32)
+            contents.append(content_digest(image))
         except DataError as error:
             problems.append(f"{cases.where(index)}: {error}")
+            contents.append("")
         if progress is not None:
             progress(index + 1, len(cases.images))
-    return problems
+    return problems + cases.twins(contents)
+
+
+def content_digest(image: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(image.read_bytes()).hexdigest()
 
 
 def _key(images: Sequence[Path], size_px: int) -> str:
@@ -107,16 +122,16 @@ def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None)
             pixels[index] = decode(path, size_px)
         except DataError as error:
             return "", f"{cases.where(index)}: {error}"
-        return hashlib.sha256(path.read_bytes()).hexdigest(), None
+        return content_digest(path), None
 
-    digests, problems = [], []
+    contents, problems = [], []
     with ThreadPoolExecutor() as pool:
         for done, (digest, problem) in enumerate(pool.map(fill, range(len(cases.images))), start=1):
-            digests.append(digest)
+            contents.append(digest)
             problems += [problem] if problem else []
             if progress is not None:
                 progress(done, len(cases.images))
     if problems:
         raise DataError(*problems)
     pixels.flush()
-    (place / "digest.json").write_text(json.dumps({"digest": hashlib.sha256("".join(digests).encode()).hexdigest()[:16]}))
+    (place / "contents.json").write_text(json.dumps(contents))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.segmented import ATTRIBUTES, Annotation, SegmentedCases
-from trainables.data.tables import read_table
+from trainables.data.tables import is_utf8, read_table
 from trainables.errors import DataError
 
 #: split → the challenge's name of that part.
@@ -81,6 +81,9 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
         start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
         for image in sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES):
             case = image.stem
+            if not is_utf8(case):
+                problems.append(f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}")
+                continue
             names.append(case)
             images.append(image.resolve())
             labels.append(_label(case, diagnoses, part.diagnoses, problems))
@@ -144,7 +147,7 @@ def _read_features(part: Part, case: str, problems: list[str]) -> Annotation | N
     try:
         document = json.loads(file.read_text())
         lists = {name: np.asarray(document[name], dtype=float) for name in ATTRIBUTES}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         problems.append(f"{case}: {file.name} must hold a list of 0 and 1 for each of {', '.join(ATTRIBUTES)}; got {error!r}")
         return None
     lengths = {len(values) if values.ndim == 1 else -1 for values in lists.values()}

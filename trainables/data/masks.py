@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageOps
 
 from trainables.data.cache import build_once, cache_root
-from trainables.data.images import Progress, decode
+from trainables.data.images import FORMATS, Progress, content_digest, decode
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
@@ -108,7 +108,7 @@ def _binary(image: Image.Image) -> Bool[np.ndarray, "height width"]:
 def _size(name: str, file: Path) -> tuple[int, int]:
     """Width and height of an image as one sees it, upright."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             width, height = image.size
             return (height, width) if turned else (width, height)
@@ -118,7 +118,7 @@ def _size(name: str, file: Path) -> tuple[int, int]:
 
 def _open(name: str, file: Path, size: tuple[int, int]) -> Image.Image:
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -130,28 +130,29 @@ def _open(name: str, file: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def inspect(cases: SegmentedCases, progress: Progress | None = None) -> list[str]:
-    """One line for each image that stands in two splits, and for each case whose image or masks cannot be used.
+    """One line for each image that stands in two splits or is there twice, and for each case whose image or masks cannot be used.
 
     Args:    cases: whose files.
              progress: called with (done, all).
     """
-    problems = cases.leaks()
+    problems, contents = cases.leaks(), []
 
-    def look(index: int) -> str | None:
-        name = cases.cases.names[index]
+    def look(index: int) -> tuple[str, str | None]:
+        name, image = cases.cases.names[index], cases.cases.images[index]
         try:
             read_planes(cases, index)
-            decode(cases.cases.images[index], 32)
+            decode(image, 32)
         except DataError as error:
-            return str(error) if str(error).startswith(name) else f"{name}: {error}"
-        return None
+            return "", str(error) if str(error).startswith(name) else f"{name}: {error}"
+        return content_digest(image), None
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, problem in enumerate(pool.map(look, range(len(cases.lesions))), start=1):
+        for done, (content, problem) in enumerate(pool.map(look, range(len(cases.lesions))), start=1):
+            contents.append(content)
             problems += [problem] if problem else []
             if progress is not None:
                 progress(done, len(cases.lesions))
-    return problems
+    return problems + cases.cases.twins(contents)
 
 
 def load_masks(cases: SegmentedCases, size_px: int, progress: Progress | None = None) -> MaskArray:

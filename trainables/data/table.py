@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask
-from trainables.data.tables import read_table
+from trainables.data.tables import find_image, read_table
 from trainables.errors import DataError
 
 MAXIMUM_CLASSES = 50
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[\w .-]+", re.ASCII)
 
 
 def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
-    """Reads a table; image paths are relative to its folder, an empty cell is a missing label.
+    """Reads a table; image paths are relative to its folder and stay in it, an empty cell is a missing label.
 
     Args:    path: the CSV or Parquet file.
              classes: task → classes of a checkpoint that the cases must fit; None discovers them on the training split.
@@ -47,14 +47,14 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
         LabelTask(name, tuple(classes[name]) if classes is not None else _discover(table, name, problems)) for name in columns
     )
     labels = _read_labels(table, tasks, problems)
-    images = [path.parent / str(name) for name in table["image"]]
-    problems += [f"line {i + 2}: image {image} does not exist" for i, image in enumerate(images) if not image.is_file()]
+    names = table["image"].fillna("").astype(str)
+    images = [find_image(path.parent, name, f"line {row}", problems) for row, name in enumerate(names, start=2)]
     if problems:
         raise DataError(*problems)
     return CaseSet(
         source=f"table:{path}",
         images=tuple(image.resolve() for image in images),
-        names=tuple(table["image"].astype(str)),
+        names=tuple(names),
         rows=tuple(range(2, len(table) + 2)),
         tasks=tasks,
         labels=labels,

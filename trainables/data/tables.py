@@ -1,8 +1,10 @@
 """Reading the tables that people assemble by hand: CSV with whatever line ends and byte order mark, or Parquet."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import ArrowException
 
 from trainables.errors import DataError
 
@@ -24,7 +26,41 @@ def read_table(file: Path) -> pd.DataFrame:
             return pd.read_csv(
                 file, dtype="string", encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, na_values=[""]
             )
-    except (ValueError, OSError) as error:  # pandas's parser errors and pyarrow's are ValueErrors
+    except (ValueError, OSError, ArrowException, NotImplementedError) as error:  # pandas's parser errors are ValueErrors
         reason = str(error).splitlines()[0]
         raise DataError(f"the table must be a readable {file.suffix[1:]} file; got {file}: {reason}") from error
     raise DataError(f"the table must be a .csv or .parquet file; got {file} (--data table:PATH)")
+
+
+def find_image(folder: Path, name: str, place: str, problems: list[str]) -> Path:
+    """The image that a table names, which must lie in the data set's folder: other nodes have that folder and no other.
+
+    Args:    folder: of the data set.
+             name: as written in the table, relative to the folder or absolute.
+             place: where it is written, for the message.
+             problems: gets a line when there is no such image.
+    Returns: its path, whether it is there or not.
+    """
+    image = folder / name
+    # By its name and not by where links lead: those in the folder are its owner's.
+    inside = Path(os.path.abspath(image)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100
+    try:
+        exists = inside and image.is_file()
+    except OSError:  # a name that no file can have
+        exists = False
+    if not inside:
+        problems.append(
+            f"{place}: image must lie in {folder}; got {name!r} (move the table above its images or link them into its folder)"
+        )
+    elif not exists:
+        problems.append(f"{place}: image {image} does not exist")
+    return image
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written down; Python keeps other bytes as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
