@@ -1,8 +1,9 @@
 """The attentive network (Esteve-Cogollos & Fernández-Torres 2020, Fig. 1) and the smaller ones that it is compared with."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from models.attentive_convlstm import AttentionScale, AttentiveConvLstm
 from models.dropout import drop
 from models.layers import dense
+from models.parts import in_parts
 from models.structure_decoder import Pooling, StructureDecoder
 from models.vgg import BatchNormMode, VggBlocks, scaled
 
@@ -138,15 +140,28 @@ class AttentiveNetwork(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"], generator: torch.Generator | None = None) -> Reading:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], generator: torch.Generator | None = None, num_parts: int = 1
+    ) -> Reading:
         """Looks at a batch of images.
 
         Args:    images: RGB in [0, 1]; sides are multiples of 8, 32 or more.
                  generator: on the images' device; draws the dropout of a fully connected head in training mode.
+                 num_parts: in which the batch passes, to take less memory; all at once where it is normalised by its own
+                     statistics.
         Raises:  ValueError: when a side does not fit.
         """
         for side in images.shape[-2:]:
             check_size(side)
+        parts = 1 if self.takes_batch_statistics else num_parts
+        return cast(Reading, in_parts(partial(self._read, generator), images, parts, generator))
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """Whether a case's result hangs on the others of its batch."""
+        return any(isinstance(module, nn.BatchNorm2d) and module.training for module in self.modules())
+
+    def _read(self, generator: torch.Generator | None, images: Tensor) -> Reading:
         images = (images - self.input_mean) / self.input_deviation
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._encoder_is_frozen):
             encoded = self.encoder(images)

@@ -1,6 +1,7 @@
 """The gated multi-task network (Coppola et al. 2020, Fig. 1), with tasks as an axis instead of a loop."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from models.dropout import drop
 from models.gates import GatedBlock, GateMode, sharing_fractions
 from models.initialisation import glorot_uniform_
+from models.parts import in_parts
 
 KERNELS_AND_STRIDES = ((5, 2), (3, 1), (3, 1), (3, 1))
 BASE_FILTERS = (2, 4, 8, 16)
@@ -84,22 +86,30 @@ class GatedNetwork(nn.Module):
         self.head = TaskHeads(num_classes=num_classes, channels=channels_in, generator=generator)
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"], generator: torch.Generator | None = None
+        self, images: Float[Tensor, "batch 3 height width"], generator: torch.Generator | None = None, num_parts: int = 1
     ) -> Float[Tensor, "batch tasks classes"]:
         """Logits, padded with -inf where a task has fewer classes than the largest.
 
         Args:    images: RGB in [0, 1], 91 px or more a side.
                  generator: on the images' device; draws dropout in training mode.
+                 num_parts: in which the batch passes between two batch normalisations, to take less memory.
         Raises:  ValueError: when the images are smaller than 91 px.
         """
         check_size(min(images.shape[-2:]))
-        features, groups = (images - self.input_mean) / self.input_deviation, 1
-        for weight, block, (_, stride) in zip(self.convolutions, self.blocks, KERNELS_AND_STRIDES, strict=True):
-            features = F.relu(F.max_pool2d(F.conv2d(features, weight, stride=stride, groups=groups), 2))
-            features = F.relu(block(features))
-            groups = self.num_tasks
-        pooled = features.mean((2, 3)).reshape(len(images), self.num_tasks, -1)
+        features = images
+        for stage, block in enumerate(self._gated_blocks()):
+            features = block.norm(in_parts(partial(self._between_norms, stage), features, num_parts))
+        pooled = in_parts(partial(self._between_norms, len(self.blocks)), features, num_parts)
         return self.head.forward(pooled, dropout=self.dropout if self.training else 0.0, generator=generator)
+
+    def _between_norms(self, stage: int, features: Tensor) -> Tensor:
+        """From one normalisation to the next, case by case: the last block's gates, then this stage's convolution."""
+        blocks = self._gated_blocks()
+        features = F.relu(blocks[stage - 1].reduce(features)) if stage else (features - self.input_mean) / self.input_deviation
+        if stage == len(blocks):
+            return features.mean((2, 3)).reshape(len(features), self.num_tasks, -1)
+        groups, (_, stride) = self.num_tasks if stage else 1, KERNELS_AND_STRIDES[stage]
+        return F.relu(F.max_pool2d(F.conv2d(features, self.convolutions[stage], stride=stride, groups=groups), 2))
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """The raw gate values; they train at their own rate and carry no L2."""

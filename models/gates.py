@@ -91,8 +91,12 @@ class GatedBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch concatenated height width"]) -> Float[Tensor, "batch reduced height width"]:
         """All tasks' gated, reduced maps, task-major, before any non-linearity: T·C maps in, T·R out."""
+        return self.reduce(self.norm(features))
+
+    def reduce(self, normed: Float[Tensor, "batch concatenated height width"]) -> Float[Tensor, "batch reduced height width"]:
+        """`forward` without its normalisation, which is all that looks at more than one case."""
         kernel = (self.reduction * self.gates().unsqueeze(1)).flatten(2).flatten(0, 1)
-        return F.conv2d(self.norm(features), kernel[:, :, None, None])
+        return F.conv2d(normed, kernel[:, :, None, None])
 
 
 def sharing_fractions(gates: Float[Tensor, "takers givers channels"]) -> Float[Tensor, "takers givers"]:

@@ -17,10 +17,10 @@ class BowlSpace:
     noise: float = real(0.0, 0.0, 1.0, searched=False, doc="deviation of one validation")
     fault: str = choice(
         "none",
-        ("none", "raise", "raise_tilted", "nan", "out_of_memory", "hang"),
+        ("none", "raise", "raise_tilted", "nan", "out_of_memory", "too_large", "hang"),
         searched=False,
         doc="what goes wrong at the third epoch: an error in all trials or in the tilted ones, a value that is no number, too"
-        " little memory with less than half of a GPU, or an hour's sleep",
+        " little memory with less than half of a GPU, or with batches in less than four parts, or an hour's sleep",
     )
     num_metrics: int = integer(1, 1, 1000, searched=False, doc="numbers in a report; those after the first say nothing")
     seconds_per_epoch: float = real(0.0, 0.0, 60.0, searched=False, unit="s", doc="real time an epoch takes")

@@ -105,7 +105,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     device = choose_device(request.device, request.gpu_share)
     data = attentive_data.load(request.config, needed(request.source), device)
     check_same(needed(request.source), data.fingerprint, request.fingerprint)
-    return TrainedTrial(AttentiveLearner(request.config, data, request.seed), request)
+    return TrainedTrial(AttentiveLearner(request.config, data, request.seed, request.batch_parts), request)
 
 
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:

@@ -17,6 +17,7 @@ from trainables.adam import Adam, Group
 from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.augmentation import Turning
 from trainables.batches import Passes
+from trainables.contract import parts_note
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
@@ -37,10 +38,11 @@ class AttentiveLearner:
     Args:    config: every field of `AttentiveSpace`.
              data: on the training device.
              seed: of every random stream.
+             num_parts: in which a training batch passes, to take less memory.
     """
 
-    def __init__(self, config: Mapping[str, Value], data: AttentiveData, seed: int) -> None:
-        self._config, self._data = config, data
+    def __init__(self, config: Mapping[str, Value], data: AttentiveData, seed: int, num_parts: int = 1) -> None:
+        self._config, self._data, self._num_parts = config, data, num_parts
         streams = Streams.of(seed, data.device)
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
@@ -49,7 +51,7 @@ class AttentiveLearner:
         self.batches_per_epoch = math.ceil(len(self._train) / size)
         self._passes = Passes(len(self._train), size, streams.batches)
         self._epoch, self._weights_digest = 1, ""
-        self.notes: list[str] = []
+        self.notes: list[str] = parts_note(num_parts)
         self.model = self._build(streams.weights)
         self.optimizer = build_optimizer(self.model, config)
         self._balancing = str(config["balancing"])
@@ -91,7 +93,7 @@ class AttentiveLearner:
 
     def loss(self, batch: AttentiveBatch) -> Tensor:
         """Eq. 14, or what is trained of it in this epoch."""
-        reading = self.model(batch.images, self.torch_generators["device"])
+        reading = self.model(batch.images, self.torch_generators["device"], self._num_parts)
         early = self.model.decoder is not None
         generic_only = early and self._epoch <= number(self._config, "generic_first_epochs")
         structures_only = early and self._epoch <= number(self._config, "decoder_first_epochs")

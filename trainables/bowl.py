@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spaces.fields import Value
-from trainables.contract import Casewise, EpochReport, Evaluation, Predictor, Prepared, TrialRequest
+from trainables.contract import Casewise, EpochReport, Evaluation, Predictor, Prepared, TrialRequest, parts_note
 from trainables.data.images import Progress
 from trainables.errors import DataError, OutOfMemory
 from trainables.explanation import Explanation
@@ -37,7 +37,7 @@ class BowlTrial:
     def __init__(self, request: TrialRequest) -> None:
         self.request, self._epoch = request, 0
         self._config = request.config
-        self.notes: list[str] = []
+        self.notes = parts_note(request.batch_parts)
         only = request.max_epochs if request.only_last_epoch else None
         self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs, only=only)
         self._generator = np.random.default_rng(request.seed)
@@ -57,6 +57,7 @@ class BowlTrial:
         Raises:  TrialDiverged: with fault="nan", at the third epoch.
                  RuntimeError: with fault="raise" or "raise_tilted", at the third epoch.
                  OutOfMemory: with fault="out_of_memory" and less than half of a GPU, at the third epoch.
+                 MemoryError: with fault="too_large" and batches in less than four parts, at the third epoch.
         """
         start = time.perf_counter()
         time.sleep(float(self._config["seconds_per_epoch"] or 0))
@@ -66,6 +67,8 @@ class BowlTrial:
             raise RuntimeError(f"the bowl broke, as fault={fault} asked")
         if fault == "out_of_memory" and self.request.gpu_share < 0.5:
             raise OutOfMemory(f"the bowl must have half of a GPU; got {self.request.gpu_share:g}")
+        if fault == "too_large" and self.request.batch_parts < 4:
+            np.empty(2**60, dtype=np.uint8)  # an exabyte
         if fault == "hang":
             time.sleep(3600)
         height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch

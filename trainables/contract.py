@@ -48,6 +48,7 @@ class TrialRequest:
              only_last_epoch: whether the last epoch is the best one whatever it scores: nothing is chosen.
              fingerprint: of the data that the driver has, "" to take what is there.
              gpu_share: of a GPU's memory that it may take, 0 for no limit.
+             batch_parts: in which each training batch passes, to take less memory: the same arithmetic, rounded otherwise.
     """
 
     task: str
@@ -61,6 +62,7 @@ class TrialRequest:
     only_last_epoch: bool = False
     fingerprint: str = ""
     gpu_share: float = 0.0
+    batch_parts: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
@@ -70,6 +72,11 @@ class TrialRequest:
     def from_json(document: Mapping[str, Any]) -> "TrialRequest":
         """A request from what `to_json` gave."""
         return TrialRequest(**{**document, "objective": Objective(**document["objective"])})
+
+
+def parts_note(batch_parts: int) -> list[str]:
+    """What is said of a trial whose batches pass in parts."""
+    return [f"every batch passes in {batch_parts} parts, for want of memory"] if batch_parts > 1 else []
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     device = choose_device(request.device, request.gpu_share)
     data = gated_data.load(request.config, needed(request.source), device)
     check_same(needed(request.source), data.fingerprint, request.fingerprint)
-    return TrainedTrial(GatedLearner(request.config, data, request.seed), request)
+    return TrainedTrial(GatedLearner(request.config, data, request.seed, request.batch_parts), request)
 
 
 def evaluate(folder: Path, source: str, split: str) -> Evaluation:

@@ -13,6 +13,7 @@ from spaces.fields import Value, number
 from trainables import batches, losses
 from trainables.adam import Adam, Group
 from trainables.augmentation import augment, to_unit_range
+from trainables.contract import parts_note
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
 from trainables.gated_data import GatedData
@@ -28,10 +29,11 @@ class GatedLearner:
     Args:    config: every field of `GatedSpace`.
              data: on the training device.
              seed: of every random stream.
+             num_parts: in which a training batch passes, to take less memory.
     """
 
-    def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int) -> None:
-        self._config, self._data = config, data
+    def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int, num_parts: int = 1) -> None:
+        self._config, self._data, self._num_parts = config, data, num_parts
         streams = Streams.of(seed, data.device)
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
@@ -39,7 +41,7 @@ class GatedLearner:
         statistics = data.channel_statistics if self._is("input_normalisation", "training_set") else None
         self.model = build_model(config, data.cases.tasks, streams.weights, statistics).to(data.device)
         self.optimizer = build_optimizer(self.model, config)
-        self.notes: list[str] = []
+        self.notes: list[str] = parts_note(num_parts)
         self._train = data.cases.splits["train"]
         self._valid = data.cases.splits["valid"]
         self._draw = self._batch_rule()
@@ -76,7 +78,7 @@ class GatedLearner:
         weights = self._label_weights
         if self._is("label_weights", "batch"):
             weights = losses.inverse_label_weights(losses.label_counts(codes, self._num_classes))
-        logits = self.model(images, self.torch_generators["device"])
+        logits = self.model(images, self.torch_generators["device"], self._num_parts)
         per_task = losses.focal_loss(logits, codes, weights, number(self._config, "focal_beta"))
         return (per_task * self._task_weights).sum()
 

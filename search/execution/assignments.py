@@ -63,4 +63,5 @@ class Assignments:
             only_last_epoch=plan.confirmation is not None,
             fingerprint=plan.data_fingerprint if suggestion.fold is None else "",
             gpu_share=share,
+            batch_parts=self.packing.parts_of(suggestion.trial),
         )

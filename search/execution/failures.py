@@ -13,6 +13,7 @@ from trainables.errors import OutOfMemory, StorageFull, TrialDiverged
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
 #: What Ray writes of an actor whose node is gone.
+_LOW_ON_MEMORY = "running low on memory"
 _NODE_GONE = ("its node has died", "actor's node was terminated")
 
 
@@ -37,8 +38,10 @@ def _kind_of(error: BaseException) -> FailureKind:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    """Of a GPU's memory or the host's, for which torch has no error of its own."""
     torch = sys.modules.get("torch")  # a task without torch need not pay for its import
-    return isinstance(error, OutOfMemory if torch is None else (OutOfMemory, torch.OutOfMemoryError))
+    known = (OutOfMemory, MemoryError) if torch is None else (OutOfMemory, MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, known) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error))
 
 
 def failure_of(error: BaseException | None) -> Failure:
@@ -51,6 +54,8 @@ def failure_of(error: BaseException | None) -> Failure:
     if isinstance(cause, RayActorError):
         text = " ".join(str(cause).split())
         gone = cause.preempted or isinstance(cause, ActorUnavailableError) or any(words in text for words in _NODE_GONE)
+        if _LOW_ON_MEMORY in text:
+            return Failure("memory", "OutOfMemory: the trial's machine ran low on memory, and Ray ended its process", text)
         where = re.search(r"\bip: (\S+)", text)
         lost = f"NodeLost: the trial's machine{f' ({where[1]})' if where else ''} does not answer any more"
         return Failure("lost", lost, text) if gone else Failure("died", _DIED, text)

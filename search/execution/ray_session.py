@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.tune.execution import class_cache
 
 from search.errors import ClusterUnavailable
 from search.execution.nodes import cluster_nodes
@@ -63,6 +65,24 @@ def use_token() -> None:
     has_one = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray/auth_token").is_file()
     if has_one:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+@contextmanager
+def processes_as_started() -> Iterator[None]:
+    """Lets Tune take the processes that Ray has started on this machine already.
+
+    It asks for an environment of its own for each trial's process (a variable for Lightning, and some of the driver's, which all
+    processes here have anyhow), so that none that is there will do. A cluster's processes do need the driver's.
+    """
+    asked: tuple[Any, Any] = (getattr(class_cache, "DEFAULT_ENV_VARS", {}), getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set()))
+    before = [own.copy() for own in asked]
+    try:
+        for own in asked:
+            own.clear()
+        yield
+    finally:
+        for own, kept in zip(asked, before, strict=True):
+            own.update(kept)
 
 
 def _start(address: str | None) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from search.execution.actor import TrialActor
 from search.execution.assignments import Assignments
 from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
-from search.execution.ray_session import ray_session
+from search.execution.ray_session import processes_as_started, ray_session
 from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
 from search.execution.slots import Slots
@@ -223,7 +223,7 @@ class _Session:
                 ),
             )
             try:
-                with _quiet(), _signals_restored():
+                with _quiet(), _signals_restored(), nullcontext() if self._shared else processes_as_started():
                     tuner.fit()
             finally:
                 slots.close()

@@ -185,7 +185,7 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         name, share = trial.trial_id, self._packing.share_of(trial.trial_id)
         trial.config[KNOWN_EPOCH] = self._conductor.records[name].last_epoch
         trial.config[SAVE_FIRST] = not self._packing.measured
-        trial.config["request"] = {**trial.config["request"], "gpu_share": share}
+        trial.config["request"] = {**trial.config["request"], "gpu_share": share, "batch_parts": self._packing.parts_of(name)}
         trial.update_resources(self._assignments.resources(name))
 
     def _judge(self, trial: SearchTrial, failure: Failure) -> bool:
@@ -200,7 +200,7 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
         if self._end_now() is not None or not self._retries.again(name, failure):
             return False
-        return failure.kind != "memory" or self._packing.enlarge(name, float(trial.config["request"]["gpu_share"]))
+        return failure.kind != "memory" or self._packing.relieve(name, float(trial.config["request"]["gpu_share"]))
 
     def _wait_for_room(self, needed_bytes: int) -> None:
         """The whole search pauses: others' checkpoints would not fit, either."""
@@ -252,7 +252,8 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
             return
         self._started.discard(name)
         self._prepare(trial)
-        self._conductor.retry(name, failure.kind, failure.reason, self._packing.share_of(name))
+        memory = self._packing.share_of(name), self._packing.parts_of(name)
+        self._conductor.retry(name, failure.kind, failure.reason, *memory)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""

@@ -167,16 +167,18 @@ class Conductor(ABC):
         """A trial trains, here, and this is what it does otherwise than its paper."""
         self._journal.append("started", trial=trial, where=dict(where), notes=list(notes))
 
-    def retry(self, trial: str, kind: str, reason: str, gpus_per_trial: float) -> int:
+    def retry(self, trial: str, kind: str, reason: str, gpus_per_trial: float, batch_parts: int = 1) -> int:
         """A trial begins again elsewhere, through no fault of its own, or with more of a GPU.
 
         Args:    trial: its id.
                  kind: of failure, see `search.strategy.retries`.
                  reason: one line.
                  gpus_per_trial: its share from now on.
+                 batch_parts: in which its batches pass from now on.
         Returns: the epoch from which it can go on.
         """
-        self._journal.append("retried", trial=trial, kind=kind, reason=reason, gpus_per_trial=gpus_per_trial)
+        change = {"gpus_per_trial": gpus_per_trial, "batch_parts": batch_parts}
+        self._journal.append("retried", trial=trial, kind=kind, reason=reason, **change)
         return self.records[trial].last_epoch
 
     def pack(self, gpus_per_trial: float) -> None:

@@ -1,4 +1,5 @@
-"""What share of a GPU a trial gets: as asked, or as much as the first trial was seen to need."""
+"""What memory a trial gets: the share of a GPU that was asked for or that the first trial was seen to need, and what is done when
+that is too little."""
 
 import math
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from trainables.contract import GPU_CONTEXT_MIB
 SAFETY_MARGIN = 1.25
 #: More trials on one GPU wait for each other's kernels and for the host.
 MOST_PER_GPU = 16
+#: A part of a batch that is smaller still saves little, and the weights do not shrink.
+MOST_PARTS = 8
 #: Where no process can say what it used.
 DEFAULT_SHARE = 0.25
 
@@ -31,7 +34,7 @@ def larger_share(share: float) -> float | None:
 
 
 class Packing:
-    """Each trial's share of a GPU.
+    """Each trial's share of a GPU, and in how many parts its batches pass.
 
     While nothing has been measured a trial gets a whole GPU, for as long as its first report takes.
 
@@ -42,11 +45,14 @@ class Packing:
     def __init__(self, asked: float | None, past: Iterable[Event] = ()) -> None:
         self._auto, self._share = asked is None, asked
         self._own: dict[str, float] = {}
+        self._parts: dict[str, int] = {}
         for event in past:
             if event["event"] == "packed" and self._auto:
                 self._share = event["gpus_per_trial"]
-            elif event["event"] == "retried" and event.get("gpus_per_trial"):
-                self._own[event["trial"]] = event["gpus_per_trial"]
+            elif event["event"] == "retried":
+                self._parts[event["trial"]] = event["batch_parts"]
+                if event["gpus_per_trial"]:
+                    self._own[event["trial"]] = event["gpus_per_trial"]
 
     @property
     def measured(self) -> bool:
@@ -62,6 +68,10 @@ class Packing:
         """Of this trial, if it is started now."""
         return self._own.get(trial, self.share)
 
+    def parts_of(self, trial: str) -> int:
+        """In how many parts this trial's batches pass."""
+        return self._parts.get(trial, 1)
+
     def observe(self, peak_mib: float | None, gpu_mib: float | None) -> bool:
         """Takes what a trial's process has used; says whether that changes what trials get.
 
@@ -76,14 +86,17 @@ class Packing:
         self._share = share
         return True
 
-    def enlarge(self, trial: str, share: float) -> bool:
-        """Gives a trial that ran out of memory more; says whether there is more.
+    def relieve(self, trial: str, share: float) -> bool:
+        """Gives a trial that ran out of memory more of it, or, where there is no more, smaller parts; says whether it can.
 
         Args:    trial: its id.
                  share: that it had.
         """
         larger = larger_share(share)
-        if larger is None:
+        if larger is not None:
+            self._own[trial] = larger
+            return True
+        if self.parts_of(trial) >= MOST_PARTS:
             return False
-        self._own[trial] = larger
+        self._parts[trial] = 2 * self.parts_of(trial)
         return True

@@ -59,6 +59,12 @@ def wait_for_job(cluster: "Cluster", job: str, within_s: float = 180) -> None:
     assert wait_while(cluster, job, "PENDING", "RUNNING", within_s=within_s) == "SUCCEEDED", log_of(cluster, job)
 
 
+def assert_clean(cluster: "Cluster", name: str) -> None:
+    """`doctor NAME` on the head, as one logged in there runs it."""
+    done = cluster.head.run(f"dermtune doctor {name}", timeout_s=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def log_of(cluster: "Cluster", job: str) -> str:
     """What a job has printed."""
     return cluster.ask("dermtune", "logs", job, *through_one_tunnel(cluster)).stdout

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from searches import assert_all_ended_once, events, eventually, submit, wait_for_job, wait_while
+from searches import assert_all_ended_once, assert_clean, events, eventually, submit, wait_for_job, wait_while
 
 if TYPE_CHECKING:
     from hosts import Host
@@ -61,7 +61,7 @@ def assert_went_on(cluster: "Cluster", name: str, trials: set[str]) -> None:
                 saved = max(earlier["epoch"] for earlier in own[:index] if earlier["event"] == "saved")
                 told = next(later["epochs"][0]["epoch"] for later in own[index:] if later["event"] == "reported")
                 assert told > saved
-    wait_for_job(cluster, submit(cluster, "doctor", name))
+    assert_clean(cluster, name)
 
 
 def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_resumed(cluster: "Cluster") -> None:
@@ -94,7 +94,7 @@ def test_trials_of_a_worker_that_dies_go_on_elsewhere_and_a_killed_driver_is_res
         assert not told or told[0] > epoch, (trial, epoch, told)
     mine = [trial for trial in lost if trial in before]
     assert mine
-    wait_for_job(cluster, submit(cluster, "doctor", "struck"))
+    assert_clean(cluster, "struck")
 
 
 def test_a_worker_that_is_cut_off_for_half_a_minute_costs_its_trials_no_more_than_that(cluster: "Cluster") -> None:

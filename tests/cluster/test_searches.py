@@ -14,6 +14,7 @@ import pytest
 from ray_cluster import object_store
 from searches import (
     assert_all_ended_once,
+    assert_clean,
     dermtune,
     events,
     eventually,
@@ -56,7 +57,7 @@ def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(c
     assert job["status"] == "SUCCEEDED"
     assert job["command"].startswith("dermtune search bowl --name first")
     assert "best first" in log_of(cluster, job["job"])
-    wait_for_job(cluster, submit(cluster, "doctor", "first"))
+    assert_clean(cluster, "first")
 
 
 def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster") -> None:

@@ -59,6 +59,22 @@ def test_a_trial_that_runs_out_of_memory_begins_again_with_more_and_the_others_a
     assert [epoch["gpus"] for epoch in last] == [0.5] * 3
 
 
+def test_a_trial_that_a_whole_gpu_does_not_hold_passes_its_batches_in_parts(tmp_path: Path) -> None:
+    options = {"num_trials": 2, "max_epochs": 5, "scheduler": "none", "settings": {"fault": "too_large"}}
+    summary, events = run_on_two_gpus(tmp_path, gpus_per_trial="0.5", **options)
+    for trial in ("t0000", "t0001"):
+        retried = [event for event in events if event["event"] == "retried" and event["trial"] == trial]
+        assert [(event["kind"], event["gpus_per_trial"], event["batch_parts"]) for event in retried] == [
+            ("memory", 1.0, 1),
+            ("memory", 1.0, 2),
+            ("memory", 1.0, 4),
+        ]
+        assert "Unable to allocate 1.00 EiB" in retried[0]["reason"]
+        notes = [event["notes"] for event in events if event["event"] == "started" and event["trial"] == trial]
+        assert notes[-1] == ["every batch passes in 4 parts, for want of memory"]
+    assert (summary["num_trials"], summary["num_failed"]) == (2, 0)
+
+
 def test_an_error_that_comes_again_is_tried_but_once_more(tmp_path: Path) -> None:
     options = {"num_trials": 2, "max_epochs": 5, "scheduler": "none", "settings": {"fault": "raise"}}
     summary, events = run_on_two_gpus(tmp_path, gpus_per_trial="1", **options)

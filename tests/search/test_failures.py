@@ -17,6 +17,18 @@ DEAD_WORKER = (
 )
 
 
+DEAD_OF_MEMORY = "The actor died because 1 worker(s) were killed due to the node running low on memory.\n\tip: 10.77.0.3"
+
+
+def host_memory() -> RuntimeError:
+    """What torch raises on the CPU."""
+    try:
+        torch.empty(2**60)
+    except RuntimeError as error:
+        return error
+    raise AssertionError("no machine has so much")
+
+
 def died(text: str) -> ActorDiedError:
     error = ActorDiedError()
     error.error_msg = text
@@ -36,6 +48,9 @@ def died(text: str) -> ActorDiedError:
             "diverged",
             "TrialDiverged: valid/height must be finite; got nan",
         ),
+        (broken(MemoryError("Unable to allocate 8.00 EiB")), "memory", "MemoryError: Unable to allocate 8.00 EiB"),
+        (broken(host_memory()), "memory", "RuntimeError: "),
+        (died(DEAD_OF_MEMORY), "memory", "OutOfMemory: the trial's machine ran low on memory"),
         (RuntimeError("Tune itself"), "raised", "RuntimeError: Tune itself"),
         (None, "raised", "NoneType: None"),
     ],

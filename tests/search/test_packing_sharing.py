@@ -59,19 +59,31 @@ def test_what_was_asked_for_stays() -> None:
     packing = Packing(0.5)
     assert packing.measured
     assert not packing.observe(15 * GIB, 16 * GIB)
-    assert packing.enlarge("t0", 0.5)
+    assert packing.relieve("t0", 0.5)
     assert (packing.share_of("t0"), packing.share_of("t1")) == (1.0, 0.5)
-    assert not packing.enlarge("t0", 1.0)
+    assert (packing.parts_of("t0"), packing.parts_of("t1")) == (1, 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 2.0])
+def test_where_there_is_no_more_memory_batches_pass_in_smaller_parts_until_that_helps_no_more(share: float) -> None:
+    packing, parts = Packing(share), []
+    while packing.relieve("t0", share):
+        parts.append(packing.parts_of("t0"))
+    assert parts == [2, 4, 8]
+    assert (packing.share_of("t0"), packing.parts_of("t1")) == (share, 1)
 
 
 def test_shares_outlive_the_process() -> None:
     past = [
         {"event": "packed", "gpus_per_trial": 0.2},
-        {"event": "retried", "trial": "t3", "kind": "memory", "gpus_per_trial": 0.4},
+        {"event": "retried", "trial": "t3", "kind": "memory", "gpus_per_trial": 0.4, "batch_parts": 1},
+        {"event": "retried", "trial": "t4", "kind": "memory", "gpus_per_trial": 1.0, "batch_parts": 4},
     ]
     packing = Packing(None, past)
     assert (packing.measured, packing.share_of("t0"), packing.share_of("t3")) == (True, 0.2, 0.4)
-    assert Packing(0.0, [{"event": "retried", "trial": "t3", "kind": "lost", "gpus_per_trial": 0.0}]).share_of("t3") == 0.0
+    assert (packing.parts_of("t0"), packing.parts_of("t3"), packing.parts_of("t4")) == (1, 1, 4)
+    without = [{"event": "retried", "trial": "t3", "kind": "lost", "gpus_per_trial": 0.0, "batch_parts": 1}]
+    assert Packing(0.0, without).share_of("t3") == 0.0
 
 
 def test_a_lost_node_is_nobodys_fault_and_an_error_is() -> None:
