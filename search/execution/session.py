@@ -154,8 +154,7 @@ class _Session:
                 with watch_for_end(folder.stop_file, left_s) as early:
                     ended = self._train(conductor, early)
                 wait_for_room(folder.path, give_up=lambda: early.reason() is not None)
-                export_to_file(study_of(plan, table), folder.study_file)
-                write_curves(table, folder.curves_file)
+                self._write_projections()
         finally:
             failure = tracker.close()
             untold = None if mirror is None else mirror.close()
@@ -163,6 +162,15 @@ class _Session:
             _log.warning("%s; the storage does not have everything (again with: dermtune resume %s)", untold, plan.name)
         error = str(failure) if failure else None
         return SearchResult(plan, folder, table, statuses(folder.tune_file), ended, tracker.experiment_id, error)
+
+    def _write_projections(self) -> None:
+        """What the ledger tells, as others read it; whatever keeps it from being written, the search has ended well."""
+        try:
+            export_to_file(study_of(self._plan, self._table), self._folder.study_file)
+            write_curves(self._table, self._folder.curves_file)
+        except Exception as error:  # noqa: BLE001 - of Optuna's, SQLAlchemy's, Arrow's or the system's kind
+            reason = " ".join(str(error).split())[:200]
+            _log.warning("study and curves are not written: %s (again with: dermtune export %s)", reason, self._plan.name)
 
     def _conductor(self, past: Sequence[Event]) -> Conductor:
         plan, ledger = self._plan, self._ledger

@@ -61,7 +61,7 @@ def exported_trials(file: Path, name: str) -> list[FrozenTrial] | None:
     try:
         with open_storage(f"sqlite:///{file}") as storage:
             return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
-    except (KeyError, PlanError, SQLAlchemyError):
+    except (KeyError, PlanError):
         return None
 
 
@@ -69,19 +69,20 @@ def exported_trials(file: Path, name: str) -> list[FrozenTrial] | None:
 def open_storage(url: str) -> Iterator[RDBStorage]:
     """Optuna's database at that place; closed afterwards.
 
-    Raises:  PlanError: when it cannot be opened.
+    Raises:  PlanError: when it cannot be opened, read or written: away, locked by another, or of another kind.
     """
+    storage = None
     try:
         # A file of one's own needs no lock, and shall have none beside it.
         with nullcontext() if url.startswith("sqlite:") else alone(url):
             storage = RDBStorage(url)
-    except (ImportError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        reason = masked(str(error).splitlines()[0])
-        raise PlanError(f"--to must be a database that Optuna can open; got {masked(url)}: {reason}") from error
-    try:
         yield storage
+    except (ImportError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        reason = masked(" ".join(str(error.__cause__ or error).splitlines()[0].split()))
+        raise PlanError(f"--to must be a database that Optuna can use; got {masked(url)}: {reason}") from error
     finally:
-        storage.engine.dispose()
+        if storage is not None:
+            storage.engine.dispose()
 
 
 def _name_metrics(study: optuna.Study, names: Sequence[str]) -> None:

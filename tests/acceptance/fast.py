@@ -1,32 +1,16 @@
 """What speed must show (issue 6): every bar is the last line of its benchmark."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from shown import REPOSITORY, Shown
+from shown import Shown, script
 
 ISSUE = 6
 
 
-def benchmark(what: str, *command: str) -> Callable[[Path], list[Shown]]:
-    """A must-show that a benchmark shows; it exits 1 when it misses its bar.
-
-    Args:    what: it is.
-             command: the script below benchmarks/, and its options.
-    """
-
-    def show(folder: Path) -> list[Shown]:
-        done = subprocess.run(
-            [sys.executable, f"benchmarks/{command[0]}", *command[1:]], cwd=REPOSITORY, capture_output=True, text=True
-        )
-        lines = done.stdout.strip().splitlines()
-        if not lines:
-            raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return [Shown(ISSUE, what, f"python benchmarks/{' '.join(command)}", "; ".join(lines[1:]), done.returncode == 0)]
-
-    return show
+def benchmark(what: str, name: str) -> Callable[[Path], list[Shown]]:
+    """A must-show that a benchmark shows."""
+    return script(ISSUE, what, f"benchmarks/{name}")
 
 
 SHOWS = {

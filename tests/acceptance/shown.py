@@ -110,3 +110,22 @@ def tested(issue: int, what: str, environment: dict[str, str], *arguments: str) 
         return [Shown(issue, what, told, figure, done.returncode == 0)]
 
     return show
+
+
+def script(issue: int, what: str, *command: str, lines: int = 100) -> Callable[[Path], list[Shown]]:
+    """A must-show that a script shows; it exits 1 when it misses its bar.
+
+    Args:    issue: that asks for it.
+             what: it is.
+             command: the script's path in the repository, and its options.
+             lines: last ones of its output that are its figure.
+    """
+
+    def show(folder: Path) -> list[Shown]:
+        done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
+        said = done.stdout.strip().splitlines()
+        if not said:
+            raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return [Shown(issue, what, f"python {' '.join(command)}", "; ".join(said[-lines:]), done.returncode == 0)]
+
+    return show

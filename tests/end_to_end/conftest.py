@@ -40,7 +40,7 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self._running: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -48,7 +48,7 @@ class Shell:
         process = subprocess.Popen(
             [str(COMMAND), *arguments],
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -103,7 +103,7 @@ def test_the_example_notebook_runs(shell: Any) -> None:
     body = "\n".join("".join(cell["source"]) for cell in cells)
     script.write_text(f"{body}\nprint('LAST', result.best.trial)\n")
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=shell.folder, env=shell._environment, capture_output=True, text=True, timeout=400
+        [sys.executable, str(script)], cwd=shell.folder, env=shell.environment, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr
     assert "LAST t" in done.stdout

@@ -1,6 +1,8 @@
 """The study that a ledger tells of is the study that was searched with, also after its way through a file."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import pytest
 from bowl_search import bowl_curves, bowl_epochs, recording, with_changes
 from optuna.trial import FrozenTrial, TrialState
 
+from search.errors import PlanError
 from search.records.constraints import Constraint
 from search.records.ledger import Event
 from search.records.plan import Plan
-from search.records.study import export_to_file, exported_trials
+from search.records.study import export_study, export_to_file, exported_trials
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Suggestion
@@ -175,3 +178,29 @@ def test_no_trials_come_from_what_is_no_export_or_one_of_another_search(tmp_path
     assert exported_trials(file, "another") is None
     file.write_bytes(b"no database at all, and long enough not to be taken for an empty one" * 20)
     assert exported_trials(file, plan.name) is None
+
+
+def test_an_export_takes_the_place_of_a_file_that_another_has_locked(tmp_path: Path) -> None:
+    plan, file = with_changes(sampler="random", scheduler="none"), tmp_path / "study.db"
+    before, _ = _search(replace(plan, num_trials=3))
+    export_to_file(before.study, file)
+    with closing(sqlite3.connect(file, isolation_level=None)) as dashboard:
+        dashboard.execute("BEGIN EXCLUSIVE")
+        after, _ = _search(replace(plan, num_trials=5))
+        export_to_file(after.study, file)
+        dashboard.execute("COMMIT")
+    back = exported_trials(file, plan.name)
+    assert back is not None
+    assert len(back) == 5
+
+
+def test_a_database_that_another_has_locked_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "everybodys.db"
+    bridge, _ = _search(with_changes(sampler="random", num_trials=2, scheduler="none"))
+    export_study(bridge.study, f"sqlite:///{file}")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(PlanError, match=r"--to must be a database that Optuna can use; got .*database is locked") as caught:
+            export_study(bridge.study, f"sqlite:///{file}?timeout=0.1")
+    assert len(str(caught.value).splitlines()) == 1
+    export_study(bridge.study, f"sqlite:///{file}")

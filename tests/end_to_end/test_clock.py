@@ -1,0 +1,60 @@
+"""The wall clock jumps a day ahead and two back in mid-search: durations and the time budget stay what they are."""
+
+import json
+import time
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+#: Debian's libfaketime, the one for programs with threads; it is told the time by a file.
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+BUDGET_S = 10.0
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "runs" / "jumping" / "ledger.jsonl"
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="needs Debian's libfaketime")
+def test_a_clock_that_jumps_changes_no_duration_and_no_budget(tmp_path: Path, shell: Any) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    faked = {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "TZ": "Pacific/Auckland",
+    }
+    shell.environment |= faked
+    options = ("--trials", "500", "--max-epochs", "5", "--scheduler", "none", "--time-budget", f"{BUDGET_S:g}s", "--no-pictures")
+    search = shell.start("search", "bowl", "--name", "jumping", *options, "--set", "seconds_per_epoch=0.2", "--json")
+    end = time.monotonic() + 90
+    for jump in ("+1d", "-2d"):
+        seen = len([event for event in events(shell.folder) if event["event"] == "reported"])
+        while len([event for event in events(shell.folder) if event["event"] == "reported"]) < seen + 3:
+            assert search.poll() is None, search.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        clock.write_text(jump)
+    done = shell.finish(search, 120)
+    assert done.status == 0, done.err
+    told = events(shell.folder)
+    stamps = [datetime.fromisoformat(event["time"]) for event in told]
+    jumps = [later - earlier for earlier, later in pairwise(stamps) if abs(later - earlier) > timedelta(hours=1)]
+    assert [round(jump / timedelta(days=1)) for jump in jumps] == [1, -3], "the clock must have jumped"
+    elapsed = [event["elapsed_s"] for event in told]
+    assert elapsed == sorted(elapsed)
+    assert told[-1]["reason"] == "time budget"
+    assert BUDGET_S <= elapsed[-1] < BUDGET_S + 15
+    assert BUDGET_S <= done.json["wall_s"] < BUDGET_S + 15
+    epochs = [epoch for event in told if event["event"] == "reported" for epoch in event["epochs"]]
+    assert all(0.2 <= epoch["seconds"] < 5 for epoch in epochs)
+    ended = [event["event"] for event in told if event["event"] in ("finished", "stopped", "failed")]
+    assert ended.count("failed") == 0
