@@ -52,7 +52,7 @@ class Journal:
         Args:    events: kind and JSON values of each.
         """
         stamp = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "elapsed_s": round(self._clock() - self._start, 3),
         }
         stamped: list[Event] = [{"event": kind, **stamp, **payload} for kind, payload in events]

@@ -1,4 +1,4 @@
-"""A cluster for each process that runs tests here.
+"""One cluster for all tests here.
 
 Continuous integration installs what it takes (openssh-server, rsync, iproute2); where that is missing the tests are skipped.
 """
@@ -21,14 +21,14 @@ SHIPPED = REPOSITORY / "clusters" / "onprem.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here are slow. Those of faults, which mostly wait, have a cluster of their own; all others share one.
+    """All tests here are slow and share one cluster, so one process of pytest-xdist should run them (`--dist loadgroup`).
 
-    One process of pytest-xdist runs either group (`--dist loadgroup`).
+    Two clusters side by side, one of them for the faults, took as long: starting Ray's processes keeps both cores busy.
     """
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem == "test_faults" else "cluster"))
+            item.add_marker(pytest.mark.xdist_group("cluster"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(300))  # the first test waits for the cluster, the last for its end
 

@@ -26,6 +26,7 @@ COMMAND = Path(sys.executable).parent / "dermtune"
 #: A search that has not ended by then hangs.
 _ENDS_WITHIN_S = 420.0
 _LOCKED_S, _STOPPED_S = 6.0, 4.0
+_LEAST_REPORTS = 8
 #: A few seconds an epoch of nothing; and a network that trains.
 _BOWL = ("bowl", "--trials", "12", "--max-epochs", "12", "--set", "seconds_per_epoch=0.4", "--save-every", "1s")
 _GATED = ("gated", "--trials", "6", "--max-epochs", "6", "--set", "size_px=96", "--set", "width=0.5", "--save-every", "1s")
@@ -65,6 +66,7 @@ class Soak:
 
     def __init__(self, folder: Path, fault_every_s: float, seed: int) -> None:
         self._folder, self._every_s, self._random, self.seen = folder, fault_every_s, random.Random(seed), Seen()
+        self._reported = 0
         self._store, self._log = folder / "runs" / "mlflow.db", folder / "search.log"
         self._faults: list[Callable[[psutil.Process], bool]] = [
             self._kill_a_trial,
@@ -151,15 +153,28 @@ class Soak:
         return bool(trials)
 
     def _kill_the_driver(self, driver: psutil.Process) -> bool:
+        if not self._has_gone_on():
+            return False
         driver.kill()
         return True
 
     def _interrupt(self, driver: psutil.Process) -> bool:
-        if not self._trials(driver):
+        if not self._trials(driver) or not self._has_gone_on():
             return False  # before the search has begun there is nothing to save
         driver.send_signal(signal.SIGINT)
         time.sleep(self._every_s / 2)  # a second signal would end it at once
         return True
+
+    def _has_gone_on(self) -> bool:
+        """Whether something was reported since this was last true: whoever is struck before it moves never arrives."""
+        ledgers = list(self._folder.glob("runs/soak-*/ledger.jsonl"))
+        reported = sum(ledger.read_bytes().count(b'"event": "reported"') for ledger in ledgers)
+        moved = reported >= self._reported + _LEAST_REPORTS
+        if moved:
+            self._reported = reported
+        elif reported < self._reported:  # another search
+            self._reported = 0
+        return moved
 
     def _cut_a_state_short(self, driver: psutil.Process) -> bool:
         states = list(self._folder.glob("runs/soak-*/trials/*/state-*/state.*"))
