@@ -27,6 +27,8 @@ COMMAND = Path(sys.executable).parent / "dermtune"
 _ENDS_WITHIN_S = 420.0
 _LOCKED_S, _STOPPED_S = 6.0, 4.0
 _LEAST_REPORTS = 8
+#: Ray's agents try for a minute to tell a driver that was killed.
+_GONE_WITHIN_S = 120.0
 #: A few seconds an epoch of nothing; and a network that trains.
 _BOWL = ("bowl", "--trials", "12", "--max-epochs", "12", "--set", "seconds_per_epoch=0.4", "--save-every", "1s")
 _GATED = ("gated", "--trials", "6", "--max-epochs", "6", "--set", "size_px=96", "--set", "width=0.5", "--save-every", "1s")
@@ -66,7 +68,7 @@ class Soak:
 
     def __init__(self, folder: Path, fault_every_s: float, seed: int) -> None:
         self._folder, self._every_s, self._random, self.seen = folder, fault_every_s, random.Random(seed), Seen()
-        self._reported = 0
+        self._reported, self._family = 0, list[psutil.Process]()
         self._store, self._log = folder / "runs" / "mlflow.db", folder / "search.log"
         self._faults: list[Callable[[psutil.Process], bool]] = [
             self._kill_a_trial,
@@ -87,6 +89,10 @@ class Soak:
             options = _GATED if number % 3 == 2 else _BOWL
             self._search(f"soak-{number}", options)
             number += 1
+        _, alive = psutil.wait_procs(self._family, timeout=_GONE_WITHIN_S)
+        self.seen.left_processes = [" ".join(process.cmdline()) for process in alive]
+        for process in alive:
+            process.kill()
         return self.seen
 
     def _search(self, name: str, options: tuple[str, ...]) -> None:
@@ -124,10 +130,7 @@ class Soak:
                         due = time.monotonic() + self._every_s
             time.sleep(0.2)
         self.seen.peaks_mib.setdefault(task, []).append(peak)
-        _, alive = psutil.wait_procs(list(family.values()), timeout=30)
-        self.seen.left_processes += [" ".join(process.cmdline()) for process in alive if process.is_running()]
-        for process in alive:
-            process.kill()
+        self._family += family.values()
 
     def _trials(self, driver: psutil.Process) -> list[psutil.Process]:
         found = driver.children(recursive=True)
