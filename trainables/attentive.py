@@ -12,7 +12,7 @@ from spaces.fields import Value
 from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner
-from trainables.attentive_reading import AttentivePredictor, explain, judge_split, load_model
+from trainables.attentive_reading import AttentivePredictor, explain, explain_images, judge_split, load_model
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
@@ -25,7 +25,7 @@ from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
-__all__ = ["build", "casewise", "evaluate", "explain", "load_model", "predictor", "prepare"]
+__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "load_model", "predictor", "prepare"]
 
 _MELANOMA_METRICS = ("accuracy", "recall", "precision", "f1", "calibration_error")
 #: Metrics that are absent where the masks overlap no such structure, or are said to be what was not annotated.

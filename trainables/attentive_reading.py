@@ -1,29 +1,30 @@
 """What an attentive checkpoint says: of a split, of single images, and of where it looks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading, check_size
 from spaces.attentive import AttentiveSpace
 from trainables import attentive_data, checkpoints
-from trainables.attentive_data import AttentiveData
+from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.attentive_learner import CHUNK, Judged, build_model, joined, judge
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions
 from trainables.data import read_segmented
 from trainables.data.images import decode
 from trainables.data.isic2017 import MELANOMA
-from trainables.data.segmented import STRUCTURES, SegmentedCases
+from trainables.data.segmented import NUM_GENERIC, STRUCTURES, SegmentedCases
 from trainables.described import read_description
 from trainables.devices import choose_device, image_layout, laid_out, threads
 from trainables.errors import CheckpointError, DataError
-from trainables.explanation import Explanation, Gaze, SeenCase
+from trainables.explanation import Explanation, Gaze, SeenCase, of_every_kind
 from trainables.metrics import confusion
 
 
@@ -97,7 +98,7 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
     Args:    folder: the checkpoint.
              source: `FORMAT:PATH`.
              split: "train", "valid" or "test".
-             num_cases: how many are shown: as many melanomas as others where there are, the first of each.
+             num_cases: how many are shown, as many melanomas as others where there are, the first of each.
     Raises:  CheckpointError, DataError: see `judge_split`.
     """
     found = _open(folder, source, split)
@@ -110,30 +111,59 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
 
 
 def _seen(split: _Split, labels: Int[np.ndarray, " members"], num_cases: int) -> tuple[SeenCase, ...]:
-    benign, melanoma = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
-    half = max(num_cases // 2, num_cases - len(benign))
-    chosen = split.members[[*melanoma[:half], *benign[: num_cases - min(half, len(melanoma))]]]
-    if not len(chosen) or split.model.attention is None:
+    chosen = split.members[of_every_kind(labels, num_cases)]
+    if not len(chosen):
         return ()
-    images = split.data.batch(chosen).images
+    batch = split.data.batch(chosen)
     with threads(split.num_threads), torch.no_grad():
-        reading = split.model(images)
-    return tuple(_seen_case(split, reading, index, int(member), images[index]) for index, member in enumerate(chosen))
+        reading = split.model(batch.images)
+    return tuple(_seen_case(split, reading, batch, index, int(member)) for index, member in enumerate(chosen))
 
 
-def _seen_case(split: _Split, reading: Reading, index: int, member: int, image: Tensor) -> SeenCase:
-    cases = split.data.segmented.cases
+def _seen_case(split: _Split, reading: Reading, batch: AttentiveBatch, index: int, member: int) -> SeenCase:
+    cases, image = split.data.segmented.cases, batch.images[index]
     probabilities = reading.diagnosis[index].double().softmax(-1)
-    said = int(probabilities.argmax())
+    masks, known = batch.masks[index].bool().cpu().numpy(), bool(batch.known[index])
     steps = range(0 if reading.attention is None else reading.attention.shape[1])
     return SeenCase(
         name=cases.images[member].stem,
-        image=(image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy(),
-        truth=MELANOMA.classes[int(cases.labels[member, 0])],
-        said=MELANOMA.classes[said],
-        probability=float(probabilities[said]),
-        gazes=tuple(gaze_of(reading, index, step) for step in steps),
+        image=_as_bytes(image),
+        diagnosis=MELANOMA.name,
+        probabilities={MELANOMA.name: dict(zip(MELANOMA.classes, probabilities.tolist(), strict=True))},
+        truths={MELANOMA.name: MELANOMA.classes[int(cases.labels[member, 0])]},
+        gazes=tuple(_beside_truth(gaze_of(reading, index, step), masks, known) for step in steps),
     )
+
+
+def _as_bytes(image: Float[Tensor, "3 size size"]) -> UInt8[np.ndarray, "size size 3"]:
+    return (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+
+def _beside_truth(gaze: Gaze, masks: Bool[np.ndarray, "structures size size"], known: bool) -> Gaze:
+    """A gaze with the annotation of the structure that it is said to show; attributes may not be annotated."""
+    if not gaze.structure:
+        return gaze
+    place = STRUCTURES.index(gaze.structure)
+    return replace(gaze, truth=masks[place]) if known or place < NUM_GENERIC else gaze
+
+
+def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
+    """What a checkpoint says of images of which nothing is known, and where it looks.
+
+    Raises:  CheckpointError: when the folder is damaged.
+             DataError: when an image does not decode.
+    """
+    document, model, shown = _document(folder), load_model(folder), list[SeenCase]()
+    resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
+    for image in images:
+        centre = _centre(torch.from_numpy(np.stack([decode(image, resize_px)])), size_px)
+        with threads(document["num_threads"]), torch.no_grad():
+            reading = model(centre)
+        probabilities = reading.diagnosis[0].double().softmax(-1).tolist()
+        gazes = tuple(gaze_of(reading, 0, step) for step in range(0 if reading.attention is None else reading.attention.shape[1]))
+        named = {MELANOMA.name: dict(zip(MELANOMA.classes, probabilities, strict=True))}
+        shown.append(SeenCase(str(image), _as_bytes(centre[0]), MELANOMA.name, named, gazes=gazes))
+    return Explanation("", len(images), cases=tuple(shown))
 
 
 class AttentivePredictor:
@@ -196,7 +226,8 @@ def gaze_of(reading: Reading, index: int, step: int) -> Gaze:
         return Gaze(attention.double().cpu().numpy(), x, y)
     probabilities = reading.structures[index, step].softmax(-1)
     best = int(probabilities.argmax())
-    return Gaze(attention.double().cpu().numpy(), x, y, STRUCTURES[best], float(probabilities[best]))
+    mask = None if reading.masks is None else reading.masks[index, step].double().sigmoid().cpu().numpy()
+    return Gaze(attention.double().cpu().numpy(), x, y, STRUCTURES[best], float(probabilities[best]), mask)
 
 
 def _gaze(reading: Reading, index: int, step: int, cropped: float) -> dict[str, Any]:

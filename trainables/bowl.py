@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,14 @@ def predictor(folder: Path) -> Predictor:
 
 def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanation:
     """A bowl has nothing to explain.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"explain must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
+def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
+    """A bowl sees nothing.
 
     Raises:  DataError: always.
     """

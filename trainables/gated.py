@@ -18,10 +18,10 @@ from trainables.data.images import Progress
 from trainables.devices import choose_device
 from trainables.errors import DataError
 from trainables.gated_learner import GatedLearner
-from trainables.gated_reading import GatedPredictor, explain, judge_split, load_model
+from trainables.gated_reading import GatedPredictor, explain, explain_images, judge_split, load_model
 from trainables.loop import TrainedTrial
 
-__all__ = ["build", "casewise", "evaluate", "explain", "load_model", "predictor", "prepare"]
+__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "load_model", "predictor", "prepare"]
 
 
 def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:

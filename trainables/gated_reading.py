@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
 
 from models.gated_network import GatedNetwork, check_size
 from spaces.gated import GatedSpace
 from trainables import checkpoints, seven_point
 from trainables.contract import Confusions
 from trainables.data import read_labelled
-from trainables.data.cases import CaseSet, LabelTask
+from trainables.data.cases import MISSING, CaseSet, LabelTask
 from trainables.data.images import decode, load_images
 from trainables.described import read_description
 from trainables.devices import choose_device, threads
 from trainables.errors import CheckpointError, DataError
-from trainables.explanation import Explanation, Sharing
+from trainables.explanation import Explanation, SeenCase, SevenPoints, Sharing, of_every_kind
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
 from trainables.metrics import confusion
@@ -46,12 +47,25 @@ def _document(folder: Path) -> dict[str, Any]:
     return document
 
 
+class _Judged(NamedTuple):
+    """A checkpoint's probabilities of a split's cases, and what it saw of them."""
+
+    cases: CaseSet
+    members: Int[np.ndarray, " members"]
+    probabilities: Probabilities
+    pixels: UInt8[Tensor, "cases 3 size size"]
+
+
 def judge_split(folder: Path, source: str, split: str) -> tuple[CaseSet, Int[np.ndarray, " members"], Probabilities]:
     """The data's cases, the indices of a split's, and the checkpoint's probabilities of those.
 
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
+    return _judge(folder, source, split)[:3]
+
+
+def _judge(folder: Path, source: str, split: str) -> _Judged:
     document = _document(folder)
     config, classes = document["config"], document["classes"]
     cases = _fitting(read_labelled(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
@@ -65,7 +79,7 @@ def judge_split(folder: Path, source: str, split: str) -> tuple[CaseSet, Int[np.
     members = cases.splits[split]
     with threads(document["num_threads"]):
         probabilities = probabilities_of(predict_logits(load_model(folder).to(device), data, members))
-    return cases, members, probabilities
+    return _Judged(cases, members, probabilities, pixels)
 
 
 class GatedPredictor:
@@ -106,36 +120,95 @@ class GatedPredictor:
 
 
 def _prediction(image: str, tasks: Sequence[LabelTask], probabilities: Any) -> dict[str, Any]:
-    found = {
-        task.name: dict(zip(task.classes, map(float, row), strict=False)) for task, row in zip(tasks, probabilities, strict=True)
-    }
-    labels = {name: max(classes, key=classes.__getitem__) for name, classes in found.items()}
+    found = _named(tasks, probabilities)
+    labels = _labels(found)
     result: dict[str, Any] = {"image": image, "labels": labels, "probabilities": found}
     if set(seven_point.POINTS) <= set(labels):
-        result["seven_point_score"] = int(seven_point.scores({name: [label] for name, label in labels.items()})[0])
+        points = SevenPoints(_criteria(labels))
+        result["seven_point_score"] = points.score
         result["seven_point_criteria"] = [
-            {"criterion": name, "label": labels[name], "points": points * (labels[name] == scoring)}
-            for name, (scoring, points) in seven_point.POINTS.items()
+            {"criterion": name, "label": label, "points": added} for name, (label, added) in points.criteria.items()
         ]
     return result
 
 
+def _named(tasks: Sequence[LabelTask], probabilities: Any) -> dict[str, dict[str, float]]:
+    """Task → class → probability."""
+    return {
+        task.name: dict(zip(task.classes, map(float, row), strict=False)) for task, row in zip(tasks, probabilities, strict=True)
+    }
+
+
+def _labels(probabilities: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Task → its most probable class."""
+    return {name: max(classes, key=classes.__getitem__) for name, classes in probabilities.items()}
+
+
+def _criteria(labels: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """Criterion → (label, points that it adds)."""
+    return {name: (labels[name], points * (labels[name] == scoring)) for name, (scoring, points) in seven_point.POINTS.items()}
+
+
 def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanation:
-    """What a checkpoint confuses on a split, task by task, and what its tasks share.
+    """What a checkpoint confuses on a split, task by task, what its tasks share, and what it says of some cases.
 
     Args:    folder: the checkpoint.
              source: `FORMAT:PATH`.
              split: "train", "valid" or "test".
-             num_cases: unused: a gated network has no attention to show.
+             num_cases: how many are shown, of as many diagnoses as there are, the first of each.
     Raises:  CheckpointError, DataError: see `judge_split`.
     """
-    cases, members, probabilities = judge_split(folder, source, split)
+    cases, members, probabilities, pixels = _judge(folder, source, split)
     labels = cases.labels[members]
     confusions = {
         task.name: Confusions(task.classes, {split: confusion(labels[:, index], probabilities[:, index], len(task.classes))})
         for index, task in enumerate(cases.tasks)
     }
-    return Explanation(split, len(members), confusions, sharing=sharing_of(load_model(folder), cases.tasks))
+    shown = tuple(
+        _seen_case(
+            cases.names[members[place]], pixels[members[place]], cases.tasks, cases.primary, probabilities[place], labels[place]
+        )
+        for place in of_every_kind(labels[:, cases.primary_index], num_cases)
+    )
+    sharing = sharing_of(load_model(folder), cases.tasks)
+    return Explanation(split, len(members), confusions, sharing=sharing, cases=shown)
+
+
+def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
+    """What a checkpoint says of images of which nothing is known, and what its tasks share.
+
+    Raises:  CheckpointError: when the folder is damaged.
+             DataError: when an image does not decode.
+    """
+    document, model = _document(folder), load_model(folder)
+    tasks = _tasks(document)
+    pixels = torch.from_numpy(np.stack([decode(image, int(document["config"]["size_px"])) for image in images]))
+    with threads(document["num_threads"]):
+        probabilities = probabilities_of(infer(model, torch.split(pixels, CHUNK)))
+    shown = tuple(
+        _seen_case(str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
+        for place, image in enumerate(images)
+    )
+    return Explanation("", len(images), sharing=sharing_of(model, tasks), cases=shown)
+
+
+def _seen_case(
+    name: str,
+    pixels: UInt8[Tensor, "3 size size"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+    probabilities: Float[np.ndarray, "tasks classes"],
+    labels: Int[np.ndarray, " tasks"] | None = None,
+) -> SeenCase:
+    found = _named(tasks, probabilities)
+    codes = [MISSING] * len(tasks) if labels is None else [int(code) for code in labels]
+    truths = {task.name: task.classes[code] for task, code in zip(tasks, codes, strict=True) if code != MISSING}
+    points = None
+    if set(seven_point.POINTS) <= set(found):
+        known = set(seven_point.POINTS) <= set(truths)
+        true_score = int(seven_point.scores({name: [label] for name, label in truths.items()})[0]) if known else None
+        points = SevenPoints(_criteria(_labels(found)), true_score)
+    return SeenCase(name, pixels.permute(1, 2, 0).numpy(), primary, found, truths, seven_points=points)
 
 
 def sharing_of(model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | None:

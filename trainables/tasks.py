@@ -1,6 +1,6 @@
 """The table of tasks: a space, its presets, and the module that trains it. Modules are imported when they are used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,9 @@ class TaskModule(Protocol):
 
     def explain(self, folder: Path, source: str, split: str, num_cases: int) -> Explanation:
         """What a checkpoint's pictures are drawn from."""
+
+    def explain_images(self, folder: Path, images: Sequence[Path]) -> Explanation:
+        """The same of images of which nothing is known."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from search.analysis.figures import COLOURS, panels, plain_text
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
-from trainables.explanation import Explanation, SeenCase, Sharing
+from trainables.explanation import Explanation, Gaze, SeenCase, Sharing
 
 _MAP = "Blues"
 #: Above this share of the scale, writing is white.
@@ -97,20 +97,24 @@ def attention_sequences(cases: Sequence[SeenCase]) -> Figure:
     figure, grid = panels(len(cases) * (steps + 1), columns=steps + 1, width=1.9, height=2.1)
     for index, case in enumerate(cases):
         row = grid[index * (steps + 1) : (index + 1) * (steps + 1)]
-        _gazes(row[0], case)
+        draw_gazes(row[0], case, title=f"{case.name}\n{heading(case)}")
         for axes, gaze in zip(row[1:], case.gazes, strict=False):
-            size = case.image.shape[0]
-            axes.imshow(case.image, alpha=0.55)
-            axes.imshow(gaze.attention, cmap="inferno", alpha=0.6, extent=(0, size, size, 0), interpolation="bilinear")
-            said = f"{gaze.structure} {gaze.probability:.2f}" if gaze.structure else ""
-            axes.set_title(said, fontsize=7)
-            axes.set_axis_off()
+            draw_map(axes, case, gaze)
+            axes.set_title(f"{gaze.structure} {gaze.probability:.2f}" if gaze.structure else "", fontsize=7)
     return figure
 
 
-def _gazes(axes: Axes, case: SeenCase) -> None:
-    """The image with a dot where each gaze goes; gazes at one point share a dot."""
-    size, colour = case.image.shape[0], COLOURS[2] if case.said == case.truth else COLOURS[1]
+def draw_map(axes: Axes, case: SeenCase, gaze: Gaze) -> None:
+    """A gaze's attention over the image."""
+    size = case.image.shape[0]
+    axes.imshow(case.image, alpha=0.55)
+    axes.imshow(gaze.attention, cmap="inferno", alpha=0.6, extent=(0, size, size, 0), interpolation="bilinear")
+    axes.set_axis_off()
+
+
+def draw_gazes(axes: Axes, case: SeenCase, title: str) -> None:
+    """The image with a dot where each gaze goes; gazes at one point share a dot. The title's colour says whether it is right."""
+    size, colour = case.image.shape[0], colour_of(case.is_right(case.diagnosis))
     axes.imshow(case.image)
     numbers: dict[tuple[float, float], list[int]] = {}
     for number, gaze in enumerate(case.gazes, start=1):
@@ -121,9 +125,20 @@ def _gazes(axes: Axes, case: SeenCase) -> None:
         if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
             text = f"{found[0]}…{found[-1]}"
         axes.text(x, y, text, fontsize=6.5, ha="center", va="center", color="white", bbox=_DOT, clip_on=False)
-    title = f"{case.name}\n{case.truth}, said {case.said} {case.probability:.2f}"
     axes.set_title(title, fontsize=6.5, color=colour)
     axes.set_axis_off()
+
+
+def heading(case: SeenCase) -> str:
+    """The diagnosis that is true, where it is known, and the one that is said."""
+    said = case.said(case.diagnosis)
+    truth = f"{case.truths[case.diagnosis]}, " if case.diagnosis in case.truths else ""
+    return f"{truth}said {said} {case.probabilities[case.diagnosis][said]:.2f}"
+
+
+def colour_of(right: bool | None) -> str:
+    """Green for what is right, red for what is wrong, black for what nobody knows."""
+    return "black" if right is None else COLOURS[2] if right else COLOURS[1]
 
 
 @plain_text
@@ -139,6 +154,6 @@ def pictures_of_trial(plan: Plan, trial: TrialRecord, found: Explanation | None)
         pictures["confusion"] = confusion_matrices(found)
     if found is not None and found.sharing is not None:
         pictures["sharing"] = sharing_matrices(found.sharing)
-    if found is not None and found.cases:
+    if found is not None and any(case.gazes for case in found.cases):
         pictures["attention"] = attention_sequences(found.cases)
     return pictures

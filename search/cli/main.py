@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from search.cli import asking, data, jobs, machine, publishing, results, searching
+from search.cli import asking, data, explaining, jobs, machine, publishing, results, searching
 from search.cli.options import err
 from trainables.errors import DermtuneError
 
@@ -19,6 +19,7 @@ Examples:
   dermtune list                                        searches so far
   dermtune show NAME                                   leaderboard of one
   dermtune best NAME --out winner                      its best checkpoint
+  dermtune explain winner/t0003 lesion.jpg --out why   what it sees, and why it says what it says
   dermtune resume NAME --trials +20                    go on after Ctrl-C or a crash, or extend
   dermtune confirm NAME --top 5 --seeds 3              is the winner still the winner on fresh seeds?
   dermtune replay NAME --sampler random --sampler tpe  what other strategies would have found
@@ -38,7 +39,7 @@ def cli() -> None:
     """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
 
 
-for group in (searching, results, asking, publishing, data, machine, jobs):
+for group in (searching, results, explaining, asking, publishing, data, machine, jobs):
     for command in group.COMMANDS:
         cli.add_command(command)
 

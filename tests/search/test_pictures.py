@@ -323,7 +323,8 @@ def test_sharing_shows_the_mean_and_every_block_in_percent() -> None:
 
 def a_case(points: Sequence[tuple[float, float]], *, truth: str = "melanoma", structure: str = "lesion") -> SeenCase:
     gazes = tuple(Gaze(np.full((4, 4), 0.1), x, y, structure, 0.75 if structure else 0.0) for x, y in points)
-    return SeenCase("ISIC_0000010", np.zeros((32, 32, 3), dtype=np.uint8), truth, "melanoma", 0.875, gazes)
+    said = {"melanoma": {"benign": 0.125, "melanoma": 0.875}}
+    return SeenCase("ISIC_0000010", np.zeros((32, 32, 3), dtype=np.uint8), "melanoma", said, {"melanoma": truth}, gazes)
 
 
 def test_gazes_at_one_point_share_a_dot() -> None:

@@ -24,6 +24,7 @@ from trainables.data import read_labelled, read_segmented
 from trainables.data.isic2017_synthetic import write
 from trainables.data.segmented import STRUCTURES
 from trainables.errors import CheckpointError, DataError
+from trainables.explanation import of_every_kind
 from trainables.metrics import confusion
 from trainables.served import IMAGE, ServedModel, _load_pyfunc, example_image
 from trainables.tasks import TASKS
@@ -150,7 +151,7 @@ def test_a_gated_explanation_agrees_with_the_evaluation(
     monkeypatch.setattr(metrics, "bootstrap_intervals", lambda *arguments: {})
     folder = gated_checkpoint(tmp_path / "best", source)
     found, evaluation = gated.explain(folder, source, split, 4), gated.evaluate(folder, source, split)
-    assert (found.split, found.num_cases, found.cases) == (split, evaluation.num_cases, ())
+    assert (found.split, found.num_cases, len(found.cases)) == (split, evaluation.num_cases, 4)
     cases, members, probabilities = gated.judge_split(folder, source, split)
     for column, task in enumerate(cases.tasks):
         confusions = found.confusions[task.name]
@@ -208,13 +209,13 @@ def test_attentive_cases_have_a_gaze_a_timestep_at_the_maps_highest_point(
     judged, segmented, members = attentive.judge_split(folder, isic_source, "valid")
     names = [segmented.cases.images[member].stem for member in members]
     assert (found.split, found.num_cases, len(found.cases), found.sharing) == ("valid", 15, 4, None)
-    assert [case.truth for case in found.cases] == ["melanoma", "melanoma", "benign", "benign"]
+    assert sorted(case.truths["melanoma"] for case in found.cases) == ["benign", "benign", "melanoma", "melanoma"]
     for case in found.cases:
         index = names.index(case.name)
         probabilities = judged.probabilities[index]
-        assert case.truth == ("benign", "melanoma")[segmented.cases.labels[members[index], 0]]
-        assert case.said == ("benign", "melanoma")[int(probabilities.argmax())]
-        assert case.probability == pytest.approx(probabilities.max(), abs=1e-6)
+        assert case.truths["melanoma"] == ("benign", "melanoma")[segmented.cases.labels[members[index], 0]]
+        assert case.said("melanoma") == ("benign", "melanoma")[int(probabilities.argmax())]
+        assert list(case.probabilities["melanoma"].values()) == pytest.approx(probabilities.tolist(), abs=1e-6)
         assert case.image.shape == (32, 32, 3)
         assert len(case.gazes) == 3
         for gaze in case.gazes:
@@ -239,46 +240,27 @@ def test_the_image_of_a_case_is_the_centre_that_the_network_sees(isic_source: st
     assert np.array_equal(case.image, whole[2:34, 2:34])
 
 
-@pytest.mark.parametrize("num_cases", range(7))
-def test_as_many_melanomas_as_others_are_shown_where_there_are(num_cases: int) -> None:
-    """The rule alone, over splits with few cases of a kind."""
-    for melanomas, others in ((0, 9), (9, 0), (1, 9), (9, 1), (3, 3), (2, 1), (0, 0)):
-        labels = np.array([1] * melanomas + [0] * others, dtype=np.int64)
-        chosen = chosen_of(labels, num_cases)
-        assert len(chosen) == min(num_cases, melanomas + others), (melanomas, others)
-        shown = int((labels[chosen] == 1).sum())
-        assert len(set(chosen)) == len(chosen)
-        if min(melanomas, others) >= (num_cases + 1) // 2:
-            assert shown == num_cases // 2
-        assert chosen == [*range(shown), *range(melanomas, melanomas + len(chosen) - shown)], "the first of each"
+@pytest.mark.parametrize(
+    ("labels", "count", "expected"),
+    [
+        ([0, 0, 0, 1, 1, 1], 4, [0, 1, 3, 4]),
+        ([0, 0, 0, 0, 1], 4, [0, 1, 2, 4]),
+        ([1, 0, 2, 2, 1, 0], 3, [0, 1, 2]),
+        ([0, 1, 0, 1], 3, [0, 1, 2]),
+        ([-1, -1, 0, 0], 3, [0, 2, 3]),
+        ([0, 1], 9, [0, 1]),
+        ([0, 1], 0, []),
+        ([], 3, []),
+    ],
+)
+def test_as_many_cases_of_each_label_are_shown_where_there_are(labels: list[int], count: int, expected: list[int]) -> None:
+    assert of_every_kind(np.array(labels, dtype=np.int64), count) == expected
 
 
-class _Chosen(Exception):
-    """The members that were asked for."""
-
-
-def chosen_of(labels: np.ndarray[Any, Any], num_cases: int) -> list[int]:
-    """Which of these cases would be shown."""
-
-    class Data:
-        def batch(self, members: np.ndarray[Any, Any]) -> Any:
-            raise _Chosen(members.tolist())
-
-    class Model:
-        attention = object()
-
-    split = attentive_reading._Split(Data(), np.arange(len(labels)), Model(), 1)  # type: ignore[arg-type]
-    try:
-        assert attentive_reading._seen(split, labels, num_cases) == ()
-    except _Chosen as found:
-        return list(found.args[0])
-    return []
-
-
-def test_a_network_without_attention_shows_no_case(isic_source: str, tmp_path: Path) -> None:
+def test_a_network_without_attention_has_no_gazes(isic_source: str, tmp_path: Path) -> None:
     folder = attentive_checkpoint(tmp_path / "best", isic_source, attention=False, timesteps=None)
     found = attentive.explain(folder, isic_source, "valid", 4)
-    assert found.cases == ()
+    assert [case.gazes for case in found.cases] == [()] * 4
     assert set(found.confusions) == {"melanoma"}
     with pytest.raises(ValueError, match="a gaze must come from a network with attention; got one without"):
         attentive_reading.gaze_of(Reading(torch.zeros(1, 2), None, None, None), 0, 0)
@@ -354,7 +336,7 @@ def test_a_served_attentive_model_says_exactly_what_the_checkpoint_does(split: s
         assert set(row) == {"labels", "probabilities", "gazes"}
         case = cases.get(segmented.cases.images[member].stem)
         if case is not None:
-            assert row["labels"]["melanoma"] == case.said
+            assert row["labels"]["melanoma"] == case.said("melanoma")
             # Points of the whole image here, of the part that is seen there: 32 of 36 pixels.
             for axis in ("x", "y"):
                 expected = [0.5 + (getattr(gaze, axis) - 0.5) * 32 / 36 for gaze in case.gazes]

@@ -250,6 +250,12 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, contents:
         read(tmp_path / name)
 
 
+def test_rows_with_more_cells_than_the_header_are_no_table(write: Write) -> None:
+    """Pandas would take the first cell of each for the row's name, and every column for the one beside it."""
+    with pytest.raises(DataError, match=r"the table must be a readable csv file; got .*cases\.csv: .*[Ll]ength of header"):
+        read(write([f"{line},more" for line in LINES]))
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^the table must exist; got .*none\.csv \(--data\)$"):
         read(tmp_path / "none.csv")

@@ -1,6 +1,7 @@
 """Reading the tables that people assemble by hand: CSV with whatever line ends and byte order mark, or Parquet."""
 
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -22,14 +23,27 @@ def read_table(file: Path) -> pd.DataFrame:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file).convert_dtypes().astype("string")
         if file.suffix.lower() == ".csv":
-            # "None" and "NA" may be somebody's labels: only an empty cell is a missing one.
-            return pd.read_csv(
-                file, dtype="string", encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, na_values=[""]
-            )
-    except (ValueError, OSError, ArrowException, NotImplementedError) as error:  # pandas's parser errors are ValueErrors
+            return _read_csv(file)
+    except (ValueError, OSError, ArrowException, NotImplementedError, pd.errors.ParserWarning) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"the table must be a readable {file.suffix[1:]} file; got {file}: {reason}") from error
     raise DataError(f"the table must be a .csv or .parquet file; got {file} (--data table:PATH)")
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows with more cells than the header: pandas would take the first columns for names of rows, or drop the last ones.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        # "None" and "NA" may be somebody's labels: only an empty cell is a missing one.
+        return pd.read_csv(
+            file,
+            dtype="string",
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            keep_default_na=False,
+            na_values=[""],
+            index_col=False,
+        )
 
 
 def find_image(folder: Path, name: str, place: str, problems: list[str]) -> Path:
