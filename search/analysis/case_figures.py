@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from search.analysis.figures import COLOURS, plain_text
@@ -109,7 +110,7 @@ def _looked_at(case: SeenCase) -> Figure:
         axes.set_title(f"gaze {number}: attention", fontsize=8)
     if drawn:
         grid[1][0].set_axis_off()
-        grid[1][0].plot([], [], color=COLOURS[0], linewidth=2, label="mask, probability above 0.5")
+        grid[1][0].fill([], [], color=COLOURS[0], alpha=0.5, label="mask: probability above 0.5")
         grid[1][0].plot([], [], color=COLOURS[4], linewidth=2, linestyle="--", label="annotated")
         grid[1][0].legend(loc="center", frameon=False, fontsize=8)
         for axes, gaze in zip(grid[1][1:], case.gazes, strict=True):
@@ -124,9 +125,15 @@ def _mask(axes: Axes, case: SeenCase, gaze: Gaze) -> None:
     if gaze.mask is None:
         return
     drawn = gaze.mask > 0.5
+    axes.imshow(np.where(drawn, 1.0, np.nan), cmap=ListedColormap([COLOURS[0]]), alpha=0.35, interpolation="nearest")
     if drawn.any() and not drawn.all():
         axes.contour(drawn, levels=[0.5], colors=[COLOURS[0]], linewidths=1.6)
     if gaze.truth is not None and gaze.truth.any() and not gaze.truth.all():
         axes.contour(gaze.truth, levels=[0.5], colors=[COLOURS[4]], linewidths=1.4, linestyles="--")
-    overlap = "not annotated" if gaze.truth is None else "absent" if gaze.iou is None else f"IoU {gaze.iou:.2f}"
-    axes.set_title(f"{gaze.structure} {gaze.probability:.2f}\n{overlap}", fontsize=8)
+    axes.set_title(f"{gaze.structure.replace('_', ' ')} {gaze.probability:.2f}\n{_overlap(gaze)}", fontsize=8)
+
+
+def _overlap(gaze: Gaze) -> str:
+    if gaze.truth is None:
+        return "nobody annotated it"
+    return f"IoU {gaze.iou:.2f}" if gaze.truth.any() and gaze.iou is not None else "annotated as absent"

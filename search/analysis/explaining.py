@@ -1,12 +1,13 @@
 """A checkpoint explained: a picture and a document for each case and for the model, in one folder."""
 
+import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from PIL import Image
 
 from search.analysis import figures
 from search.analysis.case_figures import picture_of_case, pictures_of_model
@@ -16,7 +17,7 @@ Progress = Callable[[int, int], None]
 
 
 def write_explanation(found: Explanation, folder: Path, progress: Progress = lambda done, total: None) -> list[Path]:
-    """Writes `case_<name>.png` and `.json`, `model_<what>.png` and `model.json`.
+    """Writes `case_<name>.png` and `.json`, `model.json`, and `model.png` where there is something to draw of the model.
 
     Args:    found: what is drawn.
              folder: made if it is not there; files of these names are replaced.
@@ -24,24 +25,33 @@ def write_explanation(found: Explanation, folder: Path, progress: Progress = lam
     Returns: what was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = _write(
-        folder, "model", {f"model_{name}": figure for name, figure in pictures_of_model(found).items()}, found.to_json()
-    )
+    model = [figures.png(figure) for figure in pictures_of_model(found).values()]
+    written = _write(folder, "model", _stacked(model) if model else None, found.to_json())
     names = _file_names([case.name for case in found.cases])
     for done, (name, case) in enumerate(zip(names, found.cases, strict=True), start=1):
-        written += _write(folder, f"case_{name}", {f"case_{name}": picture_of_case(case)}, case.to_json())
+        written += _write(folder, f"case_{name}", figures.png(picture_of_case(case)), case.to_json())
         progress(done, len(names))
     return written
 
 
-def _write(folder: Path, name: str, pictures: Mapping[str, Figure], document: Mapping[str, Any]) -> list[Path]:
-    written = []
-    for title, figure in pictures.items():
-        written.append(folder / f"{title}.png")
-        written[-1].write_bytes(figures.png(figure))
-    written.append(folder / f"{name}.json")
-    written[-1].write_text(json.dumps(document, indent=1) + "\n")
-    return written
+def _write(folder: Path, name: str, picture: bytes | None, document: Mapping[str, Any]) -> list[Path]:
+    contents = {"json": (json.dumps(document, indent=1) + "\n").encode(), **({"png": picture} if picture is not None else {})}
+    for suffix, data in contents.items():
+        (folder / f"{name}.{suffix}").write_bytes(data)
+    return [folder / f"{name}.{suffix}" for suffix in contents]
+
+
+def _stacked(pictures: Sequence[bytes]) -> bytes:
+    """Pictures one below the other, on white."""
+    opened = [Image.open(io.BytesIO(picture)) for picture in pictures]
+    sheet = Image.new("RGB", (max(picture.width for picture in opened), sum(picture.height for picture in opened)), "white")
+    top = 0
+    for picture in opened:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _file_names(names: list[str]) -> list[str]:

@@ -132,8 +132,8 @@ def draw_gazes(axes: Axes, case: SeenCase, title: str) -> None:
 def heading(case: SeenCase) -> str:
     """The diagnosis that is true, where it is known, and the one that is said."""
     said = case.said(case.diagnosis)
-    truth = f"{case.truths[case.diagnosis]}, " if case.diagnosis in case.truths else ""
-    return f"{truth}said {said} {case.probabilities[case.diagnosis][said]:.2f}"
+    truth = f", truth: {case.truths[case.diagnosis]}" if case.diagnosis in case.truths else ""
+    return f"said: {said} {case.probabilities[case.diagnosis][said]:.2f}{truth}"
 
 
 def colour_of(right: bool | None) -> str:

@@ -168,7 +168,7 @@ def test_a_labelled_cases_picture_says_what_its_document_does() -> None:
     points = SevenPoints({"PN": ("ATP", 2), "BWV": ("PRS", 2), "VS": ("ABS", 0)}, truth=2)
     case = SeenCase("NEL/Nel026.jpg", image, "DIAG", said, {"DIAG": "NEV", "PN": "ATP"}, seven_points=points)
     shown = texts(case)
-    assert "NEV, said MEL 0.75" in shown
+    assert "said: MEL 0.75, truth: NEV" in shown
     assert "MEL 0.75   (truth: NEV)" in shown
     assert "ATP 0.62" in shown
     assert "score 4 (truth: 2): melanoma at τ = 1, melanoma at τ = 3" in shown

@@ -336,7 +336,7 @@ def test_gazes_at_one_point_share_a_dot() -> None:
         "4": (20.0, 28.0),
         "5": (12.0, 4.0),
     }
-    assert first.get_title() == "ISIC_0000010\nmelanoma, said melanoma 0.88"
+    assert first.get_title() == "ISIC_0000010\nsaid: melanoma 0.88, truth: melanoma"
     assert [axes.get_title() for axes in maps] == ["lesion 0.75"] * 5
     assert list(map(float, first.get_lines()[0].get_xdata())) == [4.0, 4.0, 4.0, 20.0, 12.0]
     assert all(axes.images[1].get_extent() == [0, 32, 32, 0] for axes in maps), "the map lies over the whole image"
