@@ -113,6 +113,14 @@ def test_a_name_that_no_file_has_is_told_with_its_line(write: Write, name: str) 
         read(write([f"{name},train,trunk,nevus", *LINES[1:]]))
 
 
+def test_a_parquets_index_is_no_task(write: Write) -> None:
+    csv = write(LINES)
+    table = pd.read_csv(csv, dtype="string")
+    table.index = pd.Index([f"case {number}" for number in range(len(table))])
+    table.to_parquet(csv.with_suffix(".parquet"))
+    assert [task.name for task in read(csv.with_suffix(".parquet")).tasks] == ["site", "diagnosis"]
+
+
 def test_spaces_around_cells_do_not_matter(write: Write) -> None:
     lines = [line.replace(",", " , ") for line in LINES]
     expected = read(write())

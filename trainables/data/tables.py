@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
-from pyarrow import ArrowException
+from pyarrow import parquet
 
 from trainables.errors import DataError
 
@@ -21,13 +21,20 @@ def read_table(file: Path) -> pd.DataFrame:
         raise DataError(f"the table must exist; got {file} (--data)")
     try:
         if file.suffix.lower() == ".parquet":
-            return pd.read_parquet(file).convert_dtypes().astype("string")
+            return _read_parquet(file)
         if file.suffix.lower() == ".csv":
             return _read_csv(file)
-    except (ValueError, OSError, ArrowException, NotImplementedError, pd.errors.ParserWarning) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a stranger's file makes pandas and pyarrow raise whatever there is
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"the table must be a readable {file.suffix[1:]} file; got {file}: {reason}") from error
     raise DataError(f"the table must be a .csv or .parquet file; got {file} (--data table:PATH)")
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    # Without what pandas once wrote about its own types and index, which pyarrow would believe.
+    table: pd.DataFrame = parquet.read_table(file).replace_schema_metadata(None).to_pandas()
+    index = [name for name in table.columns if str(name).startswith("__index_level_")]
+    return table.drop(columns=index).convert_dtypes().astype("string")
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
