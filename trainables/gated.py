@@ -17,7 +17,8 @@ from trainables.data.cases import twins_note
 from trainables.data.images import Progress
 from trainables.devices import choose_device
 from trainables.errors import DataError
-from trainables.gated_learner import GatedLearner
+from trainables.gated_data import GatedData
+from trainables.gated_learner import GATE_DECISIVENESS, GATE_SHARING, GatedLearner, gate_metrics
 from trainables.gated_reading import GatedPredictor, explain, explain_images, judge_split, load_model
 from trainables.loop import TrainedTrial
 
@@ -44,11 +45,16 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     names = metrics.classification_metrics(np.ones(shape) / shape[-1], codes, data.cases.tasks, data.cases.primary)
     return Prepared(
         fingerprint=data.fingerprint,
-        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *COSTS),
+        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *_of_gates(config, data), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
         notes=twins_note(data.twins),
     )
+
+
+def _of_gates(config: Mapping[str, Value], data: GatedData) -> tuple[str, ...]:
+    """Metrics of the gates, where there are some."""
+    return (GATE_DECISIVENESS, GATE_SHARING) if config["gates"] == "learned" and len(data.cases.tasks) > 1 else ()
 
 
 def build(request: TrialRequest) -> TrainedTrial:
@@ -77,11 +83,16 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     cases, members, probabilities = judge_split(folder, source, split)
     arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
     found = metrics.seven_point_confusions(*arguments)
+    of_cases, intervals = metrics.classification_metrics(*arguments), metrics.bootstrap_intervals(*arguments)
+    of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
         split=split,
         num_cases=len(members),
-        metrics={f"{split}/{name}": value for name, value in metrics.classification_metrics(*arguments).items()},
-        intervals={f"{split}/{name}": value for name, value in metrics.bootstrap_intervals(*arguments).items()},
+        metrics={**{f"{split}/{name}": value for name, value in of_cases.items()}, **of_model},
+        intervals={
+            **{f"{split}/{name}": value for name, value in intervals.items()},
+            **{name: [value, value] for name, value in of_model.items()},
+        },
         confusions={"seven_point": Confusions(("benign", "melanoma"), dict(found))} if found else {},
     )
 
@@ -93,12 +104,12 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
     Raises:  CheckpointError, DataError: see `evaluate`.
     """
     cases, members, probabilities = judge_split(folder, source, split)
-    labels = cases.labels[members]
+    labels, of_model = cases.labels[members], gate_metrics(load_model(folder))
 
     def measure(chosen: Int[np.ndarray, " chosen"] | None) -> dict[str, float]:
         rows = slice(None) if chosen is None else chosen
         found = metrics.classification_metrics(probabilities[rows], labels[rows], cases.tasks, cases.primary)
-        return {f"{split}/{name}": value for name, value in found.items()}
+        return {**{f"{split}/{name}": value for name, value in found.items()}, **of_model}
 
     return Casewise(split, len(members), measure)
 

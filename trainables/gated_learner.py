@@ -21,6 +21,7 @@ from trainables.metrics import classification_metrics
 from trainables.streams import Streams
 
 CHUNK = 256
+GATE_DECISIVENESS, GATE_SHARING = "model/gate_decisiveness", "model/gate_sharing"
 
 
 class GatedLearner:
@@ -95,7 +96,7 @@ class GatedLearner:
         cases = self._data.cases
         found = classification_metrics(probabilities_of(logits), cases.labels[self._valid], cases.tasks, cases.primary)
         metrics = {f"valid/{name}": value for name, value in found.items()}
-        return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics}
+        return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
     def diagnose(self) -> Tensor:
         """Logits of the first validation case."""
@@ -104,6 +105,19 @@ class GatedLearner:
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""
         return describe(self._data)
+
+
+def gate_metrics(model: GatedNetwork) -> dict[str, float]:
+    """How clearly the gates say what tasks share, and how much that is; nothing where they are off.
+
+    `model/gate_decisiveness`: mean distance of a gate from half open, times two: 0 as they begin, 1 when each is open or shut.
+    `model/gate_sharing`: mean gate, the share of other tasks' features that a task takes (Coppola et al. 2020, Eq. 11).
+    """
+    with torch.no_grad():
+        gates = model.open_gates().double()
+    if not len(gates):
+        return {}
+    return {GATE_DECISIVENESS: float((2 * gates - 1).abs().mean()), GATE_SHARING: float(gates.mean())}
 
 
 def build_model(

@@ -79,6 +79,9 @@ TASKS: dict[str, Task] = {
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
             "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
+            # They are absent where the gates are off.
+            "model/gate_decisiveness": ("gates",),
+            "model/gate_sharing": ("gates",),
         },
     ),
     "attentive": Task(

@@ -23,6 +23,7 @@ from trainables import gated
 from trainables.contract import EpochReport, TrialRequest
 from trainables.costs import LATENCY_MS
 from trainables.errors import CheckpointError, DataError, TrialDiverged
+from trainables.gated_learner import gate_metrics
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
@@ -375,3 +376,26 @@ def test_two_processes_write_the_same_bytes(source: str, tmp_path: Path) -> None
     run(here, 3)
     here.save(tmp_path / "here")
     assert files_of(tmp_path / "here") == files_of(tmp_path / "one")
+
+
+def test_gate_metrics_are_those_of_the_gates_by_a_plain_loop(source: str) -> None:
+    network = gated.build(request_of(source, gamma_g=2.0)).learner.model
+    with torch.no_grad():
+        for raw in network.gate_parameters():
+            raw.copy_(torch.randn(raw.shape, generator=torch.Generator().manual_seed(4)))
+    values = []
+    for block in network.blocks:
+        gates = block.gates().detach()
+        tasks = range(len(gates))
+        values += [float(gate) for taker in tasks for giver in tasks if taker != giver for gate in gates[taker, giver]]
+    found = gate_metrics(network)
+    assert found["model/gate_sharing"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert found["model/gate_decisiveness"] == pytest.approx(np.mean([abs(2 * value - 1) for value in values]), abs=1e-6)
+
+
+def test_gates_begin_half_open_and_are_not_measured_where_they_are_off(source: str) -> None:
+    fresh = gated.build(request_of(source)).learner.model
+    assert gate_metrics(fresh) == {"model/gate_decisiveness": 0.0, "model/gate_sharing": 0.5}
+    off = request_of(source, gates="off")
+    assert gate_metrics(gated.build(off).learner.model) == {}
+    assert not [name for name in gated.prepare(off.config, source).metrics if name.startswith("model/gate")]

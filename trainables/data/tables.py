@@ -32,7 +32,9 @@ def read_table(file: Path) -> pd.DataFrame:
 
 def _read_parquet(file: Path) -> pd.DataFrame:
     # Without what pandas once wrote about its own types and index, which pyarrow would believe.
-    table: pd.DataFrame = parquet.read_table(file).replace_schema_metadata(None).to_pandas()
+    stored = parquet.read_table(file).replace_schema_metadata(None)
+    stored.validate(full=True)  # texts are UTF-8, and offsets lead to them
+    table: pd.DataFrame = stored.to_pandas()
     index = [name for name in table.columns if str(name).startswith("__index_level_")]
     return table.drop(columns=index).convert_dtypes().astype("string")
 
