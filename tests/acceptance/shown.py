@@ -125,7 +125,8 @@ def script(issue: int, what: str, *command: str, lines: int = 100) -> Callable[[
         done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
         said = done.stdout.strip().splitlines()
         if not said:
-            raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+            last = done.stderr.strip().splitlines()[-1:]
+            raise RuntimeError(f"{command[0]} ended with {done.returncode}: {' '.join(last)[-250:]}")
         return [Shown(issue, what, f"python {' '.join(command)}", "; ".join(said[-lines:]), done.returncode == 0)]
 
     return show

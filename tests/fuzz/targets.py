@@ -25,17 +25,19 @@ from trainables.tasks import TASKS
 #: Parts several files of one input.
 PART = b"\n====\n"
 _NUM_IMAGES = 4
+#: Folders that last as long as this process.
+_kept: list[object] = []
 
 
 @lru_cache(maxsize=1)
 def _ground() -> Path:
     """A folder that lasts as long as this process, with a few images in the layouts that the readers want."""
     keep = tempfile.TemporaryDirectory(prefix="dermtune-fuzz-")
-    _ground_kept.append(keep)
+    _kept.append(keep)
     folder = Path(keep.name)
     for index in range(_NUM_IMAGES):
         image = Image.new("RGB", (16, 12), (40 * index, 90, 120))
-        for place in (folder, folder / "images", folder / "ISIC-2017_Training_Data", folder / "ISIC-2017_Validation_Data"):
+        for place in (folder, folder / "images"):
             place.mkdir(exist_ok=True)
             image.save(place / f"ISIC_{index}.jpg")
     (folder / "meta").mkdir()
@@ -44,9 +46,6 @@ def _ground() -> Path:
         for file in sorted((folder / "isic" / f"ISIC-2017_{name}_Data").glob("*.jpg"))[2:]:
             file.unlink()
     return folder
-
-
-_ground_kept: list[object] = []
 
 
 def _parts(data: bytes, count: int) -> list[bytes]:
