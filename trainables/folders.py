@@ -36,10 +36,15 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
         sync(folder.parent)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         needed = sum(map(len, contents.values()))
         raise StorageFull(f"the disk must have room for {folder} ({needed / 2**20:.1f} MiB); got a full one", needed) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether this is what a full disk, or a spent quota, says."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A disk that is full: a search waits until there is room instead of failing."""
 
-import errno
 import logging
 import os
 import shutil
@@ -9,16 +8,12 @@ from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+from trainables.folders import is_full
+
 _LOOK_EVERY_S = 2.0
 #: With less than this a disk counts as full: the next checkpoint would fill it.
 _LEAST_BYTES = 32 * 2**20
 _log = logging.getLogger("dermtune")
-
-
-def is_full(error: OSError) -> bool:
-    """Whether this is what a full disk, or a spent quota, says."""
-    return error.errno in _FULL
 
 
 def append(file: FileIO, data: bytes, *, sync: bool) -> None:
