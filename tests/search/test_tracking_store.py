@@ -1,8 +1,12 @@
 """Addresses of tracking stores, what may be printed of them, and the first use of a store by several processes at once."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,3 +162,26 @@ def test_processes_that_use_a_new_store_at_once_all_can(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 4, errors
     names = {experiment.name for experiment in open_client(uri).search_experiments()}
     assert names == {"Default", *(f"experiment {number}" for number in range(4))}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_database_that_another_has_locked_is_waited_for(tmp_path: Path) -> None:
+    """Longer than sqlite itself waits: found by the soak, whose searches were refused at their start."""
+    uri, locked = f"sqlite:///{tmp_path / 'mlflow.db'}", threading.Event()
+    open_client(uri).create_experiment("known")
+
+    def hold() -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            time.sleep(8)
+            other.execute("ROLLBACK")
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(10)
+    asked = time.monotonic()
+    assert has_experiment(uri, "known")
+    holder.join()
+    assert 6 < time.monotonic() - asked < 30

@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 from mlflow.entities import LifecycleStage, Run
@@ -31,6 +33,9 @@ _REFUSALS = frozenset(
     }
 )
 _PAGE = 1000
+#: sqlite itself waits five seconds for a lock.
+_LOCKED_WITHIN_S, _AGAIN_S = 30.0, 0.2
+Answer = TypeVar("Answer")
 
 
 def default_tracking_uri(storage: Path) -> str:
@@ -56,14 +61,27 @@ def open_client(uri: str) -> mlflow.MlflowClient:
 
     Raises:  PlanError: when the store cannot be opened.
     """
-    try:
-        return connect(uri)
-    except (*STORE_ERRORS, ImportError) as error:
-        hint = ""
-        if is_on_server(uri) and re.search(r"\b(401|403)\b|UNAUTHENTICATED|PERMISSION_DENIED", str(error)):
-            hint = " (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
-        said = f"{masked(uri)}: {reason(error)}{hint}"
-        raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {said}") from error
+    return ask(uri, lambda client: client)
+
+
+def ask(uri: str, question: Callable[[mlflow.MlflowClient], Answer]) -> Answer:
+    """What a store answers, for those who cannot wait for one that is away; one that another has locked gets half a minute.
+
+    Raises:  PlanError: when the store cannot be opened, or asked.
+    """
+    end = time.monotonic() + _LOCKED_WITHIN_S
+    while True:
+        try:
+            return question(connect(uri))
+        except (*STORE_ERRORS, ImportError) as error:
+            if "database is locked" in str(error) and time.monotonic() < end:
+                time.sleep(_AGAIN_S)
+                continue
+            hint = ""
+            if is_on_server(uri) and re.search(r"\b(401|403)\b|UNAUTHENTICATED|PERMISSION_DENIED", str(error)):
+                hint = " (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
+            said = f"{masked(uri)}: {reason(error)}{hint}"
+            raise PlanError(f"--tracking-uri must be a store that MLflow can open; got {said}") from error
 
 
 def is_refusal(error: Exception) -> bool:
@@ -123,19 +141,25 @@ def statuses_of(client: mlflow.MlflowClient, experiment_id: str) -> dict[str, tu
 
 def trial_runs(uri: str, name: str) -> dict[str, tuple[str, str]]:
     """Trial → (run id, status) of a search's experiment; empty when MLflow knows no such experiment."""
-    client = open_client(uri)
-    experiment = client.get_experiment_by_name(name)
-    return {} if experiment is None else statuses_of(client, experiment.experiment_id)
+
+    def runs(client: mlflow.MlflowClient) -> dict[str, tuple[str, str]]:
+        experiment = client.get_experiment_by_name(name)
+        return {} if experiment is None else statuses_of(client, experiment.experiment_id)
+
+    return ask(uri, runs)
 
 
 def run_ids(uri: str, name: str, trials: list[str]) -> dict[str, str]:
     """Trial → run id for some trials of a search; those that MLflow does not know are left out."""
-    client = open_client(uri)
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return {}
-    found = {trial: trial_run(client, experiment.experiment_id, trial) for trial in trials}
-    return {trial: run for trial, run in found.items() if run is not None}
+
+    def runs(client: mlflow.MlflowClient) -> dict[str, str]:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            return {}
+        found = {trial: trial_run(client, experiment.experiment_id, trial) for trial in trials}
+        return {trial: run for trial, run in found.items() if run is not None}
+
+    return ask(uri, runs)
 
 
 def has_experiment(uri: str, name: str) -> bool:
@@ -146,7 +170,7 @@ def has_experiment(uri: str, name: str) -> bool:
     # A sqlite store that is not there yet is made by the tracker, in the background: it takes seconds.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return False
-    return open_client(uri).get_experiment_by_name(name) is not None
+    return ask(uri, lambda client: client.get_experiment_by_name(name) is not None)
 
 
 def delete_experiment(uri: str, name: str, storage: Path) -> None:
@@ -173,7 +197,6 @@ def newest_experiments(uri: str, count: int) -> list[tuple[str, str]]:
 
     Raises:  PlanError: when the store cannot be opened.
     """
-    found = open_client(uri).search_experiments(
-        filter_string="name != 'Default'", order_by=["creation_time DESC"], max_results=count
-    )
+    order = {"filter_string": "name != 'Default'", "order_by": ["creation_time DESC"], "max_results": count}
+    found = ask(uri, lambda client: client.search_experiments(**order))
     return [(experiment.name, experiment.experiment_id) for experiment in found]
