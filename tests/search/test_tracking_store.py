@@ -26,6 +26,7 @@ from search.records.tracking.store import (
     reason,
 )
 
+REPOSITORY = Path(__file__).parents[2]
 pytestmark = [
     # MLflow uses what SQLAlchemy will drop, and leaves its connections to the garbage collector.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
@@ -185,3 +186,32 @@ def test_a_database_that_another_has_locked_is_waited_for(tmp_path: Path) -> Non
     assert has_experiment(uri, "known")
     holder.join()
     assert 6 < time.monotonic() - asked < 30
+
+
+_DIES = """
+import os, sys, sqlalchemy
+from search.records.tracking.store import connect
+left = int(sys.argv[2])
+@sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "before_cursor_execute")
+def count(*arguments):
+    global left
+    left -= 1
+    if left < 0:
+        os._exit(9)
+connect(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("statements", [20, 120, 260])
+def test_a_store_whose_maker_dies_is_made_anew(statements: int, tmp_path: Path) -> None:
+    """MLflow makes its tables one after another, and sqlite keeps each: found by the soak, as a store that nobody could open."""
+    uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    done = subprocess.run([sys.executable, "-c", _DIES, uri, str(statements)], cwd=REPOSITORY, check=False)
+    assert done.returncode == 9
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    assert not has_experiment(uri, "known")
+    open_client(uri).create_experiment("known")
+    assert has_experiment(uri, "known")
+    assert not list((tmp_path / "runs").glob("*unfinished*"))

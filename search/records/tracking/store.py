@@ -12,10 +12,12 @@ from typing import TypeVar
 import mlflow
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
 from search.records.database import alone, masked
+from trainables.folders import sync
 
 SUMMARY, TRIAL = "search", "trial"
 KIND_TAG, TRIAL_TAG = "kind", "dermtune.trial"
@@ -51,9 +53,26 @@ def connect(uri: str) -> mlflow.MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with alone(uri):
+        _make_file(uri)
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_file(uri: str) -> None:
+    """Makes a sqlite store that is not there yet, whole or not at all.
+
+    MLflow itself makes it in many steps, and one whose process dies between two of them can never be opened again.
+    """
+    file = Path(make_url(uri).database or "") if uri.startswith("sqlite:") else Path()
+    if file.name in ("", ":memory:") or file.exists():
+        return
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+        left.unlink(missing_ok=True)
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.rename(file)
+    sync(file.parent)
 
 
 def open_client(uri: str) -> mlflow.MlflowClient:
