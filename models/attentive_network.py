@@ -153,7 +153,7 @@ class AttentiveNetwork(nn.Module):
         """
         for side in images.shape[-2:]:
             check_size(side)
-        parts = 1 if self.takes_batch_statistics else num_parts
+        parts = 1 if num_parts == 1 or self.takes_batch_statistics else num_parts
         return cast(Reading, in_parts(partial(self._read, generator), images, parts, generator))
 
     @property

@@ -12,7 +12,7 @@ from search.strategy.retries import Failure, FailureKind
 from trainables.errors import OutOfMemory, StorageFull, TrialDiverged
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
-#: What Ray writes of an actor whose node is gone.
+#: What Ray writes of an actor that its memory monitor has ended, and of one whose node is gone.
 _LOW_ON_MEMORY = "running low on memory"
 _NODE_GONE = ("its node has died", "actor's node was terminated")
 
