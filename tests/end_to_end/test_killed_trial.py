@@ -20,6 +20,20 @@ def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if not kinds or event["event"] in kinds]
 
 
+def in_mid_trial(folder: Path) -> list[int]:
+    """The processes of trials that have saved and still have epochs to go, of their latest beginnings only."""
+    processes, saved = {}, {}
+    for event in events(folder):
+        trial = event.get("trial")
+        if event["event"] == "started":
+            processes[trial] = event["where"]["pid"]
+        elif event["event"] == "saved":
+            saved[trial] = event["epoch"]
+        elif event["event"] in ("retried", "finished"):
+            processes.pop(trial, None)
+    return [pid for trial, pid in processes.items() if 0 < saved.get(trial, 0) < 15]
+
+
 def test_a_trial_whose_process_is_killed_or_breaks_down_goes_on_from_its_last_state(
     shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
 ) -> None:
@@ -38,16 +52,8 @@ def test_a_trial_whose_process_is_killed_or_breaks_down_goes_on_from_its_last_st
     search = shell.start("search", "bowl", "--name", "struck", "--trials", "6", "--no-pictures", *slow)
     for number in (signal.SIGKILL, signal.SIGSEGV):
         before = len(events(shell.folder, "retried"))
-
-        def reported(before: int = before) -> bool:
-            # Some epochs after the last state, so that some of them are trained again.
-            told = [event for event in events(shell.folder, "reported") if event["epochs"][-1]["epoch"] in range(4, 15)]
-            return bool(told) and len(events(shell.folder, "saved")) > 2 * before
-
-        eventually(reported, 120, "a report in mid-trial")
-        ended = {event["trial"] for event in events(shell.folder, "finished")}
-        running = [event for event in events(shell.folder, "started") if event["trial"] not in ended]
-        os.kill(running[-1]["where"]["pid"], number)
+        eventually(lambda: bool(in_mid_trial(shell.folder)), 120, "a report in mid-trial")
+        os.kill(in_mid_trial(shell.folder)[-1], number)
         eventually(lambda before=before: len(events(shell.folder, "retried")) > before, 60, "another beginning")
     done = shell.finish(search, 240)
     assert done.status == 0, done.err
