@@ -12,7 +12,7 @@ from spaces.fields import Value
 from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner
-from trainables.attentive_reading import AttentivePredictor, explain, explain_images, judge_split, load_model
+from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
@@ -21,11 +21,12 @@ from trainables.data.images import Progress
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
 from trainables.errors import DataError
+from trainables.gaze_metrics import AGREEMENT, ENTROPY, POINTING, REPEATED
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
-__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "load_model", "predictor", "prepare"]
+__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 
 _MELANOMA_METRICS = ("accuracy", "recall", "precision", "f1", "calibration_error")
 #: Metrics that are absent where the masks overlap no such structure, or are said to be what was not annotated.
@@ -54,7 +55,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         metrics=(
             "train/loss",
             "valid/loss",
-            *(f"valid/{name}" for name in _metric_names(data, decoder=bool(config["decoder"]))),
+            *(f"valid/{name}" for name in _metric_names(data, config)),
             *COSTS,
         ),
         num_train=len(data.splits["train"]),
@@ -63,14 +64,16 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     )
 
 
-def _metric_names(data: AttentiveData, *, decoder: bool) -> list[str]:
+def _metric_names(data: AttentiveData, config: Mapping[str, Value]) -> list[str]:
     """What every validation reports, whatever the network says."""
     valid = data.splits["valid"]
     melanoma = data.segmented.cases.labels[valid, 0]
     names = [f"melanoma/{name}" for name in _MELANOMA_METRICS]
     if 0 < melanoma.sum() < len(melanoma):
         names += [f"melanoma/{name}" for name in _RANKED_METRICS]
-    if not decoder:
+    if config["attention"]:
+        names += [POINTING, ENTROPY, REPEATED]
+    if not config["decoder"]:
         return names
     # A network that says nothing has every metric that does not hang on what is said.
     parts = []
@@ -82,7 +85,8 @@ def _metric_names(data: AttentiveData, *, decoder: bool) -> list[str]:
     found = structure_metrics(StructureReadings.joined(parts))
     promised = [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
     # Where attributes are annotated every mask is judged, whatever it is said to be.
-    return [*names, *promised, *(["structures/class_accuracy"] if data.segmented.attributes_known[valid].any() else [])]
+    judged = ["structures/class_accuracy", AGREEMENT] if data.segmented.attributes_known[valid].any() else []
+    return [*names, *promised, *judged]
 
 
 def _notes(segmented: SegmentedCases) -> tuple[str, ...]:

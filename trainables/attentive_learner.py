@@ -22,6 +22,7 @@ from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
+from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
 from trainables.metrics import classification_metrics
 from trainables.streams import Streams
 from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
@@ -158,6 +159,10 @@ class AttentiveLearner:
         loss = float(self._combined(mean, together))
         return {"valid/loss": loss, **{f"valid/{name}": value for name, value in metrics.items()}}
 
+    def shown(self) -> Mapping[str, Tensor]:
+        """Nothing: what this network shows depends on the image."""
+        return {}
+
     def diagnose(self) -> Reading:
         """What the network reads in the first validation case."""
         return cast(Reading, self.model(self._data.batch(self._valid[:1]).images))
@@ -177,10 +182,12 @@ class Judged(NamedTuple):
 
     Args:    probabilities: of benign and melanoma.
              structures: what its masks are worth, None without a decoder.
+             gazes: where it looked, None without attention.
     """
 
     probabilities: Float[np.ndarray, "cases 2"]
     structures: StructureReadings | None
+    gazes: GazeReadings | None
 
     def metrics(self, labels: Int[np.ndarray, "cases 1"], chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
         """Every metric of these cases, named without the split.
@@ -189,29 +196,35 @@ class Judged(NamedTuple):
                  chosen: indices of those that count, repetition allowed; None for all, once each.
         """
         members = np.arange(len(labels)) if chosen is None else chosen
+        weights = np.bincount(members, minlength=len(labels)).astype(float)
         found = classification_metrics(self.probabilities[members][:, None], labels[members], (MELANOMA,), MELANOMA.name)
-        own = {name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")}
-        if self.structures is None:
-            return own
-        return own | structure_metrics(self.structures, np.bincount(members, minlength=len(labels)).astype(float))
+        return {
+            **{name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")},
+            **(structure_metrics(self.structures, weights) if self.structures is not None else {}),
+            **(gaze_metrics(self.gazes, weights) if self.gazes is not None else {}),
+        }
 
 
 def judge(reading: Reading, batch: AttentiveBatch, data: AttentiveData, members: Int[np.ndarray, " batch"]) -> Judged:
     """A batch's reading against the truth."""
     probabilities = reading.diagnosis.double().softmax(-1).cpu().numpy()
-    if reading.masks is None or reading.structures is None:
-        return Judged(probabilities, None)
-    superpixels = data.superpixel_maps(members)
-    return Judged(
-        probabilities, read_structures(reading.masks.float(), reading.structures.float(), batch.masks, batch.known, superpixels)
-    )
+    structures = gazes = None
+    if reading.masks is not None and reading.structures is not None:
+        superpixels = data.superpixel_maps(members)
+        structures = read_structures(reading.masks.float(), reading.structures.float(), batch.masks, batch.known, superpixels)
+    if reading.attention is not None:
+        gazes = read_gazes(reading.attention.float(), reading.structures, batch.masks, batch.known)
+    return Judged(probabilities, structures, gazes)
 
 
 def joined(parts: list[Judged]) -> Judged:
     """Several batches' as one."""
     structures = [part.structures for part in parts if part.structures is not None]
+    gazes = [part.gazes for part in parts if part.gazes is not None]
     return Judged(
-        np.concatenate([part.probabilities for part in parts]), StructureReadings.joined(structures) if structures else None
+        np.concatenate([part.probabilities for part in parts]),
+        StructureReadings.joined(structures) if structures else None,
+        GazeReadings.joined(gazes) if gazes else None,
     )
 
 

@@ -147,6 +147,15 @@ def _beside_truth(gaze: Gaze, masks: Bool[np.ndarray, "structures size size"], k
     return replace(gaze, truth=masks[place]) if known or place < NUM_GENERIC else gaze
 
 
+def explain_model(folder: Path) -> Explanation:
+    """Nothing: what this model shows depends on the image.
+
+    Raises:  CheckpointError: when the folder is damaged.
+    """
+    load_model(folder)
+    return Explanation("", 0)
+
+
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
     """What a checkpoint says of images of which nothing is known, and where it looks.
 

@@ -157,6 +157,14 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
     raise DataError(f"explain must be given a checkpoint of a task with data; got a bowl ({folder})")
 
 
+def explain_model(folder: Path) -> Explanation:
+    """A bowl has nothing to show.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"explain must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
     """A bowl sees nothing.
 

@@ -18,10 +18,14 @@ class Sharing:
 
     Args:    tasks: names of rows, which take, and of columns, which give.
              blocks: sharing fraction in [0, 1], first block to last.
+             epochs: some before it, and its own; none where they are not known.
+             history: the same fractions after each of those.
     """
 
     tasks: tuple[str, ...]
     blocks: Float[np.ndarray, "blocks takers givers"]
+    epochs: tuple[int, ...] = ()
+    history: Float[np.ndarray, "epochs blocks takers givers"] | None = None
 
     @property
     def taken(self) -> Float[np.ndarray, " tasks"]:
@@ -46,6 +50,12 @@ class Sharing:
             "blocks": self.blocks.tolist(),
             "taken": self.taken.tolist(),
             "given": self.given.tolist(),
+            "history": []
+            if self.history is None
+            else [
+                {"epoch": epoch, "all_blocks": blocks.mean(0).tolist()}
+                for epoch, blocks in zip(self.epochs, self.history, strict=True)
+            ],
         }
 
 

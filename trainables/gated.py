@@ -19,10 +19,10 @@ from trainables.devices import choose_device
 from trainables.errors import DataError
 from trainables.gated_data import GatedData
 from trainables.gated_learner import GATE_DECISIVENESS, GATE_SHARING, GatedLearner, gate_metrics
-from trainables.gated_reading import GatedPredictor, explain, explain_images, judge_split, load_model
+from trainables.gated_reading import GatedPredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.loop import TrainedTrial
 
-__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "load_model", "predictor", "prepare"]
+__all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 
 
 def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:

@@ -98,6 +98,11 @@ class GatedLearner:
         metrics = {f"valid/{name}": value for name, value in found.items()}
         return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
+    def shown(self) -> Mapping[str, Tensor]:
+        """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where the gates are off."""
+        with torch.no_grad():
+            return {"sharing": self.model.sharing()} if self.model.gate_parameters() else {}
+
     def diagnose(self) -> Tensor:
         """Logits of the first validation case."""
         return cast(Tensor, self.model(laid_out(to_unit_range(self._data.batch(self._valid[:1])))))

@@ -1,6 +1,7 @@
 """What a gated checkpoint says: of a split, of single images, and of itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Explanation, SeenCase, SevenPoints, Sharing, of_every_kind
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
+from trainables.loop import TRACE
 from trainables.metrics import confusion
 
 Probabilities = Float[np.ndarray, "members tasks classes"]
@@ -170,8 +172,15 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
         )
         for place in of_every_kind(labels[:, cases.primary_index], num_cases)
     )
-    sharing = sharing_of(load_model(folder), cases.tasks)
-    return Explanation(split, len(members), confusions, sharing=sharing, cases=shown)
+    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown)
+
+
+def explain_model(folder: Path) -> Explanation:
+    """What a checkpoint's tasks share.
+
+    Raises:  CheckpointError: when the folder is damaged.
+    """
+    return Explanation("", 0, sharing=sharing_in(folder))
 
 
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
@@ -189,7 +198,7 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
         _seen_case(str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
         for place, image in enumerate(images)
     )
-    return Explanation("", len(images), sharing=sharing_of(model, tasks), cases=shown)
+    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown)
 
 
 def _seen_case(
@@ -218,6 +227,21 @@ def sharing_of(model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | Non
     with torch.no_grad():
         blocks = model.sharing().double().numpy()
     return Sharing(tuple(task.name for task in tasks), blocks)
+
+
+def sharing_in(folder: Path) -> Sharing | None:
+    """A checkpoint's sharing fractions with what they were after earlier epochs; None where the gates are off.
+
+    Raises:  CheckpointError: when the folder is damaged.
+    """
+    sharing = sharing_of(load_model(folder), _tasks(_document(folder)))
+    if sharing is None or not (folder / f"{TRACE}.safetensors").is_file():
+        return sharing
+    traced = checkpoints.read(folder, TRACE)
+    epochs, history = traced.get("epoch"), traced.get("sharing")
+    if epochs is None or history is None or history.shape != (*epochs.shape, *sharing.blocks.shape):
+        raise CheckpointError(f"a checkpoint's trace must fit its network; got another shape in {folder}")
+    return replace(sharing, epochs=tuple(int(epoch) for epoch in epochs), history=history.double().numpy())
 
 
 def _tasks(document: dict[str, Any]) -> tuple[LabelTask, ...]:

@@ -15,8 +15,11 @@ from trainables.costs import costs_of
 from trainables.errors import CheckpointError, TrialDiverged
 from trainables.folders import read_json
 from trainables.selection import BestEpoch
+from trainables.trace import Trace
 
 Batch = Any
+#: A checkpoint's file of what the model showed of itself up to then.
+TRACE = "trace"
 #: Batches by which an epoch is estimated.
 _REHEARSED = 3
 
@@ -77,6 +80,9 @@ class Learner(Protocol):
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split by their full names."""
 
+    def shown(self) -> Mapping[str, Tensor]:
+        """What the model shows of itself whatever the case, small tensors by name; traced over the epochs."""
+
     def diagnose(self) -> Any:
         """What the model says of the first validation case; its cost is timed."""
 
@@ -96,6 +102,7 @@ class TrainedTrial:
         self._epoch = 0
         self._best_weights: dict[str, Tensor] = {}
         self._best_metrics: dict[str, float] = {}
+        self._trace, self._best_trace = Trace(), dict[str, Tensor]()
         self._costs: dict[str, float] = {}
 
     @property
@@ -119,12 +126,13 @@ class TrainedTrial:
         if not np.isfinite(train_loss):
             raise TrialDiverged(f"train/loss must be finite; got {train_loss} at epoch {self._epoch}")
         metrics = {"train/loss": train_loss, **self.learner.validate()}
+        self._trace.add(self._epoch, self.learner.shown())
         score, is_best = self.best.observe(self._epoch, metrics)
         seconds = time.perf_counter() - start
         if not self._costs:
             self._costs = costs_of(self.learner.model, self.learner.diagnose, next(self.learner.model.parameters()).device)
         if is_best:
-            self._best_metrics = metrics
+            self._best_metrics, self._best_trace = metrics, self._trace.tensors()
             self._best_weights = {name: value.clone() for name, value in self.learner.model.state_dict().items()}
         return EpochReport(
             epoch=self._epoch,
@@ -185,13 +193,16 @@ class TrainedTrial:
         if not self._best_weights:
             raise ValueError("a trial must have validated once before its best model can be saved; got epoch 0")
         document = self._document(self.best.epoch, self._best_metrics)
-        checkpoints.write(folder, tensors={"model": self._best_weights}, documents={"config": document})
+        traced = {TRACE: self._best_trace} if self._best_trace else {}
+        checkpoints.write(folder, tensors={"model": self._best_weights, **traced}, documents={"config": document})
 
     def save(self, folder: Path) -> None:
         """Writes weights, optimiser, random states, best epoch so far and counters."""
         state = {
             **{f"optimizer.{name}": value for name, value in self.learner.optimizer.state().items()},
             **{f"best.{name}": value for name, value in self._best_weights.items()},
+            **{f"trace.{name}": value for name, value in self._trace.tensors().items()},
+            **{f"best_trace.{name}": value for name, value in self._best_trace.items()},
             **{f"generator.{name}": g.get_state() for name, g in self.learner.torch_generators.items()},
         }
         counters = {
@@ -223,7 +234,8 @@ class TrainedTrial:
         for name, generator in self.learner.numpy_generators.items():
             generator.bit_generator.state = counters["generators"][name]
         self._epoch, self._best_metrics = counters["epoch"], counters["best_metrics"]
-        self._best_weights = _below(state, "best.")
+        self._best_weights, self._best_trace = _below(state, "best."), _below(state, "best_trace.")
+        self._trace.restore(_below(state, "trace."))
         self.best.restore(counters["best"])
 
     def _document(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class TaskModule(Protocol):
     def explain(self, folder: Path, source: str, split: str, num_cases: int) -> Explanation:
         """What a checkpoint's pictures are drawn from."""
 
+    def explain_model(self, folder: Path) -> Explanation:
+        """What a checkpoint shows of itself, whatever the case."""
+
     def explain_images(self, folder: Path, images: Sequence[Path]) -> Explanation:
         """The same of images of which nothing is known."""
 
@@ -51,6 +54,7 @@ class Task:
              formats: data formats that fit, none for a task without data.
              synthetic: the format in which data are made when none are given, None for a task without data.
              objective: what a search optimises unless told otherwise.
+             explanation: what its explanations are judged by beside that, None where it explains nothing.
              moving: metrics that move with hyperparameters → fields that must be fixed for them to be an objective.
              module: where it is trained; imported on use, so that listing a search needs no torch.
     """
@@ -61,6 +65,7 @@ class Task:
     synthetic: str | None
     objective: Objective
     module: str
+    explanation: Objective | None = None
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load(self) -> TaskModule:
@@ -75,6 +80,7 @@ TASKS: dict[str, Task] = {
         formats=("derm7pt", "table"),
         synthetic="derm7pt",
         objective=Objective("valid/auroc_mean", "max"),
+        explanation=Objective("model/gate_decisiveness", "max"),
         module="trainables.gated",
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
@@ -90,10 +96,16 @@ TASKS: dict[str, Task] = {
         formats=("isic2017",),
         synthetic="isic2017",
         objective=Objective("valid/melanoma/auroc", "max"),
+        explanation=Objective("valid/gazes/structure_agreement", "max"),
         module="trainables.attentive",
-        moving=dict.fromkeys(
-            ("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")
-        ),
+        moving={
+            **dict.fromkeys(("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")),
+            # They are absent where nothing is looked at, or said of it.
+            "valid/gazes/structure_agreement": ("attention", "decoder"),
+            **dict.fromkeys(
+                (f"valid/gazes/{name}" for name in ("pointing_accuracy", "attention_entropy", "repeated")), ("attention",)
+            ),
+        },
     ),
     "bowl": Task(
         space=bowl.BowlSpace,

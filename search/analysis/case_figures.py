@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from search.analysis.figures import COLOURS, plain_text
-from search.analysis.trial_figures import colour_of, confusion_matrices, draw_gazes, draw_map, heading, sharing_matrices
+from search.analysis.trial_figures import colour_of, confusion_matrices, draw_gazes, draw_map, heading, pictures_of_sharing
 from trainables.explanation import Explanation, Gaze, SeenCase, SevenPoints, Sharing
 from trainables.seven_point import THRESHOLDS
 
@@ -24,10 +24,9 @@ def picture_of_case(case: SeenCase) -> Figure:
 @plain_text
 def pictures_of_model(found: Explanation) -> Mapping[str, Figure]:
     """What is true of the model whatever the case: what its tasks share, and what it confuses on a split."""
-    pictures = {}
+    pictures = dict[str, Figure]()
     if found.sharing is not None:
-        pictures["sharing"] = sharing_matrices(found.sharing)
-        pictures["taken_and_given"] = taken_and_given(found.sharing)
+        pictures |= {**pictures_of_sharing(found.sharing), "taken_and_given": taken_and_given(found.sharing)}
     if found.confusions:
         pictures["confusion"] = confusion_matrices(found)
     return pictures

@@ -1,6 +1,5 @@
 """Is the winner still the winner? A confirmation read: means over fresh seeds, and what cases and seeds leave open."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from search.analysis.leaderboard import RecordedSearch, open_search, searches
+from search.analysis.leaderboard import RecordedSearch
+from search.analysis.means import RESAMPLES, means_over_runs
 from search.analysis.uncertainty import Interval, SeedSpread, crossed, interval, within
-from search.errors import PlanError, SearchNotFound
+from search.errors import PlanError
 from search.records.ledger import read_events
 from search.records.readings import record_reading
 from search.strategy.race import Heat, heats
@@ -19,8 +19,6 @@ from trainables import folders
 from trainables.contract import Casewise
 from trainables.data import portable_source, read
 from trainables.tasks import TASKS
-
-RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -284,7 +282,7 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     if source is None or median.checkpoint is None:
         return {**result, "test_note": f"The task {found.plan.task} has no data, so there is no test split to read."}
     folds = [run.cases for run in runs.values() if run.cases is not None]
-    result["winner_metrics"] = _means(folds, found.plan.seed)
+    result["winner_metrics"] = means_over_runs(folds, found.plan.seed)
     if "test" not in read(source).counts():
         return {**result, "test_note": f"{source} has no test split: nothing here is measured on cases that chose nothing."}
     task = TASKS[found.plan.task].load()
@@ -292,57 +290,4 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     cases = [task.casewise(checkpoint, source, "test") for checkpoint in checkpoints]
     times = record_reading(storage, folders.digest(checkpoints[0]), portable_source(source))
     note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
-    return {**result, "test_metrics": _means(cases, found.plan.seed), "test_note": note}
-
-
-def _means(runs: Sequence[Casewise], seed: int) -> dict[str, tuple[float, float, float]]:
-    """Metric → mean over runs and its 95 % interval over cases and runs.
-
-    Runs on the same cases are resampled together. Every metric is computed each time, so there are fewer resamples.
-    """
-    generator = np.random.default_rng(seed)
-    plain = [run.measure(None) for run in runs]
-    names = [name for name in plain[0] if all(name in metrics for metrics in plain)]
-    drawn: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(RESAMPLES // 5):
-        cases = {size: generator.integers(0, size, size) for size in sorted({run.num_cases for run in runs})}
-        measured = [run.measure(cases[run.num_cases]) for run in runs]
-        for name in names:
-            gaps = [found[name] - own[name] for found, own in zip(measured, plain, strict=True) if name in found]
-            if gaps:
-                drawn[name].append(math.fsum(gaps) / len(gaps))
-    result = {}
-    for name in names:
-        values = [metrics[name] for metrics in plain]
-        mean = math.fsum(values) / len(values)
-        spread = SeedSpread([value - mean for value in values], len(values) - 1, generator)
-        result[name] = (mean, *interval(mean, np.asarray(drawn[name]), spread, len(values)))
-    return result
-
-
-def median_run(found: RecordedSearch) -> str:
-    """The trial of a confirmation that is its winner's run with the median value.
-
-    Args:    found: a confirmation that has been reported.
-    Raises:  SearchNotFound: when it has not been, or nobody won.
-    """
-    file = found.folder.path / "confirmation.json"
-    document = json.loads(file.read_text()) if file.is_file() else {}
-    if not document.get("winner_run"):
-        raise SearchNotFound(f"--confirmed must be of a confirmation with a winner; got {found.plan.name} (dermtune resume it)")
-    return str(document["winner_run"])
-
-
-def latest_confirmation(storage: Path, search: str) -> RecordedSearch:
-    """The newest confirmation of a search that has run to its end.
-
-    Raises:  SearchNotFound: when there is none.
-    """
-    names = [row["name"] for row in searches(storage) if row["confirms"] == search]
-    found = [open_search(storage, name) for name in names]
-    ended = [confirmation for confirmation in found if confirmation.table.ended == "all trials"]
-    if not ended:
-        raise SearchNotFound(
-            f"--confirmed must be of a search that has been confirmed; got {search!r} (dermtune confirm {search})"
-        )
-    return ended[-1]
+    return {**result, "test_metrics": means_over_runs(cases, found.plan.seed), "test_note": note}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from search.analysis import figures
-from search.analysis.confirmation import RESAMPLES, Standing, Verdict
+from search.analysis.confirmation import Standing, Verdict
+from search.analysis.means import RESAMPLES
 from search.analysis.page import picture, table, write_page
 
 

@@ -1,7 +1,7 @@
 """Finished and running searches: what there is, who leads, where the best checkpoints lie."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,8 @@ from search.records.ledger import read_events
 from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
 from search.strategy.rungs import rung_correlation, rungs
+from trainables.contract import Objective
+from trainables.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,45 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
         "traceback": trace,
         "log": trial.epochs,
     }
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Trials by their diagnosis and by what their explanation is worth.
+
+    Args:    diagnosis, explanation: what is compared.
+             points: trial → both scores, best diagnosis first.
+             front: the trials that no other one equals in both and beats in one.
+    """
+
+    diagnosis: Objective
+    explanation: Objective
+    points: Mapping[str, tuple[float, float]]
+    front: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Both metrics, and every trial's."""
+        return {
+            "metrics": [self.diagnosis.metric, self.explanation.metric],
+            "modes": [self.diagnosis.mode, self.explanation.mode],
+            "trials": [
+                {"trial": trial, "diagnosis": points[0], "explanation": points[1], "pareto": trial in self.front}
+                for trial, points in self.points.items()
+            ],
+        }
+
+
+def tradeoff_of(found: RecordedSearch) -> Tradeoff | None:
+    """Diagnosis against explanation; None where fewer than two trials explain anything, or that is what was searched for."""
+    explanation = TASKS[found.plan.task].explanation
+    if explanation is None or explanation.metric in {objective.metric for objective in found.plan.objectives}:
+        return None
+    objectives = (found.plan.objective, explanation)
+    points = {trial.trial: scores for trial in found.table.ranked() if (scores := trial.scores(objectives)) is not None}
+    if len(points) < 2:
+        return None
+    front = tuple(trial.trial for trial in found.table.pareto(objectives))
+    return Tradeoff(*objectives, {trial: (scores[0], scores[1]) for trial, scores in points.items()}, front)
 
 
 def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:

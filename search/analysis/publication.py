@@ -8,9 +8,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from search.analysis import figures
+from search.analysis.explained import common_explanations
 from search.analysis.importance import importance_of
 from search.analysis.leaderboard import RecordedSearch
-from search.analysis.report import report_page
+from search.analysis.report import EXPLANATIONS, report_page
 from search.analysis.search_figures import pictures_of_search
 from search.analysis.trial_figures import pictures_of_trial
 from search.errors import PlanError
@@ -66,15 +67,22 @@ def publish(
     search = _drawn(partial(pictures_of_search, found.plan, found.table, importance), found.plan.name, result)
     progress(1, total)
     trials: dict[str, dict[str, bytes]] = {}
+    explanations = dict[str, Explanation]()
     for done, trial in enumerate(kept, start=2):
         explained = _explanation(found, trial, result)
+        if explained is not None:
+            explanations[trial.trial] = explained
         figures_of = _drawn(partial(pictures_of_trial, found.plan, trial, explained), trial.trial, result)
         trials[trial.trial] = {name: figures.png(figure) for name, figure in figures_of.items()}
         progress(done, total)
+    common = common_explanations(found, explanations)
+    of_common = _drawn(lambda: common.pictures, found.plan.name, result)
     text = report_page(
         found,
         {name: figures.svg(figure) for name, figure in search.items()},
         {trial: {name: figures.img(png) for name, png in pictures.items()} for trial, pictures in trials.items()},
+        common.text(EXPLANATIONS),
+        {name: figures.svg(figure) for name, figure in of_common.items()},
     )
     result.page.parent.mkdir(parents=True, exist_ok=True)
     result.page.write_text(text)
@@ -82,7 +90,7 @@ def publish(
     progress(len(kept) + 2, total)
     try:
         publisher = Publisher(uri, found.plan.name)
-        files = {f"pictures/{name}.png": figures.png(figure) for name, figure in search.items()}
+        files = {f"pictures/{name}.png": figures.png(figure) for name, figure in {**search, **of_common}.items()}
         publisher.put(None, {**files, "report.html": text.encode()})
         for done, trial in enumerate(kept, start=len(kept) + 3):
             publisher.put(trial.trial, {f"pictures/{name}.png": png for name, png in trials[trial.trial].items()})

@@ -1,10 +1,11 @@
 """A search as one self-contained page: what was asked, what won, what mattered, what it looks like inside."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from search.analysis import leaderboard
-from search.analysis.confirmation import latest_confirmation
 from search.analysis.confirmation_report import read_report
+from search.analysis.confirmed import latest_confirmation
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.page import html_page, picture, table
 from search.records.description import search_page, trial_page
@@ -12,6 +13,8 @@ from search.records.ledger import read_events
 from search.records.notices import notice
 from trainables.errors import DermtuneError
 
+#: Owner of the pictures of what explanations have in common.
+EXPLANATIONS = "explanations"
 _ROWS = 20
 _CAPTIONS = {
     "best_so_far": "Best so far over cost",
@@ -22,28 +25,38 @@ _CAPTIONS = {
     "learning_curves": "Learning curves",
     "confusion": "What is confused with what",
     "sharing": "What tasks take from each other",
+    "sharing_over_epochs": "How they came to share it",
     "attention": "Where it looks",
 }
 
 
-def report_page(found: RecordedSearch, search: Mapping[str, str], trials: Mapping[str, Mapping[str, str]]) -> str:
+def report_page(
+    found: RecordedSearch,
+    search: Mapping[str, str],
+    trials: Mapping[str, Mapping[str, str]],
+    explanations: str = "",
+    explained: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The page as HTML.
 
     Args:    found: the search.
              search: its pictures as HTML by name.
              trials: trial → its pictures as HTML by name, best first.
+             explanations: what they have in common, as Markdown with its pictures' places (`picture("explanations-<name>")`).
+             explained: those pictures as HTML by name.
     """
     plan = found.plan
     notices = [line for event in read_events(found.folder.ledger_file) if (line := notice(event)) is not None]
     parts = [search_page(found.table, plan, notices), _confirmed(found), "## Leaderboard", _leaderboard(found), _rungs(found)]
     parts.append("## The search")
     parts += [_pictures("search", name) for name in search]
+    parts += ["## The explanations", explanations] if explanations else []
     parts.append("## The best trials")
     for trial, pictures in trials.items():
         record = found.table.trials[trial]
         parts += [f"### {trial}", trial_page(record, plan, record.checkpoint)]
         parts += [_pictures(trial, name) for name in pictures]
-    drawn = {"search": search, **trials}
+    drawn = {"search": search, EXPLANATIONS: explained, **trials}
     html = {f"{owner}-{name}": text for owner, pictures in drawn.items() for name, text in pictures.items()}
     return html_page(f"{plan.name}: {plan.task}", "\n\n".join(part for part in parts if part), html)
 

@@ -6,12 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from search.analysis.common_explanations import SharingSpread
 from search.analysis.figures import COLOURS, panels, plain_text
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
 from trainables.explanation import Explanation, Gaze, SeenCase, Sharing
 
 _MAP = "Blues"
+_EPOCHS_AT_MOST = 8
 #: Above this share of the scale, writing is white.
 _DARK = 0.55
 _DOT = {"boxstyle": "round,pad=0.25", "facecolor": COLOURS[0], "edgecolor": "white", "linewidth": 0.6}
@@ -76,6 +78,47 @@ def sharing_matrices(sharing: Sharing) -> Figure:
     figure.supylabel("task that takes", fontsize=9)
     figure.supxlabel("task that gives; percent of its features", fontsize=9)
     return figure
+
+
+def sharing_over_epochs(sharing: Sharing) -> Figure:
+    """Sharing fractions over all blocks after some epochs, small and in order, in percent: rows take, columns give."""
+    if sharing.history is None:
+        raise ValueError("sharing must have a history to be drawn over epochs; got none (train the checkpoint anew)")
+    chosen = np.unique(np.linspace(0, len(sharing.epochs) - 1, _EPOCHS_AT_MOST).round().astype(int))
+    figure, grid = panels(len(chosen), columns=4, width=2.0, height=2.2)
+    for axes, place in zip(grid, chosen, strict=True):
+        picture = axes.imshow(100 * sharing.history[place].mean(0), cmap=_MAP, vmin=0, vmax=100)
+        axes.set_title(f"epoch {sharing.epochs[place]}", fontsize=8)
+        axes.set_xticks(range(len(sharing.tasks)), sharing.tasks, rotation=90, fontsize=5.5)
+        axes.set_yticks(range(len(sharing.tasks)), sharing.tasks, fontsize=5.5)
+    figure.colorbar(picture, ax=grid, shrink=0.6, label="features that pass, percent")
+    figure.supylabel("task that takes", fontsize=8)
+    figure.supxlabel("task that gives", fontsize=8)
+    return figure
+
+
+def sharing_spread(spread: SharingSpread) -> Figure:
+    """Mean and deviation of several networks' sharing fractions, in percent: rows take, columns give."""
+    side = max(3.6, 0.5 * len(spread.tasks))
+    figure, grid = panels(2, columns=2, width=side, height=side)
+    largest = float(spread.deviation.max()) or 1.0
+    for axes, title, matrix, scale in (
+        (grid[0], f"mean of {spread.num_networks} networks", spread.mean, 1.0),
+        (grid[1], "deviation", spread.deviation, largest),
+    ):
+        _heat(axes, matrix / scale, [[f"{100 * value:.0f}" for value in row] for row in matrix], spread.tasks)
+        axes.set_title(title, fontsize=9)
+    figure.supylabel("task that takes", fontsize=9)
+    figure.supxlabel("task that gives; percent of its features", fontsize=9)
+    return figure
+
+
+def pictures_of_sharing(sharing: Sharing) -> Mapping[str, Figure]:
+    """What tasks share, and how that came about where it is known."""
+    found = {"sharing": sharing_matrices(sharing)}
+    if sharing.history is not None and len(sharing.epochs) > 1:
+        found["sharing_over_epochs"] = sharing_over_epochs(sharing)
+    return found
 
 
 def _heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
@@ -153,7 +196,7 @@ def pictures_of_trial(plan: Plan, trial: TrialRecord, found: Explanation | None)
     if found is not None and found.confusions:
         pictures["confusion"] = confusion_matrices(found)
     if found is not None and found.sharing is not None:
-        pictures["sharing"] = sharing_matrices(found.sharing)
+        pictures |= pictures_of_sharing(found.sharing)
     if found is not None and any(case.gazes for case in found.cases):
         pictures["attention"] = attention_sequences(found.cases)
     return pictures

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 Interval = tuple[float, float]
 #: Draws of seeds for each draw of cases.
@@ -48,6 +49,18 @@ def interval(
     drawn = centre + cases + spread.of_mean(count, len(cases))
     low, high = np.percentile(drawn, (50 * error, 100 - 50 * error))
     return float(low), float(high)
+
+
+def t_interval(values: Sequence[float] | Float[np.ndarray, " runs"], error: float = 0.05) -> Interval | None:
+    """Student's interval of the mean of independent values; None for fewer than two.
+
+    Args:    values: one a run.
+             error: two-sided.
+    """
+    if len(values) < 2:
+        return None
+    mean, reach = float(np.mean(values)), float(stats.t.ppf(1 - error / 2, len(values) - 1) * stats.sem(values))
+    return mean - reach, mean + reach
 
 
 def within(values: Mapping[int, Mapping[int, float]]) -> tuple[list[float], int]:

@@ -56,7 +56,7 @@ def register(context: Context, name: str, model: str, alias: str | None, trial: 
         raise PlanError("--trial and --confirmed must not be given together")
     found, chosen = leaderboard.open_search(context.storage, name), trial
     if confirmed:
-        from search.analysis.confirmation import latest_confirmation, median_run
+        from search.analysis.confirmed import latest_confirmation, median_run
 
         found = latest_confirmation(context.storage, name)
         chosen = median_run(found)

@@ -58,8 +58,15 @@ def show(context: Context, name: str, trial: str | None) -> None:
     rows = leaderboard.trial_rows(found)
     title = f"{name} ({found.state}): {found.plan.objective.metric} ({found.plan.objective.mode})"
     predictions = leaderboard.rung_predictions(found.plan, found.table)
-    document = {"name": name, "state": found.state, "trials": rows, "rungs": predictions}
-    context.emit(document, lambda: show_search(title, found, rows, predictions))
+    tradeoff = leaderboard.tradeoff_of(found)
+    document = {
+        "name": name,
+        "state": found.state,
+        "trials": rows,
+        "rungs": predictions,
+        "explanation": None if tradeoff is None else tradeoff.to_json(),
+    }
+    context.emit(document, lambda: show_search(title, found, rows, predictions, tradeoff))
 
 
 def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
@@ -102,7 +109,7 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
     found = leaderboard.open_search(context.storage, name)
     trials = None
     if confirmed:
-        from search.analysis.confirmation import latest_confirmation, median_run
+        from search.analysis.confirmed import latest_confirmation, median_run
 
         found = latest_confirmation(context.storage, name)
         name, trials = found.plan.name, [median_run(found)]

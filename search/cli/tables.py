@@ -54,8 +54,10 @@ def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | No
         out.print(f"… and {len(rows) - len(shown)} more")
 
 
-def show_search(title: str, found: Any, rows: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]]) -> None:
-    """Leaderboard, limits, Pareto front, and how well early rungs predict late ones."""
+def show_search(
+    title: str, found: Any, rows: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]], tradeoff: Any
+) -> None:
+    """Leaderboard, limits, Pareto fronts, and how well early rungs predict late ones."""
     show_leaderboard(title, rows)
     plan = found.plan
     if plan.constraints:
@@ -64,6 +66,9 @@ def show_search(title: str, found: Any, rows: Sequence[dict[str, Any]], predicti
         out.print(f"limits: {limits}; {outside} of {len(rows)} trials do not keep them and stand last", markup=False)
     if plan.further_objectives:
         out.print(f"Pareto front: {', '.join(row['trial'] for row in rows if row['pareto']) or 'empty'}", markup=False)
+    if tradeoff is not None:
+        front = ", ".join("{} ({:.3f}, {:.3f})".format(trial, *tradeoff.points[trial]) for trial in tradeoff.front)
+        out.print(f"diagnosis against explanation ({tradeoff.explanation.metric}), Pareto front: {front}", markup=False)
     for pair in predictions:
         out.print(prediction(pair), markup=False)
 

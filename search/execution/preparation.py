@@ -26,6 +26,9 @@ from trainables.data.images import Progress
 from trainables.data.source import synthetic_location
 from trainables.tasks import TASKS, Task
 
+#: Last parts of metrics that are minimised unless told otherwise.
+_BETTER_LOW = ("loss", "calibration_error", "calibration_error_mean", "height", "attention_entropy", "repeated")
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -240,7 +243,7 @@ def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
     if given not in ("", "min", "max") or name not in reported:
         near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"
         raise PlanError(f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{near}")
-    falls = name in COSTS or name.rpartition("/")[2] in ("loss", "calibration_error", "calibration_error_mean", "height")
+    falls = name in COSTS or name.rpartition("/")[2] in _BETTER_LOW
     mode: Mode = "min" if given == "min" or (not given and falls) else "max"
     return Objective(name, mode)
 

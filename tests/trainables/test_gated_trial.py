@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "standardised images, double": {"input_normalisation": "training_set", "width": 2.0},
     "binary, plain loss, selection by loss": {"binary": True, "label_weights": "none", "focal_beta": 0.0, "selection": "loss"},
 }
-BEST_FILES = ["config.json", "model.safetensors", "sha256sums"]
+BEST_FILES = ["config.json", "model.safetensors", "sha256sums", "trace.safetensors"]
 STATE_FILES = ["config.json", "model.safetensors", "sha256sums", "state.json", "state.safetensors"]
 
 
@@ -224,17 +224,34 @@ def test_checkpoints_hold_tensors_json_and_hashes_and_nothing_else(source: str, 
 
 
 @pytest.mark.parametrize("name", BEST_FILES)
-def test_a_damaged_model_is_refused(name: str, source: str, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(name: str, source: str, tmp_path: Path) -> None:
     trial = gated.build(request_of(source))
     run(trial, 1)
     trial.save_best(tmp_path / "best")
-    trainables.load(tmp_path / "best")
+    # The trace is of no use to the model: only who asks for it needs it whole.
+    load = gated.explain_model if name == "trace.safetensors" else trainables.load
+    load(tmp_path / "best")
     damage(tmp_path / "best" / name)
     with pytest.raises(CheckpointError, match=r"must match its hash in sha256sums; got other contents"):
-        trainables.load(tmp_path / "best")
+        load(tmp_path / "best")
     (tmp_path / "best" / name).unlink()
-    with pytest.raises(CheckpointError, match=r"a checkpoint must be a folder with .* and sha256sums"):
-        trainables.load(tmp_path / "best")
+    if name != "trace.safetensors":
+        with pytest.raises(CheckpointError, match=r"a checkpoint must be a folder with .* and sha256sums"):
+            load(tmp_path / "best")
+
+
+def test_what_tasks_share_is_known_after_every_epoch(source: str, tmp_path: Path) -> None:
+    trial = gated.build(request_of(source))
+    found = []
+    for _ in range(3):
+        run(trial, 1)
+        found.append(trial.learner.model.sharing().detach().double().numpy())
+    trial.save_best(tmp_path / "best")
+    sharing = gated.explain_model(tmp_path / "best").sharing
+    assert sharing is not None
+    assert sharing.epochs == (1, 2, 3)
+    np.testing.assert_array_equal(sharing.history, np.array(found))
+    np.testing.assert_array_equal(sharing.history[-1], sharing.blocks)
 
 
 def test_a_damaged_state_is_refused_and_leaves_the_trial_as_it_was(source: str, tmp_path: Path) -> None:

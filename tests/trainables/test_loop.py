@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables import loop
+from trainables import checkpoints, loop
 from trainables.adam import Adam, Group
 from trainables.contract import Objective, TrialRequest
-from trainables.loop import Learner, TrainedTrial
+from trainables.loop import TRACE, Learner, TrainedTrial
 
 
 class OneWeight:
@@ -29,6 +29,7 @@ class OneWeight:
         self.numpy_generators, self.torch_generators = {}, {}
         self.notes = notes
         self.calls: list[Any] = []
+        self.num_validated = 0
 
     @property
     def valid_batches(self) -> float:
@@ -51,7 +52,12 @@ class OneWeight:
     def validate(self) -> dict[str, float]:
         """The same for ever."""
         self.model.eval()
+        self.num_validated += 1
         return {"valid/gain": 0.5}
+
+    def shown(self) -> Mapping[str, Tensor]:
+        """How often it has validated."""
+        return {"validated": torch.tensor(self.num_validated)}
 
     def diagnose(self) -> Tensor:
         """Of one number."""
@@ -152,3 +158,17 @@ def test_notes_do_not_keep_a_state_from_being_taken_over(tmp_path: Path) -> None
     other = trial_of(OneWeight([]))
     other.load(tmp_path / "state")
     assert other.epoch == 1
+
+
+def test_a_best_checkpoint_holds_what_was_shown_up_to_its_epoch(tmp_path: Path) -> None:
+    trial = trial_of(OneWeight([]))
+    for _ in range(3):
+        trial.step()
+    trial.save(tmp_path / "state")
+    resumed = trial_of(OneWeight([]))
+    resumed.load(tmp_path / "state")
+    for folder, later in (("own", trial), ("resumed", resumed)):
+        later.step()  # no better than the third, the first whose score is a mean of three
+        later.save_best(tmp_path / folder)
+        traced = checkpoints.read(tmp_path / folder, TRACE)
+        assert {name: tensor.tolist() for name, tensor in traced.items()} == {"epoch": [1, 2, 3], "validated": [1, 2, 3]}

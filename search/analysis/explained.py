@@ -1,0 +1,140 @@
+"""What a search's explanations are worth: beside the diagnosis, over its best trials, and over seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from search.analysis.common_explanations import SharingSpread, spread_of
+from search.analysis.confirmation_report import read_report
+from search.analysis.confirmed import latest_confirmation, winners_checkpoints
+from search.analysis.figures import COLOURS, panel, plain_text
+from search.analysis.leaderboard import RecordedSearch, Tradeoff, tradeoff_of
+from search.analysis.page import picture, table
+from search.analysis.trial_figures import sharing_spread
+from trainables.errors import DermtuneError
+from trainables.explanation import Explanation
+from trainables.tasks import TASKS
+
+_EXPLAINING = ("model/gate_", "valid/gazes/")
+_PAIRS = 5
+
+
+@plain_text
+def tradeoff_figure(tradeoff: Tradeoff) -> Figure:
+    """Every trial as a point, those on the front named and joined."""
+    figure, axes = panel(width=6.4, height=4.2)
+    others = [points for trial, points in tradeoff.points.items() if trial not in tradeoff.front]
+    front = sorted((tradeoff.points[trial], trial) for trial in tradeoff.front)
+    axes.plot([x for x, _ in others], [y for _, y in others], "o", color=COLOURS[5], markersize=5, label="beaten in both")
+    axes.plot([x for (x, _), _ in front], [y for (_, y), _ in front], "o-", color=COLOURS[1], markersize=6, label="Pareto front")
+    for (x, y), trial in front:
+        axes.annotate(trial, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes.margins(0.12)
+    axes.set_xlabel(f"diagnosis: {tradeoff.diagnosis.metric} ({tradeoff.diagnosis.mode})")
+    axes.set_ylabel(f"explanation: {tradeoff.explanation.metric} ({tradeoff.explanation.mode})")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+@dataclass(frozen=True)
+class CommonExplanations:
+    """What the explanations of a search's best trials have in common.
+
+    Args:    tradeoff: diagnosis against explanation, over all trials.
+             metrics: explanation metric → its value in each of the best trials.
+             over_best: what tasks share over the best trials, None for a task without gates.
+             over_seeds: the same over fresh seeds of the confirmed winner, None without a confirmation.
+             winner: that trial.
+    """
+
+    tradeoff: Tradeoff | None = None
+    metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    over_best: SharingSpread | None = None
+    over_seeds: SharingSpread | None = None
+    winner: str | None = None
+
+    @property
+    def pictures(self) -> dict[str, Figure]:
+        """Every picture that there is, by name."""
+        found = {}
+        if self.tradeoff is not None:
+            found["diagnosis_and_explanation"] = tradeoff_figure(self.tradeoff)
+        if self.over_best is not None and self.over_best.num_networks > 1:
+            found["sharing_of_the_best"] = sharing_spread(self.over_best)
+        if self.over_seeds is not None and self.over_seeds.num_networks > 1:
+            found["sharing_over_seeds"] = sharing_spread(self.over_seeds)
+        return found
+
+    def text(self, owner: str) -> str:
+        """As Markdown; "" where there is nothing to say.
+
+        Args:    owner: the pictures' names begin with it.
+        """
+        parts = []
+        if self.tradeoff is not None:
+            parts += [
+                f"Pareto front of diagnosis and explanation: {', '.join(self.tradeoff.front)}.",
+                picture(f"{owner}-diagnosis_and_explanation"),
+            ]
+        if self.metrics:
+            parts.append(table(("over the best trials", "mean", "deviation", "trials"), [*map(_row, self.metrics.items())]))
+        for name, title, spread in (
+            ("sharing_of_the_best", "What tasks share in the best trials", self.over_best),
+            ("sharing_over_seeds", f"What tasks share in {self.winner} on fresh seeds", self.over_seeds),
+        ):
+            if spread is not None and spread.num_networks > 1:
+                parts += [f"**{title}**", picture(f"{owner}-{name}"), spread_text(spread)]
+        return "\n\n".join(parts)
+
+
+def _row(metric: tuple[str, Sequence[float]]) -> tuple[str, str, str, str]:
+    name, values = metric
+    deviation = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else "–"
+    return name, f"{np.mean(values):.3f}", deviation, str(len(values))
+
+
+def spread_text(spread: SharingSpread) -> str:
+    """What several networks share in words: where most passes, where they differ, how alike they are."""
+
+    def pairs(found: Sequence[tuple[str, str, float, float]]) -> str:
+        return ", ".join(f"{taker} of {giver} {100 * mean:.0f} ± {100 * sd:.0f} %" for taker, giver, mean, sd in found)
+
+    alike = "" if spread.stability is None else f" Stability, the mean correlation between two of them: {spread.stability:.2f}."
+    return (
+        f"Most is taken by {pairs(spread.most_shared(_PAIRS))}; they differ most in {pairs(spread.least_agreed(_PAIRS))}"
+        f" ({spread.num_networks} networks, mean ± deviation).{alike}"
+    )
+
+
+def common_explanations(found: RecordedSearch, explained: Mapping[str, Explanation]) -> CommonExplanations:
+    """What is known of a search's explanations.
+
+    Args:    found: the search.
+             explained: of its best trials.
+    """
+    metrics: dict[str, list[float]] = {}
+    for trial in explained:
+        for name, value in found.table.trials[trial].best_metrics.items():
+            if name.startswith(_EXPLAINING):
+                metrics.setdefault(name, []).append(value)
+    sharings = [explanation.sharing for explanation in explained.values() if explanation.sharing is not None]
+    winner, over_seeds = _over_seeds(found)
+    return CommonExplanations(tradeoff_of(found), metrics, spread_of(sharings), over_seeds, winner)
+
+
+def _over_seeds(found: RecordedSearch) -> tuple[str | None, SharingSpread | None]:
+    """The confirmed winner, and what tasks share in its runs."""
+    if found.plan.confirmation is not None:
+        return None, None
+    try:
+        confirmation = latest_confirmation(found.folder.storage, found.plan.name)
+        verdict = read_report(confirmation.folder.path)
+        if verdict is None or verdict.winner is None:
+            return None, None
+        task = TASKS[found.plan.task].load()
+        explained = [task.explain_model(folder) for folder in winners_checkpoints(confirmation, verdict.winner)]
+    except DermtuneError:  # no confirmation, or its checkpoints are gone
+        return None, None
+    return verdict.winner, spread_of([explanation.sharing for explanation in explained if explanation.sharing is not None])
