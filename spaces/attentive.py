@@ -173,6 +173,39 @@ VARIANTS: Mapping[str, Mapping[str, Value]] = {
     },
 }
 
+#: Section 4.1: whether the decoder sees the encoder's maps, and what becomes of batch normalisation.
+SKIPS_AND_NORMS: Mapping[str, Mapping[str, Value]] = {
+    "skip + batch norm": {"skips": True, "batch_norm": "trained"},
+    "skip + frozen batch norm": {"skips": True, "batch_norm": "frozen"},
+    "no skip, no batch norm": {"skips": False, "batch_norm": "none"},
+    "no skip + batch norm": {"skips": False, "batch_norm": "trained"},
+}
+#: Section 3.2: how the structures' losses are balanced.
+BALANCINGS: Mapping[str, Mapping[str, Value]] = {
+    "w": {"balancing": "presence"},
+    "w′": {"balancing": "inverse_presence"},
+    "mini-batch": {"balancing": "minibatch"},
+}
+
+
+def grid_name(setup: str, balancing: str) -> str:
+    """The experiment of a key of `SKIPS_AND_NORMS` and one of `BALANCINGS`: the variant that it is, or one named after both."""
+    fields = {**SKIPS_AND_NORMS[setup], **BALANCINGS[balancing]}
+    return next((name for name, variant in VARIANTS.items() if variant == fields), f"{setup}, {balancing}")
+
+
+#: Every experiment of Tables 3 to 5 by name → the fields that make it: the variants, and setups × balancings.
+EXPERIMENTS: Mapping[str, Mapping[str, Value]] = {
+    **VARIANTS,
+    **{
+        grid_name(setup, balancing): {**SKIPS_AND_NORMS[setup], **BALANCINGS[balancing]}
+        for setup in SKIPS_AND_NORMS
+        for balancing in BALANCINGS
+    },
+}
+#: How the paper trains each of them, whatever a preset says.
+PAPER_RULES: Mapping[str, Value] = {"selection": "loss"}
+
 PRESETS = {
     "demo": Preset(
         fixed={"resize_px": 72, "size_px": 64, "width": 0.125, "encoder_weights": "none"},
@@ -180,6 +213,8 @@ PRESETS = {
         max_epochs=12,
         synthetic_cases=400,
         synthetic_size_px=96,
+        reproduced_seeds=2,
+        reproduced_epochs=10,
     ),
-    "paper": Preset(fixed={}, num_trials=40, max_epochs=20, synthetic_cases=2750, synthetic_size_px=256),
+    "paper": Preset(fixed={}, num_trials=40, max_epochs=20, synthetic_cases=2750, synthetic_size_px=256, reproduced_epochs=20),
 }

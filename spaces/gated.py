@@ -1,8 +1,9 @@
 """Hyperparameters of the gated multi-task network. Defaults are the paper's (Coppola et al. 2020)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spaces.fields import Preset, choice, flag, integer, real, text
+from spaces.fields import Preset, Value, choice, flag, integer, real, text
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,18 @@ class GatedSpace:
     )
 
 
+#: The paper's name of an experiment (Table 2) → the fields that make it.
+EXPERIMENTS: Mapping[str, Mapping[str, Value]] = {
+    "standard": {},
+    "half": {"width": 0.5},
+    "double": {"width": 2.0},
+    # On double's filters, so that independent networks have as many parameters (the authors' code).
+    "gates-off": {"gates": "off", "width": 2.0},
+    "binary": {"binary": True},
+}
+#: How the paper trains each of them, whatever a preset says.
+PAPER_RULES: Mapping[str, Value] = {"selection": "loss", "patience": 50}
+
 PRESETS = {
     "demo": Preset(
         fixed={"size_px": 96, "patience": 12},
@@ -98,6 +111,7 @@ PRESETS = {
         max_epochs=18,
         synthetic_cases=600,
         synthetic_size_px=96,
+        reproduced_epochs=75,
     ),
-    "paper": Preset(fixed={}, num_trials=60, max_epochs=200, synthetic_cases=1011, synthetic_size_px=256),
+    "paper": Preset(fixed={}, num_trials=60, max_epochs=200, synthetic_cases=1011, synthetic_size_px=256, reproduced_epochs=1000),
 }

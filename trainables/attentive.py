@@ -11,7 +11,7 @@ from jaxtyping import Int
 from spaces.fields import Value
 from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
-from trainables.attentive_learner import CHUNK, AttentiveLearner
+from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged
 from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
@@ -127,17 +127,20 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     def named(metrics: Mapping[str, Any]) -> dict[str, Any]:
         return {f"{split}/{name}": value for name, value in metrics.items()}
 
-    confusions = {}
-    if judged.structures is not None:
-        matrix = judged.structures.confusion.sum(0).tolist()
-        confusions["structures"] = Confusions(STRUCTURES, {"confusion": matrix})
     return Evaluation(
         split=split,
         num_cases=len(members),
         metrics=named(judged.metrics(labels)),
         intervals=named(bootstrap(len(members), lambda chosen: judged.metrics(labels, chosen))),
-        confusions=confusions,
+        confusions=_of_structures(judged),
     )
+
+
+def _of_structures(judged: Judged) -> dict[str, Confusions]:
+    """Masks by the structure that they overlap most and the one that they are said to be (Fig. 6); nothing without masks."""
+    if judged.structures is None:
+        return {}
+    return {"structures": Confusions(STRUCTURES, {"confusion": judged.structures.confusion.sum(0).tolist()})}
 
 
 def casewise(folder: Path, source: str, split: str) -> Casewise:
@@ -153,7 +156,7 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
         found = judged.metrics(labels) if chosen is None else judged.metrics(labels, chosen)
         return {f"{split}/{name}": value for name, value in found.items()}
 
-    return Casewise(split, len(members), measure)
+    return Casewise(split, len(members), measure, _of_structures(judged))
 
 
 def predictor(folder: Path) -> Predictor:

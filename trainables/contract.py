@@ -162,11 +162,13 @@ class Casewise:
     Args:    split: "train", "valid" or "test".
              num_cases: cases in it.
              measure: indices of cases, with repetitions, or None for all → full metric name → value.
+             confusions: what was confused with what over all cases, by name.
     """
 
     split: str
     num_cases: int
     measure: Callable[[Int[np.ndarray, " chosen"] | None], Mapping[str, float]]
+    confusions: Mapping[str, Confusions] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -1,11 +1,11 @@
 """The gated task: Coppola et al.'s network on a set of labelled cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from models.gated_network import check_size
 from spaces.fields import Value, number
@@ -13,7 +13,7 @@ from trainables import gated_data, metrics
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
-from trainables.data.cases import twins_note
+from trainables.data.cases import LabelTask, twins_note
 from trainables.data.images import Progress
 from trainables.devices import choose_device
 from trainables.errors import DataError
@@ -82,7 +82,6 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     """
     cases, members, probabilities = judge_split(folder, source, split)
     arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
-    found = metrics.seven_point_confusions(*arguments)
     of_cases, intervals = metrics.classification_metrics(*arguments), metrics.bootstrap_intervals(*arguments)
     of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
@@ -93,8 +92,22 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
             **{f"{split}/{name}": value for name, value in intervals.items()},
             **{name: [value, value] for name, value in of_model.items()},
         },
-        confusions={"seven_point": Confusions(("benign", "melanoma"), dict(found))} if found else {},
+        confusions=_seven_points(*arguments),
     )
+
+
+def _seven_points(
+    probabilities: Float[np.ndarray, "members tasks classes"],
+    codes: Int[np.ndarray, "members tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+) -> dict[str, Confusions]:
+    """Melanoma by the checklist and by the diagnosis, as said and as annotated; nothing on other tasks."""
+    found = {
+        "seven_point": metrics.seven_point_confusions(probabilities, codes, tasks, primary),
+        "seven_point_annotated": metrics.annotated_seven_points(codes, tasks, primary),
+    }
+    return {name: Confusions(("benign", "melanoma"), dict(matrices)) for name, matrices in found.items() if matrices}
 
 
 def casewise(folder: Path, source: str, split: str) -> Casewise:
@@ -111,7 +124,7 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
         found = metrics.classification_metrics(probabilities[rows], labels[rows], cases.tasks, cases.primary)
         return {**{f"{split}/{name}": value for name, value in found.items()}, **of_model}
 
-    return Casewise(split, len(members), measure)
+    return Casewise(split, len(members), measure, _seven_points(probabilities, labels, cases.tasks, cases.primary))
 
 
 def predictor(folder: Path) -> Predictor:

@@ -107,7 +107,8 @@ def classification_metrics(
     tasks: Sequence[LabelTask],
     primary: str,
 ) -> dict[str, float]:
-    """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `melanoma/auroc`, `seven_point/...`.
+    """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `criteria/recall`, `melanoma/auroc`,
+    `seven_point/...`.
 
     Args:    probabilities: zero where a task has fewer classes than the largest.
              codes: class codes, -1 where missing.
@@ -125,10 +126,21 @@ def classification_metrics(
             metrics[f"{task.name}/{name}"] = value
             per_task.setdefault(name, []).append(value)
     metrics |= {f"{name}_mean": float(np.mean(values)) for name, values in per_task.items()}
+    metrics |= _criteria_metrics(metrics)
     metrics |= _melanoma_metrics(probabilities, codes, tasks, primary)
     for name, matrix in seven_point_confusions(probabilities, codes, tasks, primary).items():
         metrics |= {f"seven_point/{key}_{name}": value for key, value in _rates(matrix).items()}
     return metrics
+
+
+def _criteria_metrics(found: Mapping[str, float]) -> dict[str, float]:
+    """Means over the seven criteria, without the diagnosis (Coppola et al. 2020, Table 2, last column); nothing without all."""
+    names = {key: [f"{task}/{key}" for task in seven_point.POINTS] for key in ("accuracy", "recall", "precision")}
+    return {
+        f"criteria/{key}": float(np.mean([found[name] for name in every]))
+        for key, every in names.items()
+        if all(name in found for name in every)
+    }
 
 
 def _melanoma_metrics(
@@ -179,6 +191,21 @@ def seven_point_confusions(
     inferred = {str(t): seven_point.inferred_melanoma(score, t) for t in seven_point.THRESHOLDS}
     direct = probabilities[known, column, : len(tasks[column].classes)].argmax(1) == melanoma
     return {name: seven_point.confusion(truth, guess) for name, guess in {**inferred, "direct": direct}.items()}
+
+
+def annotated_seven_points(
+    codes: Int[np.ndarray, "cases tasks"], tasks: Sequence[LabelTask], primary: str
+) -> Mapping[str, list[list[int]]]:
+    """Melanoma by the checklist over the annotated criteria, where all of them and the diagnosis are (Table 3, GT).
+
+    Args:    codes, tasks, primary: see `classification_metrics`.
+    Returns: "1", "3" → [[TN, FP], [FN, TP]]; empty where there is nothing to say.
+    """
+    columns = [index for index, task in enumerate(tasks) if task.name in seven_point.POINTS or task.name == primary]
+    whole = codes[(codes[:, columns] != MISSING).all(1)]
+    certain = np.maximum(whole, 0)[..., None] == np.arange(max(len(task.classes) for task in tasks))
+    found = seven_point_confusions(certain.astype(float), whole, tasks, primary)
+    return {name: matrix for name, matrix in found.items() if name != "direct"}
 
 
 def _rates(matrix: list[list[int]]) -> dict[str, float]:

@@ -57,6 +57,8 @@ class Task:
              explanation: what its explanations are judged by beside that, None where it explains nothing.
              moving: metrics that move with hyperparameters → fields that must be fixed for them to be an objective.
              module: where it is trained; imported on use, so that listing a search needs no torch.
+             experiments: the paper's name → the fields that make it, none for a task without a paper.
+             paper_rules: fields as the paper has them for all of those, whatever a preset says.
     """
 
     space: type
@@ -65,6 +67,8 @@ class Task:
     synthetic: str | None
     objective: Objective
     module: str
+    experiments: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    paper_rules: Mapping[str, Value] = field(default_factory=dict)
     explanation: Objective | None = None
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -82,6 +86,8 @@ TASKS: dict[str, Task] = {
         objective=Objective("valid/auroc_mean", "max"),
         explanation=Objective("model/gate_decisiveness", "max"),
         module="trainables.gated",
+        experiments=gated.EXPERIMENTS,
+        paper_rules=gated.PAPER_RULES,
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
             "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
@@ -98,6 +104,8 @@ TASKS: dict[str, Task] = {
         objective=Objective("valid/melanoma/auroc", "max"),
         explanation=Objective("valid/gazes/structure_agreement", "max"),
         module="trainables.attentive",
+        experiments=attentive.EXPERIMENTS,
+        paper_rules=attentive.PAPER_RULES,
         moving={
             **dict.fromkeys(("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")),
             # They are absent where nothing is looked at, or said of it.

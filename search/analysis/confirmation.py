@@ -13,6 +13,7 @@ from search.analysis.means import RESAMPLES, means_over_runs
 from search.analysis.uncertainty import Interval, SeedSpread, crossed, interval, within
 from search.errors import PlanError
 from search.records.ledger import read_events
+from search.records.plan import trial_number
 from search.records.readings import record_reading
 from search.strategy.race import Heat, heats
 from trainables import folders
@@ -207,7 +208,7 @@ def _runs(found: RecordedSearch, plans: Sequence[Heat]) -> Runs:
     for record in found.table.trials.values():
         if record.state != "finished" or record.value is None:
             continue
-        heat = plans[int(record.trial.removeprefix("t"))]
+        heat = plans[trial_number(record.trial)]
         checkpoint = found.folder.fetched(record.checkpoint) if record.checkpoint else None
         cases = None
         if plan.source is not None and checkpoint is not None:
@@ -282,7 +283,7 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     if source is None or median.checkpoint is None:
         return {**result, "test_note": f"The task {found.plan.task} has no data, so there is no test split to read."}
     folds = [run.cases for run in runs.values() if run.cases is not None]
-    result["winner_metrics"] = means_over_runs(folds, found.plan.seed)
+    result["winner_metrics"] = means_over_runs([folds], found.plan.seed)[0]
     if "test" not in read(source).counts():
         return {**result, "test_note": f"{source} has no test split: nothing here is measured on cases that chose nothing."}
     task = TASKS[found.plan.task].load()
@@ -290,4 +291,4 @@ def _of_winner(found: RecordedSearch, storage: Path, runs: Mapping[int, _Run]) -
     cases = [task.casewise(checkpoint, source, "test") for checkpoint in checkpoints]
     times = record_reading(storage, folders.digest(checkpoints[0]), portable_source(source))
     note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
-    return {**result, "test_metrics": means_over_runs(cases, found.plan.seed), "test_note": note}
+    return {**result, "test_metrics": means_over_runs([cases], found.plan.seed)[0], "test_note": note}

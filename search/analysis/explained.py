@@ -126,7 +126,7 @@ def common_explanations(found: RecordedSearch, explained: Mapping[str, Explanati
 
 def _over_seeds(found: RecordedSearch) -> tuple[str | None, SharingSpread | None]:
     """The confirmed winner, and what tasks share in its runs."""
-    if found.plan.confirmation is not None:
+    if found.plan.kind != "search":
         return None, None
     try:
         confirmation = latest_confirmation(found.folder.storage, found.plan.name)

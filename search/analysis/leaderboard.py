@@ -66,6 +66,7 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
     return {
         "name": found.plan.name,
         "task": found.plan.task,
+        "kind": found.plan.kind,
         "state": found.state,
         "metric": found.plan.objective.metric,
         "num_trials": len(found.table.trials),
@@ -167,7 +168,7 @@ def tradeoff_of(found: RecordedSearch) -> Tradeoff | None:
 def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:
     """How well each rung predicts the next one: one JSON object per pair with enough trials."""
     sign = plan.objective.sign
-    if plan.scheduler == "none" or plan.confirmation is not None:
+    if plan.scheduler == "none" or plan.kind != "search":
         return []
     levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
     records = [record for record in list(table.trials.values()) if record.state != "failed"]

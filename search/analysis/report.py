@@ -67,7 +67,7 @@ def _pictures(owner: str, name: str) -> str:
 
 def _confirmed(found: RecordedSearch) -> str:
     """What `confirm` found, or that it has not been asked."""
-    if found.plan.confirmation is not None:
+    if found.plan.kind != "search":
         return ""
     try:
         verdict = read_report(latest_confirmation(found.folder.storage, found.plan.name).folder.path)

@@ -57,7 +57,7 @@ def confusion_matrices(found: Explanation) -> Figure:
     for axes, (task, classes, matrix) in zip(grid, matrices, strict=True):
         counts = np.array(matrix)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        _heat(axes, shares, [[str(count) for count in row] for row in counts], classes)
+        heat(axes, shares, [[str(count) for count in row] for row in counts], classes)
         axes.set_title(task, fontsize=9)
     figure.supylabel("truth", fontsize=9)
     figure.supxlabel(f"said ({found.num_cases} cases of {found.split})", fontsize=9)
@@ -73,7 +73,7 @@ def sharing_matrices(sharing: Sharing) -> Figure:
     titled = [("all blocks", sharing.blocks.mean(0)), *((f"block {i}", block) for i, block in enumerate(sharing.blocks, start=1))]
     figure, grid = panels(len(titled), columns=3, width=side, height=side)
     for axes, (title, matrix) in zip(grid, titled, strict=True):
-        _heat(axes, matrix, [[f"{100 * value:.0f}" for value in row] for row in matrix], sharing.tasks)
+        heat(axes, matrix, [[f"{100 * value:.0f}" for value in row] for row in matrix], sharing.tasks)
         axes.set_title(title, fontsize=9)
     figure.supylabel("task that takes", fontsize=9)
     figure.supxlabel("task that gives; percent of its features", fontsize=9)
@@ -106,7 +106,7 @@ def sharing_spread(spread: SharingSpread) -> Figure:
         (grid[0], f"mean of {spread.num_networks} networks", spread.mean, 1.0),
         (grid[1], "deviation", spread.deviation, largest),
     ):
-        _heat(axes, matrix / scale, [[f"{100 * value:.0f}" for value in row] for row in matrix], spread.tasks)
+        heat(axes, matrix / scale, [[f"{100 * value:.0f}" for value in row] for row in matrix], spread.tasks)
         axes.set_title(title, fontsize=9)
     figure.supylabel("task that takes", fontsize=9)
     figure.supxlabel("task that gives; percent of its features", fontsize=9)
@@ -121,7 +121,8 @@ def pictures_of_sharing(sharing: Sharing) -> Mapping[str, Figure]:
     return found
 
 
-def _heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+def heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """A matrix with a text in each cell; the darker, the more."""
     axes.imshow(shares, cmap=_MAP, vmin=0, vmax=1)
     for row, line in enumerate(texts):
         for column, text in enumerate(line):

@@ -35,18 +35,18 @@ class SeedSpread:
 
 
 def interval(
-    centre: float, case_deviations: Float[np.ndarray, " resamples"], spread: SeedSpread, count: int, error: float = 0.05
+    centre: float, case_deviations: Float[np.ndarray, " resamples"], spread: SeedSpread | None, count: int, error: float = 0.05
 ) -> Interval:
     """Percentile interval of a mean over cases and seeds.
 
     Args:    centre: the mean.
              case_deviations: what each resample of the cases takes it away from there; zeros where there are no cases.
-             spread: of single seeds.
+             spread: of single seeds, None where there is one only and the interval is over cases alone.
              count: seeds in the mean.
              error: two-sided.
     """
     cases = np.repeat(case_deviations, _SEED_DRAWS)
-    drawn = centre + cases + spread.of_mean(count, len(cases))
+    drawn = centre + cases + (0.0 if spread is None else spread.of_mean(count, len(cases)))
     low, high = np.percentile(drawn, (50 * error, 100 - 50 * error))
     return float(low), float(high)
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from search.analysis import leaderboard
-from search.cli.options import Context, command_options, duration_text, err, number, out
+from search.cli.bars import bar
+from search.cli.options import Context, command_options, duration_text, number, out
 from search.cli.tables import show_rows
 
 
@@ -36,15 +36,13 @@ def replay(
 
     found = leaderboard.open_search(context.storage, name)
     strategies = strategies_of(found.plan, samplers, schedulers, grace_periods, reduction)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        running = bar.add_task("replaying", total=None)
+    with bar("replaying") as progress:
         outcomes = replay(
             found,
             strategies,
             seeds=seeds,
             workers=workers,
-            progress=lambda done, total: bar.update(running, completed=done, total=total),
+            progress=progress,
         )
     place = plot(found, outcomes, picture or found.folder.path / "replay.png")
     document = {"name": name, "strategies": [outcome.to_json() for outcome in outcomes], "plot": str(place)}

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, out
 from spaces.fields import fields_of, format_value
 from trainables.data import DATASETS, read, split_source
@@ -69,10 +69,8 @@ def check(context: Context, source: str) -> int:
 
 def _inspect(format_name: str, cases: Any) -> list[str]:
     """Every problem that opening all files shows, under a bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        decoding = bar.add_task("decoding", total=None)
-        return DATASETS[format_name].inspect(cases, lambda done, total: bar.update(decoding, completed=done, total=total))
+    with bar("decoding") as progress:
+        return DATASETS[format_name].inspect(cases, progress)
 
 
 def _show_counts(source: str, counts: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, out
 from trainables import folders
 from trainables.data import portable_source
@@ -39,10 +39,8 @@ def explain(
     if source is not None and split == "test":
         reading = record_reading(context.storage, folders.digest(checkpoint), portable_source(source))
         err.print(f"reading {reading} of the test split of {source} (recorded)", markup=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        drawing = bar.add_task("drawing", total=None)
-        written = write_explanation(found, folder, lambda done, total: bar.update(drawing, completed=done, total=total))
+    with bar("drawing") as progress:
+        written = write_explanation(found, folder, progress)
     document = {"folder": str(folder), "files": [path.name for path in written], "model": found.to_json()}
     pictures = [path.name for path in written if path.suffix == ".png"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from search.cli import asking, data, explaining, jobs, machine, publishing, results, searching
+from search.cli import asking, data, explaining, jobs, machine, publishing, reproducing, results, searching
 from search.cli.options import err
 from trainables.errors import DermtuneError
 
@@ -24,6 +24,7 @@ Examples:
   dermtune confirm NAME --top 5 --seeds 3              is the winner still the winner on fresh seeds?
   dermtune replay NAME --sampler random --sampler tpe  what other strategies would have found
   dermtune report NAME                                 one page with everything
+  dermtune reproduce gated --data derm7pt:release_v0   the paper's experiments beside its tables
   dermtune register NAME --as MODEL --alias champion   into MLflow's model registry
   dermtune ui                                          MLflow's page
   dermtune submit --cluster cluster.yaml -- search gated --data derm7pt:s3://bucket/release_v0
@@ -39,7 +40,7 @@ def cli() -> None:
     """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
 
 
-for group in (searching, results, explaining, asking, publishing, data, machine, jobs):
+for group in (searching, results, explaining, reproducing, asking, publishing, data, machine, jobs):
     for command in group.COMMANDS:
         cli.add_command(command)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from search.analysis import leaderboard
+from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, out
 from search.errors import PlanError
 
@@ -16,12 +16,8 @@ def publish(context: Context, name: str, page: Path | None = None) -> Any:
     from search.analysis import publication
 
     found = leaderboard.open_search(context.storage, name)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        drawing = bar.add_task("drawing pictures, logging models", total=None)
-        result = publication.publish(
-            found, context.uri(), page=page, progress=lambda done, total: bar.update(drawing, completed=done, total=total)
-        )
+    with bar("drawing pictures, logging models") as progress:
+        result = publication.publish(found, context.uri(), page=page, progress=progress)
     for problem in result.problems:
         err.print(f"{problem} (again with: dermtune report {name})", markup=False)
     return result

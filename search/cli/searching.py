@@ -1,13 +1,11 @@
 """`dermtune search`, `resume`, `confirm` and `stop`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from search.cli.bars import bar
 from search.cli.jobs import cluster_option, stop_job
 from search.cli.options import (
     Amount,
@@ -20,8 +18,8 @@ from search.cli.options import (
     out,
     parse_settings,
 )
-from search.cli.publishing import publish
-from search.cli.tables import show_confirmation, show_estimate, show_result
+from search.cli.tables import show_estimate
+from search.cli.training import run_to_end
 from search.errors import PlanError
 from trainables.tasks import TASKS
 
@@ -91,7 +89,7 @@ def search(
         request = SearchOptions(task=task, **texts, **options)
     else:
         request = repeated(plan_file, {"task": task, **texts, **given_options(click_context, options)})
-    with _decoding() as progress:
+    with bar("decoding images", at_once=False) as progress:
         preparation = prepare_search(
             request,
             storage=context.storage,
@@ -106,16 +104,7 @@ def search(
         context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
         return 0
     _warn_of_cost(preparation.plan)
-    return _run(context, preparation.plan, pictures=pictures)
-
-
-@contextmanager
-def _decoding() -> Iterator[Any]:
-    """A bar that appears when images are decoded; gives what is called with (done, all)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        decoding = bar.add_task("decoding images", total=None, visible=False)
-        yield lambda done, total: bar.update(decoding, completed=done, total=total, visible=True)
+    return run_to_end(context, preparation.plan, pictures=pictures)
 
 
 def _warn_of_cost(plan: Any) -> None:
@@ -133,47 +122,6 @@ def _warn_of_cost(plan: Any) -> None:
     )
 
 
-def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
-    """Runs or resumes a plan before the user's eyes; gives its result."""
-    from search.cli.live import SearchView
-    from search.execution.session import resume_search, run_search
-
-    views: list[SearchView] = []
-
-    def listeners(plan: Any, table: Any) -> list[Any]:
-        views.append(SearchView(plan, table, err))
-        return [views[-1].on_event]
-
-    at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
-    kind = "search" if plan.confirmation is None else "confirmation"
-    err.print(f"{kind} {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
-    try:
-        result = (resume_search if resumed else run_search)(
-            plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners
-        )
-    finally:
-        for view in views:
-            view.close()
-    if result.tracking_error is not None:
-        err.print(
-            f"MLflow does not have everything: {result.tracking_error} (dermtune doctor {plan.name} --repair)", markup=False
-        )
-    if result.ended == "interrupted":
-        err.print(f"interrupted; everything so far is saved. Go on with: dermtune resume {plan.name}", markup=False)
-    return result
-
-
-def _run(context: Context, plan: Any, *, pictures: bool, resumed: bool = False) -> int:
-    result, page = _train(context, plan, resumed=resumed), None
-    if pictures and result.ended != "interrupted" and result.best is not None:
-        page = publish(context, plan.name).page
-    document = {**result.summary(), "report": None if page is None else str(page)}
-    context.emit(document, lambda: show_result(result, context.storage, page))
-    if result.ended == "interrupted":
-        return 130
-    return 0 if result.best is not None else 1
-
-
 @click.command()
 @click.argument("name")
 @click.option("--trials", "num_trials", type=Amount(click.INT), metavar="[+]N", help="Trials in all, or so many more.")
@@ -187,11 +135,9 @@ def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int
     """Go on with a search that was interrupted or killed, or extend one; finished trials are not run again."""
     from search.execution.again import Extension, prepare_resume
 
-    with _decoding() as progress:
+    with bar("decoding images", at_once=False) as progress:
         plan = prepare_resume(context.storage, name, Extension(**extension), progress)
-    if plan.confirmation is None:
-        return _run(context, plan, pictures=pictures, resumed=True)
-    return 130 if _train(context, plan, resumed=True).ended == "interrupted" else _report_confirmation(context, name)
+    return run_to_end(context, plan, pictures=pictures, resumed=True)
 
 
 @click.command()
@@ -206,34 +152,7 @@ def confirm(context: Context, name: str, top: int, num_seeds: int, num_folds: in
     from search.execution.again import prepare_confirmation
 
     plan = prepare_confirmation(context.storage, name, top, num_seeds, num_folds, max_concurrent)
-    result = _train(context, plan)
-    if result.ended == "interrupted":
-        return 130
-    return _report_confirmation(context, plan.name)
-
-
-def _report_confirmation(context: Context, name: str) -> int:
-    from search.analysis.confirmation_report import read_report, write_report
-    from search.analysis.leaderboard import open_search
-
-    found = open_search(context.storage, name)
-    verdict = read_report(found.folder.path) or _measure(found)
-    page = write_report(verdict, found.folder.path)
-    for file in sorted(found.folder.path.glob("confirmation.*")):
-        found.folder.publish(file)
-    context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
-    return 0 if verdict.winner is not None else 1
-
-
-def _measure(found: Any) -> Any:
-    """A confirmation's finding, with a bar while it is computed."""
-    from search.analysis.confirmation import confirm_search
-
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
-        drawing = bar.add_task("resampling cases and seeds", total=None)
-        return confirm_search(
-            found, found.folder.storage, progress=lambda done, total: bar.update(drawing, completed=done, total=total)
-        )
+    return run_to_end(context, plan)
 
 
 @click.command()

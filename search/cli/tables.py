@@ -1,7 +1,7 @@
 """Results as people read them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +181,27 @@ def show_confirmation(verdict: Any, page: Path) -> None:
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     """`0.912 [0.893, 0.931]`."""
     return number(value, 3) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval is not None else "")
+
+
+#: What a reproduction shows of each experiment on a screen; its page has everything.
+_REPRODUCED = {"criteria/recall": "criteria: recall", "melanoma/auroc": "melanoma: AUC", "structures/map": "masks: mAP"}
+
+
+def show_reproduction(document: Mapping[str, Any], page: Path) -> None:
+    """Every experiment's main numbers with their intervals, the paper's in brackets, and the page."""
+    measured = [row for row in document["experiments"] if row["metrics"]]
+    shown = {name: text for name, text in _REPRODUCED.items() if any(name in row["metrics"] for row in measured)}
+    rows = [(row["experiment"], *(_reproduced(row["metrics"].get(name)) for name in shown)) for row in measured]
+    title = f"{document['name']}: {document['split']} split of {document['source']}, {document['num_seeds']} seeds"
+    show_rows(title, ("experiment", *shown.values()), rows)
+    if document["other_data"] is not None:
+        out.print(f"These are not the paper's data: {document['other_data']}.", markup=False)
+    out.print(f"{document['note']}\nPage: {_from_here(page)}", markup=False)
+
+
+def _reproduced(metric: Mapping[str, Any] | None) -> str:
+    if metric is None:
+        return "–"
+    low, high = metric["interval"]
+    paper = "" if metric["paper"] is None else f"\npaper {metric['paper']:.2f}"
+    return f"{metric['mean']:.2f} [{low:.2f}, {high:.2f}]{paper}"

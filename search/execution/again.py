@@ -49,8 +49,8 @@ def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
     Raises:  PlanError: when the file is no plan, or one of another task.
     """
     plan = read_plan(file)
-    if plan.confirmation is not None:
-        raise PlanError(f"--plan must be a search's; got {file}, which is a confirmation's")
+    if plan.kind != "search":
+        raise PlanError(f"--plan must be a search's; got {file}, which is a {plan.kind}'s")
     if given.get("task", plan.task) != plan.task:
         raise PlanError(f"--plan must be of the task {given['task']}; got {file}, which is of {plan.task}")
     defaults = {name: field.default for name, field in fields_of(TASKS[plan.task].space).items() if not field.searched}
@@ -132,8 +132,8 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
         changes[field] = int(total) if field in ("num_trials", "epoch_budget") else total
     if changes.get("num_trials", len(table.trials)) < len(table.trials):
         raise PlanError(f"--trials must be {len(table.trials)} or more, which {name} has begun; got {changes['num_trials']}")
-    if plan.confirmation is not None and changes:
-        raise PlanError(f"a confirmation must go on as it was planned; got {', '.join(changes)} (confirm anew)")
+    if plan.kind != "search" and changes:
+        raise PlanError(f"a {plan.kind} must go on as it was planned; got {', '.join(changes)} (begin another)")
     if extension.max_concurrent is not None:
         changes["max_concurrent"] = extension.max_concurrent
     return replace(plan, code_version=code_version(), **changes)
@@ -154,8 +154,8 @@ def prepare_confirmation(
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    if plan.confirmation is not None:
-        raise PlanError(f"NAME must be a search; got {name!r}, which is a confirmation of {plan.confirmation.search}")
+    if plan.kind != "search":
+        raise PlanError(f"NAME must be a search; got {name!r}, which is a {plan.kind}")
     if num_seeds * num_folds < 2:
         raise PlanError(f"--seeds must be 2 or more: one run says nothing of its spread; got {num_seeds}")
     if num_folds > 1 and plan.source is None:

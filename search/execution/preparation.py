@@ -230,7 +230,7 @@ def _check_warm_start(options: SearchOptions, storage: Path | None) -> None:
         if storage is None:
             raise PlanError(f"--warm-start must be a search in the storage; got {name!r} and no storage")
         earlier = SearchFolder(storage, name).plan()
-        if earlier.task != options.task or earlier.confirmation is not None:
+        if earlier.task != options.task or earlier.kind != "search":
             raise PlanError(f"--warm-start must be a search of {options.task}; got {name!r}, which is of {earlier.task}")
 
 

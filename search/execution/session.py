@@ -41,6 +41,7 @@ from search.records.trials import TrialTable
 from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor
+from search.strategy.grid import Grid
 from search.strategy.packing import Packing
 from search.strategy.projection import study_of
 from search.strategy.race import Race
@@ -61,7 +62,7 @@ def run_search(
     address: str | None = None,
     listeners: Listeners = lambda plan, table: (),
 ) -> SearchResult:
-    """Runs a prepared search, or confirmation, to its end.
+    """Runs a prepared search, confirmation or reproduction to its end.
 
     Args:    plan: see `prepare_search`.
              storage: folder of all searches.
@@ -176,6 +177,8 @@ class _Session:
         plan, ledger = self._plan, self._ledger
         if plan.confirmation is not None:
             return Race(plan, ledger, past)
+        if plan.reproduction is not None:
+            return Grid(plan, ledger, past)
         bridge = Bridge(plan, ledger, past)
         if past:
             return bridge

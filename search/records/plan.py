@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from search.records.constraints import Constraint
 from spaces.fields import Field, Value, fields_of, narrowed
@@ -49,6 +49,48 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class Experiment:
+    """A configuration that a paper names.
+
+    Args:    name: the paper's.
+             config: every field of the space.
+    """
+
+    name: str
+    config: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What is reproduced: every experiment on every seed, by the paper's rules; nothing is pruned.
+
+    Args:    experiments: in the paper's order.
+             num_seeds: runs of each; run i of every one has the same seed.
+    """
+
+    experiments: tuple[Experiment, ...]
+    num_seeds: int
+
+    def experiment_of(self, trial: str) -> Experiment:
+        """The experiment that a trial is a run of: all of them run on the first seed, then all on the next."""
+        return self.experiments[trial_number(trial) % len(self.experiments)]
+
+    def seed_index(self, trial: str) -> int:
+        """Which of the seeds a trial runs on, from 0."""
+        return trial_number(trial) // len(self.experiments)
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Reproduction":
+        """What `asdict` made JSON values of."""
+        return Reproduction(tuple(Experiment(**entry) for entry in document["experiments"]), document["num_seeds"])
+
+
+def trial_number(trial: str) -> int:
+    """The number in a trial's id, from 0."""
+    return int(trial.removeprefix("t"))
+
+
+@dataclass(frozen=True)
 class Plan:
     """A search as it will run.
 
@@ -77,7 +119,8 @@ class Plan:
              gpu_hours: no trial goes on past so many hours of a whole GPU; None for no limit.
              warm_start: names of earlier searches whose trials the sampler learns from.
              terminate: whether the search ends when little more is to be expected of it.
-             confirmation: what is confirmed, None for a search.
+             confirmation: what is confirmed, None unless this is a confirmation.
+             reproduction: what is reproduced, None unless this is a reproduction.
              save_every_s: a running trial can go on from a state at most so old, and from every rung.
     """
 
@@ -111,7 +154,15 @@ class Plan:
     warm_start: tuple[str, ...] = ()
     terminate: bool = False
     confirmation: Confirmation | None = None
+    reproduction: Reproduction | None = None
     save_every_s: float = 30.0
+
+    @property
+    def kind(self) -> Literal["search", "confirmation", "reproduction"]:
+        """What this plans; only a search chooses what to try."""
+        if self.confirmation is not None:
+            return "confirmation"
+        return "search" if self.reproduction is None else "reproduction"
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -147,6 +198,7 @@ class Plan:
             "further_objectives": further,
             "constraints": tuple(Constraint(**constraint) for constraint in document["constraints"]),
             "confirmation": document["confirmation"] and Confirmation.from_json(document["confirmation"]),
+            "reproduction": document["reproduction"] and Reproduction.from_json(document["reproduction"]),
         }
         return Plan(**{**document, **restored, **{name: tuple(document[name]) for name in ("notes", "warm_start")}})
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from search.records.ledger import Event, Journal
-from search.records.plan import Candidate, Plan
+from search.records.plan import Candidate, Plan, trial_number
 from search.strategy.conductor import Conductor, Outcome, Suggestion
 
 #: Chance of taking a configuration out although it is as good as the leader.
@@ -110,7 +110,7 @@ class Race(Conductor):
         return Suggestion(f"t{self._next:04d}", candidate.config, heat.seed, heat.fold, epochs=candidate.epoch)
 
     def _enter(self, suggestion: Suggestion) -> None:
-        index = int(suggestion.trial.removeprefix("t"))
+        index = trial_number(suggestion.trial)
         self._heat_of[suggestion.trial] = self._heats[index]
         self._next = index + 1
 

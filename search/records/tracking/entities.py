@@ -20,7 +20,16 @@ NOTE_TAG = MLFLOW_RUN_NOTE
 #: The training runs, not the traces of language models, are what the page opens with.
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _EXTENDED = ("num_trials", "time_budget_s", "epoch_budget", "gpu_hours", "max_concurrent", "gpus_per_trial", "code_version")
-_NOT_PARAMETERS = ("fixed", "objective", "further_objectives", "notes", "space", "constraints", "confirmation")
+_NOT_PARAMETERS = (
+    "fixed",
+    "objective",
+    "further_objectives",
+    "notes",
+    "space",
+    "constraints",
+    "confirmation",
+    "reproduction",
+)
 _TAG_LENGTH = 5000
 
 
@@ -63,6 +72,8 @@ def closing_metrics(trial: TrialRecord, stamp: int) -> list[Metric]:
 def closing_tags(trial: TrialRecord, plan: Plan, checkpoint: str | None) -> list[RunTag]:
     """Why it ended, where it ran, where its checkpoint lies, and all that in words."""
     tags = {"state": trial.state, "reason": trial.reason or "", NOTE_TAG: trial_page(trial, plan, checkpoint)}
+    if plan.reproduction is not None:
+        tags["experiment"] = plan.reproduction.experiment_of(trial.trial).name
     if checkpoint is not None:
         tags |= {"checkpoint": checkpoint, "sha256": trial.sha256 or ""}
     tags |= {key: str(value) for key, value in trial.where.items()}
@@ -113,5 +124,9 @@ def summary_tags(table: TrialTable, plan: Plan, notices: list[str]) -> list[RunT
 
 def source_tags(plan: Plan) -> dict[str, str]:
     """What MLflow's columns "Source" and "User" show."""
-    kind = "search" if plan.confirmation is None else "confirm"
-    return {"mlflow.source.name": f"dermtune {kind} {plan.task}", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    command = {"search": "search", "confirmation": "confirm", "reproduction": "reproduce"}[plan.kind]
+    return {
+        "mlflow.source.name": f"dermtune {command} {plan.task}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
+    }

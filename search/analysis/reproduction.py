@@ -1,0 +1,239 @@
+"""A paper's experiments as they came out here: means over seeds on the test split, beside what the paper reports."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from search.analysis.common_explanations import dependence_of, spread_of
+from search.analysis.leaderboard import RecordedSearch
+from search.analysis.means import means_over_runs
+from search.analysis.papers import other_data, paper_values
+from search.analysis.uncertainty import Interval
+from search.errors import PlanError
+from search.records.readings import record_reading
+from search.records.trials import TrialRecord
+from trainables import folders
+from trainables.contract import Casewise, Confusions
+from trainables.data import portable_source, read
+from trainables.explanation import Sharing
+from trainables.tasks import TASKS, TaskModule
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of an experiment.
+
+    Args:    mean: over its runs.
+             interval: 95 %, over cases and seeds; over cases alone where there was one run.
+             paper: what the paper reports, None where it reports nothing.
+    """
+
+    mean: float
+    interval: Interval
+    paper: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the paper's."""
+        return None if self.paper is None else self.mean - self.paper
+
+    def to_json(self) -> dict[str, Any]:
+        """All four numbers."""
+        return {"mean": self.mean, "interval": list(self.interval), "paper": self.paper, "difference": self.difference}
+
+
+@dataclass(frozen=True)
+class MeanConfusions:
+    """Confusion matrices with cells averaged over runs.
+
+    Args:    classes: names of rows and columns.
+             matrices: name → cases by truth (rows) and by what was said (columns).
+    """
+
+    classes: tuple[str, ...]
+    matrices: Mapping[str, Float[np.ndarray, "classes classes"]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every cell."""
+        return {"classes": list(self.classes), **{name: matrix.tolist() for name, matrix in self.matrices.items()}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one experiment.
+
+    Args:    experiment: the paper's name.
+             epochs: best epoch of each run that ended well.
+             failures: why the others did not, a line each.
+             metrics: name without the split → what was measured.
+             confusions: by name.
+             sharings: of each run with learnt gates.
+    """
+
+    experiment: str
+    epochs: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    confusions: Mapping[str, MeanConfusions] = field(default_factory=dict)
+    sharings: tuple[Sharing, ...] = ()
+
+    def to_json(self, primary: str) -> dict[str, Any]:
+        """Every number.
+
+        Args:    primary: name of the task that is the diagnosis.
+        """
+        last, dependence = spread_of(self.sharings, block=-1), dependence_of(primary, self.sharings)
+        return {
+            "experiment": self.experiment,
+            "epochs": list(self.epochs),
+            "failures": list(self.failures),
+            "metrics": {name: measured.to_json() for name, measured in self.metrics.items()},
+            "confusions": {name: found.to_json() for name, found in self.confusions.items()},
+            "sharing_of_last_block": None if last is None else last.to_json(),
+            "dependence": None if dependence is None else dependence.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of all.
+
+    Args:    name: of the reproduction.
+             task, source: what was trained on what.
+             split: that was measured on.
+             primary: name of the task that is the diagnosis.
+             num_seeds: runs of each experiment.
+             outcomes: in the paper's order.
+             other_data: why the data are not the paper's, None where they are.
+             note: how often the test split has been read by now, or why it was not.
+    """
+
+    name: str
+    task: str
+    source: str
+    split: str
+    primary: str
+    num_seeds: int
+    outcomes: tuple[Outcome, ...]
+    other_data: str | None
+    note: str
+
+    def outcome(self, experiment: str) -> Outcome | None:
+        """What came of an experiment; None where it was not asked for, or no run ended well."""
+        found = [outcome for outcome in self.outcomes if outcome.experiment == experiment and outcome.metrics]
+        return found[0] if found else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every number."""
+        own = ("name", "task", "source", "split", "num_seeds", "other_data", "note")
+        return {
+            **{name: getattr(self, name) for name in own},
+            "experiments": [outcome.to_json(self.primary) for outcome in self.outcomes],
+        }
+
+
+def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: None) -> Reproduced:
+    """Reads a reproduction that has run. Every run's checkpoint reads the test split once, and that is recorded.
+
+    Args:    found: the reproduction.
+             progress: called with (runs measured, all).
+    Raises:  PlanError: when it is none, has runs left to do, or none that ended well.
+    """
+    plan, reproduction = found.plan, found.plan.reproduction
+    if reproduction is None or plan.source is None:
+        raise PlanError(f"NAME must be a reproduction; got {plan.name!r}, which is a {plan.kind}")
+    if found.table.ended != "all trials":
+        raise PlanError(f"{plan.name} must have ended to be reported; got {found.table.ended} (dermtune resume {plan.name})")
+    cases = read(plan.source)
+    counts = cases.counts()
+    split = "test" if "test" in counts else "valid"
+    runs: dict[str, list[TrialRecord]] = {experiment.name: [] for experiment in reproduction.experiments}
+    for record in found.table.trials.values():
+        runs[reproduction.experiment_of(record.trial).name].append(record)
+    reader, total = _Reader(found, TASKS[plan.task].load(), plan.source, split), len(found.table.trials)
+    read_runs = {}
+    for name, records in runs.items():
+        read_runs[name] = [reader.read(record) for record in records if record.state == "finished" and record.checkpoint]
+        progress(reader.num_read, total)
+    groups = [found_runs for found_runs in read_runs.values() if found_runs]
+    if not groups:
+        raise PlanError(f"a run of {plan.name} must have ended well; got none (dermtune show {plan.name})")
+    means = iter(means_over_runs([[run.cases for run in group] for group in groups], plan.seed))
+    outcomes = [
+        _outcome(reader, name, runs[name], found_runs, next(means) if found_runs else {})
+        for name, found_runs in read_runs.items()
+    ]
+    primary = getattr(cases, "primary", "") or "melanoma"
+    why = other_data(plan.task, plan.source, counts)
+    return Reproduced(
+        plan.name, plan.task, plan.source, split, primary, reproduction.num_seeds, tuple(outcomes), why, reader.note
+    )
+
+
+class _Run(NamedTuple):
+    """One run that ended well."""
+
+    epoch: int
+    cases: Casewise
+    sharing: Sharing | None
+
+
+class _Reader:
+    """Measures checkpoints on a split, and writes down that it did."""
+
+    def __init__(self, found: RecordedSearch, module: TaskModule, source: str, split: str) -> None:
+        self.found, self.module, self.source, self.split = found, module, source, split
+        self.num_read, self._readings = 0, 0
+
+    def read(self, record: TrialRecord) -> _Run:
+        """What a run's checkpoint says of every case, and what its tasks share."""
+        folder = self.found.folder.fetched(str(record.checkpoint))
+        cases = self.module.casewise(folder, self.source, self.split)
+        if self.split == "test":
+            self._readings = record_reading(self.found.folder.storage, folders.digest(folder), portable_source(self.source))
+        self.num_read += 1
+        return _Run(record.best_epoch, cases, self.module.explain_model(folder).sharing)
+
+    @property
+    def note(self) -> str:
+        """What the readings have cost."""
+        if self.split != "test":
+            return f"{self.source} has no test split: nothing here is measured on cases that chose nothing."
+        return (
+            f"{self.num_read} checkpoints read the test split of {self.source}, which has been read {self._readings} times by"
+            " now; every reading spends a little of what it is worth."
+        )
+
+
+def _outcome(
+    reader: _Reader,
+    name: str,
+    records: Sequence[TrialRecord],
+    runs: Sequence[_Run],
+    means: Mapping[str, tuple[float, float, float]],
+) -> Outcome:
+    papers, prefix = paper_values(reader.found.plan.task, name), f"{reader.split}/"
+    metrics = {metric.removeprefix(prefix): found for metric, found in means.items()}
+    return Outcome(
+        experiment=name,
+        epochs=tuple(run.epoch for run in runs),
+        failures=tuple(f"{record.trial}: {record.reason}" for record in records if record.state == "failed"),
+        metrics={metric: Measured(mean, (low, high), papers.get(metric)) for metric, (mean, low, high) in metrics.items()},
+        confusions=_averaged([run.cases.confusions for run in runs]) if runs else {},
+        sharings=tuple(run.sharing for run in runs if run.sharing is not None),
+    )
+
+
+def _averaged(runs: Sequence[Mapping[str, Confusions]]) -> dict[str, MeanConfusions]:
+    """Cells averaged over runs on the same cases."""
+    return {
+        name: MeanConfusions(
+            first.classes, {key: np.mean([run[name].matrices[key] for run in runs], axis=0) for key in first.matrices}
+        )
+        for name, first in runs[0].items()
+    }
