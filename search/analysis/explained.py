@@ -27,8 +27,10 @@ def tradeoff_figure(tradeoff: Tradeoff) -> Figure:
     figure, axes = panel(width=6.4, height=4.2)
     others = [points for trial, points in tradeoff.points.items() if trial not in tradeoff.front]
     front = sorted((tradeoff.points[trial], trial) for trial in tradeoff.front)
-    axes.plot([x for x, _ in others], [y for _, y in others], "o", color=COLOURS[5], markersize=5, label="beaten in both")
-    axes.plot([x for (x, _), _ in front], [y for (_, y), _ in front], "o-", color=COLOURS[1], markersize=6, label="Pareto front")
+    axes.plot([x for x, _ in others], [y for _, y in others], "o", color=COLOURS[5], markersize=5, label="not on it")
+    axes.plot(
+        [x for (x, _), _ in front], [y for (_, y), _ in front], "o-", color=COLOURS[1], markersize=6, label="on the Pareto front"
+    )
     for (x, y), trial in front:
         axes.annotate(trial, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.margins(0.12)

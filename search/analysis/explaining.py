@@ -11,13 +11,15 @@ from PIL import Image
 
 from search.analysis import figures
 from search.analysis.case_figures import picture_of_case, pictures_of_model
+from search.analysis.page import html_page, picture
 from trainables.explanation import Explanation
 
 Progress = Callable[[int, int], None]
 
 
 def write_explanation(found: Explanation, folder: Path, progress: Progress = lambda done, total: None) -> list[Path]:
-    """Writes `case_<name>.png` and `.json`, `model.json`, and `model.png` where there is something to draw of the model.
+    """Writes `case_<name>.png` and `.json`, `model.json`, `model.png` where there is something to draw of the model, and
+    `explanation.html`, which holds all pictures.
 
     Args:    found: what is drawn.
              folder: made if it is not there; files of these names are replaced.
@@ -31,7 +33,18 @@ def write_explanation(found: Explanation, folder: Path, progress: Progress = lam
     for done, (name, case) in enumerate(zip(names, found.cases, strict=True), start=1):
         written += _write(folder, f"case_{name}", figures.png(picture_of_case(case)), case.to_json())
         progress(done, len(names))
-    return written
+    page = folder / "explanation.html"
+    page.write_text(_page(found, [path for path in written if path.suffix == ".png"]))
+    return [*written, page]
+
+
+def _page(found: Explanation, pictures: Sequence[Path]) -> str:
+    """One self-contained page, the model first."""
+    about = f"{found.num_cases} cases of the {found.split} split" if found.split else f"{found.num_cases} images"
+    places = [f"**{path.stem.removeprefix('case_')}**\n\n{picture(f'picture-{number}')}" for number, path in enumerate(pictures)]
+    drawn = {f"picture-{number}": figures.img(path.read_bytes()) for number, path in enumerate(pictures)}
+    legend = "Green is right, red is wrong, black is not known. Research software, not a medical device."
+    return html_page("Why this checkpoint says what it says", "\n\n".join([f"{about}. {legend}", *places]), drawn)
 
 
 def _write(folder: Path, name: str, picture: bytes | None, document: Mapping[str, Any]) -> list[Path]:
@@ -43,12 +56,12 @@ def _write(folder: Path, name: str, picture: bytes | None, document: Mapping[str
 
 def _stacked(pictures: Sequence[bytes]) -> bytes:
     """Pictures one below the other, on white."""
-    opened = [Image.open(io.BytesIO(picture)) for picture in pictures]
-    sheet = Image.new("RGB", (max(picture.width for picture in opened), sum(picture.height for picture in opened)), "white")
+    opened = [Image.open(io.BytesIO(data)) for data in pictures]
+    sheet = Image.new("RGB", (max(each.width for each in opened), sum(each.height for each in opened)), "white")
     top = 0
-    for picture in opened:
-        sheet.paste(picture, (0, top))
-        top += picture.height
+    for each in opened:
+        sheet.paste(each, (0, top))
+        top += each.height
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()

@@ -218,12 +218,16 @@ def _outcome(
     means: Mapping[str, tuple[float, float, float]],
 ) -> Outcome:
     papers, prefix = paper_values(reader.found.plan.task, name), f"{reader.split}/"
-    metrics = {metric.removeprefix(prefix): found for metric, found in means.items()}
+    # All of these are shares: few seeds leave wide tails, but none beyond what there can be.
+    metrics = {
+        (own := metric.removeprefix(prefix)): Measured(mean, (max(low, 0.0), min(high, 1.0)), papers.get(own))
+        for metric, (mean, low, high) in means.items()
+    }
     return Outcome(
         experiment=name,
         epochs=tuple(run.epoch for run in runs),
         failures=tuple(f"{record.trial}: {record.reason}" for record in records if record.state == "failed"),
-        metrics={metric: Measured(mean, (low, high), papers.get(metric)) for metric, (mean, low, high) in metrics.items()},
+        metrics=metrics,
         confusions=_averaged([run.cases.confusions for run in runs]) if runs else {},
         sharings=tuple(run.sharing for run in runs if run.sharing is not None),
     )

@@ -23,6 +23,7 @@ from search.analysis.reproduction import Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
 
+_OF_A_TASK = ("accuracy", "recall", "precision")
 _OF_CRITERIA = {
     "criteria/accuracy": "accuracy, mean of 7 criteria",
     "criteria/recall": "macro recall, mean of 7 criteria",
@@ -41,6 +42,7 @@ _OF_GAZES = {
     "gazes/repeated": "repeated",
     "gazes/attention_entropy": "entropy of attention",
 }
+_PAPER = "paper (diff.)"
 _RULES = {"1": "checklist, τ = 1", "3": "checklist, τ = 3", "direct": "direct"}
 
 
@@ -78,7 +80,8 @@ def _beginning(found: Reproduced) -> str:
     parts.append(
         f"Every experiment was trained on {runs}, by the paper's own rules: nothing was pruned, and the epoch of the least"
         f" validation loss was kept. Data: {found.source}; measured on the {found.split} split. Intervals: 95 %, bootstrap over"
-        " cases and residuals of the seeds, pooled over the experiments. Differences are ours less the paper's."
+        " cases and residuals of the seeds, pooled over the experiments. Recall and precision are macro averages. Differences are"
+        " ours less the paper's."
     )
     return "\n\n".join(parts)
 
@@ -91,15 +94,15 @@ def _end(found: Reproduced) -> str:
     return "\n\n".join([*parts, found.note])
 
 
-def _cell(measured: Measured | None, scale: float = 1.0, digits: int = 3) -> tuple[str, str, str]:
-    """Ours with its interval, the paper's, and the difference."""
+def _cell(measured: Measured | None, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:
+    """Ours with its interval; the paper's with the difference."""
     if measured is None:
-        return "–", "–", "–"
+        return "–", "–"
     low, high = (scale * edge for edge in measured.interval)
     ours = f"{scale * measured.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     if measured.paper is None or measured.difference is None:
-        return ours, "–", "–"
-    return ours, f"{scale * measured.paper:.{digits}f}", f"{scale * measured.difference:+.{digits}f}"
+        return ours, "–"
+    return ours, f"{scale * measured.paper:.{digits}f} ({scale * measured.difference:+.{digits}f})"
 
 
 def _compared(
@@ -109,7 +112,7 @@ def _compared(
     scale: float = 1.0,
     digits: int = 3,
 ) -> str:
-    """A table with three columns a metric that the paper reports of any row, one where it reports none.
+    """A table with a second column for a metric that the paper reports of any row.
 
     Args:    first: heading of the names.
              rows: name and metrics.
@@ -119,13 +122,11 @@ def _compared(
     reported = {name: any(own[name].paper is not None for _, own in rows if name in own) for name in metrics}
     headings = [first]
     for name, heading in metrics.items():
-        headings += [heading, "paper", "difference"] if reported[name] else [heading]
-    lines = []
-    for row, own in rows:
-        line = [row]
-        for name in metrics:
-            line += _cell(own.get(name), scale, digits)[: 3 if reported[name] else 1]
-        lines.append(line)
+        headings += [heading, _PAPER] if reported[name] else [heading]
+    lines = [
+        [row, *(cell for name in metrics for cell in _cell(own.get(name), scale, digits)[: 2 if reported[name] else 1])]
+        for row, own in rows
+    ]
     return table(headings, lines)
 
 
@@ -134,7 +135,7 @@ def gated_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
     measured = [outcome for outcome in found.outcomes if outcome.metrics]
     pictures, parts = {"criteria": beside_paper(measured, _OF_CRITERIA)}, ["## Table 2: the seven criteria", picture("criteria")]
     rows = [(outcome.experiment, outcome.metrics) for outcome in measured]
-    parts.append(_compared("percent", rows, _OF_CRITERIA, scale=100, digits=1))
+    parts.append(_compared("mean of 7, %", rows, {f"criteria/{m}": m for m in _OF_A_TASK}, scale=100, digits=1))
     for outcome in measured:
         parts += [f"### {outcome.experiment}", _by_task(outcome, found.primary)]
         if outcome.experiment == "binary":
@@ -149,15 +150,14 @@ def gated_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
 
 def _by_task(outcome: Outcome, primary: str) -> str:
     columns = [(primary if name == "DIAG" else "criteria" if name == "mean" else name) for name in GATED_COLUMNS]
-    shown = {"accuracy": "accuracy", "recall": "recall", "precision": "precision"}
     rows = [
         (
             "mean of 7" if column == "criteria" else column,
-            {m: own for m in shown if (own := outcome.metrics.get(f"{column}/{m}")) is not None},
+            {m: own for m in _OF_A_TASK if (own := outcome.metrics.get(f"{column}/{m}")) is not None},
         )
         for column in columns
     ]
-    return _compared("percent", [row for row in rows if row[1]], shown, scale=100, digits=1)
+    return _compared("%", [row for row in rows if row[1]], {m: m for m in _OF_A_TASK}, scale=100, digits=1)
 
 
 def _seven_points(measured: Sequence[Outcome]) -> str:

@@ -113,7 +113,7 @@ def importance_bars(importance: Importance) -> Figure:
     axes.plot(noise, range(len(rows)), "|", color=COLOURS[1], markersize=12, markeredgewidth=2, label=label)
     axes.set_xlim(0, None)
     axes.set_xlabel(f"importance (PED-ANOVA over {importance.num_trials} trials; stopped ones with their best so far)")
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside upper right")
     return figure
 
 

@@ -91,7 +91,7 @@ def sharing_over_epochs(sharing: Sharing) -> Figure:
         axes.set_title(f"epoch {sharing.epochs[place]}", fontsize=8)
         axes.set_xticks(range(len(sharing.tasks)), sharing.tasks, rotation=90, fontsize=5.5)
         axes.set_yticks(range(len(sharing.tasks)), sharing.tasks, fontsize=5.5)
-    figure.colorbar(picture, ax=grid, shrink=0.6, label="features that pass, percent")
+    figure.colorbar(picture, ax=grid, shrink=0.6, label="percent")
     figure.supylabel("task that takes", fontsize=8)
     figure.supxlabel("task that gives", fontsize=8)
     return figure
