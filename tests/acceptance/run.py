@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attentive
 import clustered
+import explained
 import fast
 import faulty
 import gated
@@ -32,6 +33,7 @@ ISSUES = {
     5: clustered.SHOWS,
     6: fast.SHOWS,
     7: faulty.SHOWS,
+    8: explained.SHOWS,
 }
 SHOWS = {name: show for shows in ISSUES.values() for name, show in shows.items()}
 

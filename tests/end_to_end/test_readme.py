@@ -55,6 +55,8 @@ def test_every_command_of_the_readme_runs(shell: Any, eventually: Callable[..., 
         if arguments[0] == "ui":
             serves(shell, eventually)
             continue
+        if arguments[0] == "reproduce":
+            arguments += ["--seeds", "1", "--only", "half", "--max-epochs", "1", "--set", "size_px=96"]
         if arguments[0] == "search":
             short = SHORT[arguments[1]]
             arguments += short if "size_px=128" not in arguments else [*short[:4], *short[6:]]
