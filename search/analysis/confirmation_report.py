@@ -82,7 +82,12 @@ def _row(standing: Standing, verdict: Verdict) -> list[str]:
 def _with_interval(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
     if value is None:
         return "–"
-    return f"{value:{sign}.4f}" + ("" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]")
+    return f"{value:{sign}.4f}{interval_text(interval)}"
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """An interval as it stands behind a value; nothing where there is none."""
+    return "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
 def _curse(verdict: Verdict) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from search.analysis import leaderboard
-from search.analysis.confirmation_report import read_report
+from search.analysis.confirmation_report import interval_text, read_report
 from search.analysis.confirmed import latest_confirmation
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.page import html_page, picture, table
@@ -78,7 +78,9 @@ def _confirmed(found: RecordedSearch) -> str:
             "The best of many noisy validations flatters. These values have not been confirmed on fresh seeds:"
             f" `dermtune confirm {found.plan.name}`."
         )
-    return f"**Confirmed on fresh seeds: {verdict.sentence}** The values below are the search's own claims."
+    won = next((standing for standing in verdict.standings if standing.trial == verdict.winner), None)
+    value = "" if won is None or won.mean is None else f" {won.trial} has {won.mean:.4f}{interval_text(won.interval)} on them."
+    return f"**Confirmed on fresh seeds: {verdict.sentence}**{value} The values below are the search's own claims."
 
 
 def _leaderboard(found: RecordedSearch) -> str:
