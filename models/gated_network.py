@@ -165,6 +165,11 @@ class TaskHeads(nn.Module):
         self._class_of_label: Tensor
         self._shape = (tasks, max(num_classes))
 
+    @property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Task and class of every label, in the order of `class_weight`'s rows."""
+        return self._task_of_label, self._class_of_label
+
     def forward(
         self, pooled: Float[Tensor, "batch tasks channels"], *, dropout: float, generator: torch.Generator | None
     ) -> Float[Tensor, "batch tasks classes"]:

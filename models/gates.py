@@ -41,6 +41,16 @@ class Gates(nn.Module):
         self._givers: Tensor
         self._own: Tensor
 
+    @property
+    def own(self) -> Float[Tensor, "takers givers channels"]:
+        """The gates of independent networks: 1 for a task's own maps, else 0."""
+        return self._own
+
+    @property
+    def others(self) -> tuple[Tensor, Tensor]:
+        """Takers and givers of the learnt gates, in the order of `raw` with its first two axes as one."""
+        return self._takers, self._givers
+
     def forward(self) -> Float[Tensor, "takers givers channels"]:
         """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives."""
         if self.raw is None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from models.gated_network import GatedNetwork
@@ -34,7 +34,7 @@ class GatedLearner:
     """
 
     def __init__(self, config: Mapping[str, Value], data: GatedData, seed: int, num_parts: int = 1) -> None:
-        self._config, self._data, self._num_parts = config, data, num_parts
+        self.config, self.data, self.num_parts = config, data, num_parts
         streams = Streams.of(seed, data.device)
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
@@ -44,59 +44,73 @@ class GatedLearner:
         self.optimizer = build_optimizer(self.model, config)
         self.notes: list[str] = parts_note(num_parts)
         self._train = data.cases.splits["train"]
-        self._valid = data.cases.splits["valid"]
+        self.valid_cases = data.cases.splits["valid"]
         self._draw = self._batch_rule()
-        self._num_classes = max(len(task.classes) for task in data.cases.tasks)
-        ones = torch.ones(len(data.cases.tasks), self._num_classes, device=data.device)
-        counts = losses.label_counts(data.codes[torch.from_numpy(self._train).to(data.device)], self._num_classes)
+        self.num_classes = max(len(task.classes) for task in data.cases.tasks)
+        ones = torch.ones(len(data.cases.tasks), self.num_classes, device=data.device)
+        counts = losses.label_counts(data.codes[torch.from_numpy(self._train).to(data.device)], self.num_classes)
         self._unweighted = ones
-        self._label_weights = losses.inverse_label_weights(counts) if self._is("label_weights", "inverse_frequency") else ones
-        self._task_weights = losses.task_weights(
+        fixed = losses.inverse_label_weights(counts) if self._is("label_weights", "inverse_frequency") else ones
+        #: None where every batch has its own.
+        self.label_weights = None if self._is("label_weights", "batch") else fixed
+        self.task_weights = losses.task_weights(
             len(data.cases.tasks), data.cases.primary_index, number(config, "primary_task_weight")
         ).to(data.device)
 
     def _is(self, name: str, value: Value) -> bool:
-        return self._config[name] == value
+        return self.config[name] == value
 
     def _batch_rule(self) -> batches.Draw:
         if self._is("sampling", "balanced"):
-            return batches.balanced(self._data.cases.labels[self._train], int(number(self._config, "k")))
-        return batches.uniform(len(self._train), int(number(self._config, "batch_size")))
+            return batches.balanced(self.data.cases.labels[self._train], int(number(self.config, "k")))
+        return batches.uniform(len(self._train), int(number(self.config, "batch_size")))
 
     def begin(self, epoch: int) -> None:
         """Nothing: every epoch is like the first."""
 
+    def draw_cases(self) -> Int[np.ndarray, " batch"]:
+        """Indices of the next batch's cases."""
+        return self._train[self._draw(self.numpy_generators["batches"])]
+
     def draw_batch(self) -> tuple[Tensor, Tensor]:
         """Augmented images and their class codes."""
-        members = self._train[self._draw(self.numpy_generators["batches"])]
-        images = to_unit_range(self._data.batch(members))
-        images = augment(images, number(self._config, "augmentation"), self.torch_generators["device"])
-        return laid_out(images), self._data.codes[torch.from_numpy(members).to(self._data.device)]
+        members = self.draw_cases()
+        images = to_unit_range(self.data.batch(members))
+        images = augment(images, number(self.config, "augmentation"), self.torch_generators["device"])
+        return laid_out(images), self.data.codes[torch.from_numpy(members).to(self.data.device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Eq. 10 without its L2 term, which the optimiser applies."""
         images, codes = batch
-        weights = self._label_weights
-        if self._is("label_weights", "batch"):
-            weights = losses.inverse_label_weights(losses.label_counts(codes, self._num_classes))
-        logits = self.model(images, self.torch_generators["device"], self._num_parts)
-        per_task = losses.focal_loss(logits, codes, weights, number(self._config, "focal_beta"))
-        return (per_task * self._task_weights).sum()
+        weights = self.label_weights
+        if weights is None:
+            weights = losses.inverse_label_weights(losses.label_counts(codes, self.num_classes))
+        logits = self.model(images, self.torch_generators["device"], self.num_parts)
+        per_task = losses.focal_loss(logits, codes, weights, number(self.config, "focal_beta"))
+        return (per_task * self.task_weights).sum()
 
     @property
     def valid_batches(self) -> float:
         """Training batches that the validation split would fill."""
-        return len(self._valid) / len(self._draw(np.random.default_rng(0)))
+        return len(self.valid_cases) / self.batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """Cases in a batch."""
+        return len(self._draw(np.random.default_rng(0)))
 
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and its loss, without label weights and L2 (the paper's validation loss)."""
-        logits = predict_logits(self.model, self._data, self._valid)
-        codes = self._data.codes[torch.from_numpy(self._valid).to(self._data.device)]
-        per_task = losses.focal_loss(logits, codes, self._unweighted, number(self._config, "focal_beta"))
-        cases = self._data.cases
-        found = classification_metrics(probabilities_of(logits), cases.labels[self._valid], cases.tasks, cases.primary)
+        return self.judged(predict_logits(self.model, self.data, self.valid_cases))
+
+    def judged(self, logits: Float[Tensor, "cases tasks classes"]) -> dict[str, float]:
+        """What `validate` gives, from what the model said of the validation split."""
+        codes = self.data.codes[torch.from_numpy(self.valid_cases).to(self.data.device)]
+        per_task = losses.focal_loss(logits, codes, self._unweighted, number(self.config, "focal_beta"))
+        cases = self.data.cases
+        found = classification_metrics(probabilities_of(logits), cases.labels[self.valid_cases], cases.tasks, cases.primary)
         metrics = {f"valid/{name}": value for name, value in found.items()}
-        return {"valid/loss": float((per_task * self._task_weights).sum()), **metrics, **gate_metrics(self.model)}
+        return {"valid/loss": float((per_task * self.task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
     def shown(self) -> Mapping[str, Tensor]:
         """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where the gates are off."""
@@ -105,11 +119,11 @@ class GatedLearner:
 
     def diagnose(self) -> Tensor:
         """Logits of the first validation case."""
-        return cast(Tensor, self.model(laid_out(to_unit_range(self._data.batch(self._valid[:1])))))
+        return cast(Tensor, self.model(laid_out(to_unit_range(self.data.batch(self.valid_cases[:1])))))
 
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""
-        return describe(self._data)
+        return describe(self.data)
 
 
 def gate_metrics(model: GatedNetwork) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The training loop. It knows a learner, not an architecture."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -122,13 +122,25 @@ class TrainedTrial:
         """
         start = time.perf_counter()
         train_loss = self._train_epoch()
+        return self.close_epoch(train_loss, self.learner.validate, lambda: time.perf_counter() - start)
+
+    def close_epoch(
+        self, train_loss: float, validate: Callable[[], dict[str, float]], spent_s: Callable[[], float]
+    ) -> EpochReport:
+        """Validates an epoch that was trained, and takes note of it.
+
+        Args:    train_loss: mean over its batches.
+                 validate: metrics of the validation split by their full names.
+                 spent_s: seconds of the epoch so far.
+        Raises:  TrialDiverged: when the loss or a metric is not finite.
+        """
         self._epoch += 1
         if not np.isfinite(train_loss):
             raise TrialDiverged(f"train/loss must be finite; got {train_loss} at epoch {self._epoch}")
-        metrics = {"train/loss": train_loss, **self.learner.validate()}
+        metrics = {"train/loss": train_loss, **validate()}
         self._trace.add(self._epoch, self.learner.shown())
         score, is_best = self.best.observe(self._epoch, metrics)
-        seconds = time.perf_counter() - start
+        seconds = spent_s()
         if not self._costs:
             self._costs = costs_of(self.learner.model, self.learner.diagnose, next(self.learner.model.parameters()).device)
         if is_best:
@@ -170,9 +182,13 @@ class TrainedTrial:
         self.learner.optimizer.step()
         return loss.detach()
 
-    def _train_epoch(self) -> float:
+    def begin_epoch(self) -> None:
+        """Makes ready for the next epoch's batches."""
         self.learner.model.train()
         self.learner.begin(self._epoch + 1)
+
+    def _train_epoch(self) -> float:
+        self.begin_epoch()
         total = torch.zeros(())
         for _ in range(self.learner.batches_per_epoch):
             loss = self._train_batch(self.learner.draw_batch())

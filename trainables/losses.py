@@ -32,7 +32,7 @@ def focal_loss(
     logits: Float[Tensor, "batch tasks classes"],
     codes: Int[Tensor, "batch tasks"],
     label_weights: Float[Tensor, "tasks classes"],
-    beta: float,
+    beta: float | Float[Tensor, " tasks"],
 ) -> Float[Tensor, " tasks"]:
     """Weighted focal cross-entropy of each task, averaged over its labelled cases.
 
@@ -42,7 +42,7 @@ def focal_loss(
     Args:    logits: padded with -inf where a task has fewer classes.
              codes: class codes.
              label_weights: see `inverse_label_weights`; ones for validation.
-             beta: focusing exponent, 0 (plain cross-entropy) or more.
+             beta: focusing exponent, 0 (plain cross-entropy) or more; one for all tasks, or one each.
     Returns: 0 or more; 0 for a task without a labelled case.
     """
     known = codes >= 0

@@ -1,0 +1,159 @@
+"""An epoch of several gated trials as one program. Each trial stays itself: its streams, its optimiser, its best epoch."""
+
+import time
+from collections.abc import Hashable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from models.gated_array import forward_together
+from spaces.fields import number
+from trainables import losses
+from trainables.augmentation import random_transforms, to_unit_range
+from trainables.contract import EpochReport
+from trainables.devices import laid_out
+from trainables.errors import TrialDiverged
+from trainables.gated_learner import CHUNK, GatedLearner
+from trainables.loop import TrainedTrial
+
+#: Fewer validation cases at once than a trial alone takes, by as much as there are members; never fewer than these.
+_SMALLEST_CHUNK = 16
+
+
+def array_key(trial: TrainedTrial) -> Hashable:
+    """What trials must have in common to be one array: whatever decides a tensor's shape, and the data.
+
+    Args:    trial: of the gated task.
+    """
+    learner = _learner(trial)
+    shapes = tuple(tuple(parameter.shape) for parameter in learner.model.kernel_parameters())
+    return id(learner.data), shapes, learner.batch_size, learner.batches_per_epoch, learner.num_parts
+
+
+def step_together(trials: Sequence[TrainedTrial]) -> list[EpochReport | TrialDiverged]:
+    """What each trial's own `step` gives, to rounding; a trial that diverged gives why, and changes no other.
+
+    Between two calls any trial may leave and any may join, at its own epoch: nothing is kept here. A single trial is stepped as
+    it is alone, bit for bit. An epoch's seconds are a trial's part of the array's.
+
+    Source: Wang et al. 2021, "Horizontally fused training array" (MLSys)
+
+    Args:    trials: of one `array_key`.
+    Raises:  ValueError: when there is no trial, or they are of several keys.
+    """
+    if len({array_key(trial) for trial in trials}) != 1:
+        raise ValueError(f"an array must be of one or more trials of one key; got {len(trials)} of several (see array_key)")
+    if len(trials) == 1:
+        return [_alone(trials[0])]
+    start = time.perf_counter()
+    array = [_learner(trial) for trial in trials]
+    for trial in trials:
+        trial.begin_epoch()
+    total = torch.zeros(len(trials))
+    for _ in range(array[0].batches_per_epoch):
+        found = _losses(array)
+        for learner in array:
+            learner.optimizer.zero_grad()
+        found.sum().backward()  # type: ignore[no-untyped-call]
+        for learner in array:
+            learner.optimizer.step()
+        total = total.to(found.device) + found.detach()
+    # One wait for the device an epoch, as for a trial alone.
+    means = (total.double() / array[0].batches_per_epoch).tolist()
+    logits = _validated(array)
+    each_s = (time.perf_counter() - start) / len(trials)
+    return [_closed(trial, mean, logits[:, place], each_s) for place, (trial, mean) in enumerate(zip(trials, means, strict=True))]
+
+
+def _learner(trial: TrainedTrial) -> GatedLearner:
+    if not isinstance(trial.learner, GatedLearner):
+        raise ValueError(f"an array must be of gated trials; got one of {type(trial.learner).__name__}")
+    return trial.learner
+
+
+def _alone(trial: TrainedTrial) -> EpochReport | TrialDiverged:
+    try:
+        return trial.step()
+    except TrialDiverged as error:
+        return error
+
+
+def _closed(trial: TrainedTrial, train_loss: float, logits: Tensor, each_s: float) -> EpochReport | TrialDiverged:
+    start = time.perf_counter()
+    try:
+        judged = partial(_learner(trial).judged, logits.contiguous())
+        return trial.close_epoch(train_loss, judged, lambda: each_s + time.perf_counter() - start)
+    except TrialDiverged as error:
+        return error
+
+
+def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
+    """Every member's Eq. 10 on its own next batch, without the L2 term, which its optimiser applies."""
+    images, codes = _batch(array)
+    logits = forward_together([learner.model for learner in array], images, [g.torch_generators["device"] for g in array])
+    members, tasks = len(array), codes.shape[-1]
+    flat_codes = codes.flatten(1)
+    betas = torch.tensor([number(learner.config, "focal_beta") for learner in array], device=logits.device, dtype=logits.dtype)
+    per_task = losses.focal_loss(
+        logits.flatten(1, 2), flat_codes, _label_weights(array, flat_codes), betas.repeat_interleave(tasks)
+    ).view(members, tasks)
+    return (per_task * torch.stack([learner.task_weights for learner in array])).sum(1)
+
+
+def _label_weights(
+    array: Sequence[GatedLearner], codes: Int[Tensor, "batch memberstasks"]
+) -> Float[Tensor, "memberstasks classes"]:
+    fixed = [learner.label_weights for learner in array]
+    num_classes = array[0].num_classes
+    if all(weights is not None for weights in fixed):
+        return torch.cat([weights for weights in fixed if weights is not None])
+    of_batch = losses.inverse_label_weights(losses.label_counts(codes, num_classes)).view(len(array), -1, num_classes)
+    return torch.cat([of_batch[place] if weights is None else weights for place, weights in enumerate(fixed)])
+
+
+def _batch(
+    array: Sequence[GatedLearner],
+) -> tuple[Float[Tensor, "batch members 3 size size"], Int[Tensor, "batch members tasks"]]:
+    """Every member's own cases, turned by its own draws; case by case, so that members lie side by side as channels."""
+    data = array[0].data
+    cases = np.stack([learner.draw_cases() for learner in array], 1)
+    pixels = data.batch(cases.ravel())
+    images = to_unit_range(pixels).view(*cases.shape, *pixels.shape[1:])
+    codes = data.codes[torch.from_numpy(cases).to(data.device)]
+    strengths = [number(learner.config, "augmentation") for learner in array]
+    turned = [place for place, strength in enumerate(strengths) if strength]
+    if not turned:
+        return images, codes
+    transforms = torch.stack(
+        [
+            random_transforms(len(cases), strengths[place], array[place].torch_generators["device"], data.device)
+            for place in turned
+        ],
+        1,
+    )
+    chosen = images if len(turned) == len(array) else images[:, turned]
+    flat = chosen.flatten(0, 1)
+    grid = F.affine_grid(transforms.flatten(0, 1), list(flat.shape), align_corners=False)
+    sampled = F.grid_sample(flat, grid, mode="bilinear", padding_mode="reflection", align_corners=False).view(chosen.shape)
+    if len(turned) == len(array):
+        return sampled, codes
+    images[:, turned] = sampled
+    return images, codes
+
+
+def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "cases members tasks classes"]:
+    """What every member says of the validation cases, which are the same for all."""
+    data, cases = array[0].data, array[0].valid_cases
+    models = [learner.model.eval() for learner in array]
+    size = max(_SMALLEST_CHUNK, CHUNK // len(array))
+    with torch.no_grad():
+        return torch.cat(
+            [
+                forward_together(models, laid_out(to_unit_range(data.batch(cases[start : start + size]))))
+                for start in range(0, len(cases), size)
+            ]
+        )
