@@ -14,6 +14,7 @@ SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
     "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
+    "fused_trials.py": ["--seconds", "0.2", "--most", "2"],
     "gated_step.py": ["--size", "96", "--batch", "8", "--steps", "1"],
     "gpu_smoke.py": ["--device", "cpu", "--cases", "40", "--threads", "1"],
     "packing.py": ["--seconds", "0.5"],
@@ -37,6 +38,7 @@ SMALL = {
 MAY_MISS = (
     "attentive_step.py",
     "data_path.py",
+    "fused_trials.py",
     "gated_step.py",
     "packing.py",
     "scale.py",
@@ -48,6 +50,7 @@ WITHOUT_SEARCH = (
     "attentive_step.py",
     "data_path.py",
     "decoder_convolutions.py",
+    "fused_trials.py",
     "gated_step.py",
     "gpu_smoke.py",
     "packing.py",
