@@ -12,6 +12,7 @@ from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.explained import spread_text
 from search.analysis.page import html_page, picture, table
 from search.analysis.papers import (
+    ATTENTIVE_STRUCTURES,
     ATTENTIVE_TABLE_3,
     GATED_COLUMNS,
     GATED_TABLE_3,
@@ -80,8 +81,8 @@ def _beginning(found: Reproduced) -> str:
     parts.append(
         f"Every experiment was trained on {runs}, by the paper's own rules: nothing was pruned, and the epoch of the least"
         f" validation loss was kept. Data: {found.source}; measured on the {found.split} split. Intervals: 95 %, bootstrap over"
-        " cases and residuals of the seeds, pooled over the experiments. Recall and precision are macro averages. Differences are"
-        " ours less the paper's."
+        " cases and residuals of the seeds, pooled over the experiments. Differences are ours less the"
+        " paper's."
     )
     return "\n\n".join(parts)
 
@@ -136,6 +137,7 @@ def gated_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
     pictures, parts = {"criteria": beside_paper(measured, _OF_CRITERIA)}, ["## Table 2: the seven criteria", picture("criteria")]
     rows = [(outcome.experiment, outcome.metrics) for outcome in measured]
     parts.append(_compared("mean of 7, %", rows, {f"criteria/{m}": m for m in _OF_A_TASK}, scale=100, digits=1))
+    parts.append("Recall and precision are macro averages.")
     for outcome in measured:
         parts += [f"### {outcome.experiment}", _by_task(outcome, found.primary)]
         if outcome.experiment == "binary":
@@ -231,12 +233,9 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
     parts += ["## Skips, batch normalisation and balancing", *_grid(found)]
     drawn = [outcome for outcome in measured if "structures/map" in outcome.metrics]
     if drawn:
-        rows = [(outcome.experiment, outcome.metrics) for outcome in drawn]
-        others = [(name, f"{area:.3f}") for name, area in OTHERS_ATTRIBUTES.items()]
         parts += [
             "## Table 5: structures",
-            _compared("experiment", rows, _OF_STRUCTURES),
-            table(("others, as the paper quotes them", "attribute AUC"), others),
+            _structures(drawn),
             "The paper's attribute AUC is taken for the authors' code's: over pixels of masks that overlap the attribute most.",
         ]
         shown = found.outcome(STRUCTURES_OF) or drawn[0]
@@ -247,6 +246,14 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
     if looking:
         parts += ["## Gazes", _compared("share of gazes that", looking, _OF_GAZES)]
     return "\n\n".join(parts), pictures
+
+
+def _structures(drawn: Sequence[Outcome]) -> str:
+    """Every experiment with masks, the paper's own row, and what the paper quotes of others."""
+    rows = [(outcome.experiment, *(_cell(outcome.metrics.get(name))[0] for name in _OF_STRUCTURES)) for outcome in drawn]
+    papers = [f"{ATTENTIVE_STRUCTURES[name]:.3f}" if name in ATTENTIVE_STRUCTURES else "–" for name in _OF_STRUCTURES]
+    others = [(f"{name} (as the paper quotes it)", "–", "–", f"{area:.3f}", "–") for name, area in OTHERS_ATTRIBUTES.items()]
+    return table(("experiment", *_OF_STRUCTURES.values()), [*rows, (f"the paper: {STRUCTURES_OF}", *papers), *others])
 
 
 def _grid(found: Reproduced) -> list[str]:

@@ -137,7 +137,9 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
     assert len(grid) == 5
     assert all(cell == "0.500 [0.400, 0.700]" for row in grid[1:] for cell in row[1:])
     structures = {row[0]: row for row in rows(text, "## Table 5")}
-    assert structures["VGG_AttentiveConvLSTM_Deco_GAP_3"][1:3] == ["0.500 [0.400, 0.700]", "0.037 (+0.463)"]
+    assert structures["VGG_AttentiveConvLSTM_Deco_GAP_3"][1:3] == ["0.500 [0.400, 0.700]", "–"]
+    assert structures["the paper: VGG_AttentiveConvLSTM_Deco_GAP_3"][1:] == ["0.037", "0.220", "0.452", "–"]
+    assert structures["LIN (as the paper quotes it)"][3] == "0.833"
     assert set(pictures) == {"diagnosis", "structures"}
     page = write_reproduction(found, tmp_path).read_text()
     assert "one seed, so every interval is over the cases alone" in page
