@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from search.records.plan import Plan
 from search.records.study import new_study
-from search.strategy.distributions import distribution_of, drawn_from, searched_fields, suggest
+from search.strategy.distributions import distribution_of, drawn_from, paper_config, searched_fields, suggest
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, drawn_at_random, make_sampler
 from search.strategy.schedulers import SCHEDULERS, Ladder, Scheduler, Verdict
 from spaces.fields import Field, Value, complete, fields_of, format_value
@@ -31,7 +31,18 @@ MODULES = {task: line.load() for task, line in TASKS.items()}
 FIELDS = [(task, field) for task, line in TASKS.items() for field in fields_of(line.space).values()]
 PRESETS = [(task, preset) for task, line in TASKS.items() for preset in line.presets]
 
-TASK_FUNCTIONS = ("prepare", "build", "load_model", "evaluate", "casewise", "predictor", "explain")
+TASK_FUNCTIONS = (
+    "prepare",
+    "build",
+    "load_model",
+    "evaluate",
+    "casewise",
+    "predictor",
+    "explain",
+    "explain_model",
+    "explain_images",
+)
+EXPERIMENTS = [(task, name) for task, line in TASKS.items() for name in line.experiments]
 
 
 def _default_fixed(task: str) -> dict[str, Value]:
@@ -90,6 +101,27 @@ def test_a_task_has_both_presets_and_formats_that_exist(task: str) -> None:
     assert set(line.formats) <= set(DATASETS)
     assert line.synthetic is None or (line.synthetic in line.formats and DATASETS[line.synthetic].synthesise is not None)
     assert line.objective.mode in ("min", "max")
+
+
+@pytest.mark.parametrize(("task", "name"), EXPERIMENTS)
+def test_a_papers_experiment_is_a_valid_configuration_at_every_size(task: str, name: str) -> None:
+    line = TASKS[task]
+    for preset in line.presets.values():
+        fixed = {**_default_fixed(task), **preset.fixed, **line.paper_rules, **line.experiments[name]}
+        config = paper_config(fields_of(line.space), fixed)
+        assert complete(line.space, {field: value for field, value in config.items() if value is not None}) == config
+        assert all(config[field] == value for field, value in line.experiments[name].items())
+        assert preset.reproduced_epochs > 0
+        assert preset.reproduced_seeds > 0
+
+
+@pytest.mark.parametrize("task", [name for name, line in TASKS.items() if line.explanation is not None])
+def test_what_explanations_are_judged_by_may_not_move_with_what_is_searched(task: str) -> None:
+    line = TASKS[task]
+    assert line.explanation is not None
+    fields = line.moving[line.explanation.metric]
+    assert fields
+    assert set(fields) <= set(fields_of(line.space)), "it must be there for every trial of a search for it"
 
 
 @pytest.mark.parametrize("task", TASKS)
