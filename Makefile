@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+# For every platform, so that hosts of a cluster may differ.
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --extra dev \
+	--constraint constraints.txt pyproject.toml --output-file requirements.lock
 
 .PHONY: demo test slow check acceptance constraints clean
 
@@ -26,14 +29,16 @@ acceptance: $(INSTALLED)
 	$(BIN)/python tests/acceptance/run.py
 
 # The stamp depends on what is installed, so that a second `make` installs nothing.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
 
-# Pins what is installed now; run it after changing a dependency.
+# Pins what is installed now, and the hash of every file that PyPI has of it; run it after changing a dependency.
 constraints: $(INSTALLED)
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt
+	$(LOCK)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

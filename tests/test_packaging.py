@@ -31,3 +31,22 @@ def test_every_dependency_is_pinned() -> None:
     needed = {re.split(r"[\[>=<]", line)[0].lower() for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
     pinned = {line.split("==")[0].lower() for line in (REPOSITORY / "constraints.txt").read_text().splitlines()}
     assert needed <= pinned
+
+
+def test_what_is_installed_is_pinned_with_the_hashes_of_its_files() -> None:
+    pins = [line.split("==") for line in (REPOSITORY / "constraints.txt").read_text().splitlines()]
+    versions = {_plain(name): version for name, version in pins}
+    entries = re.split(r"\n(?=\S)", (REPOSITORY / "requirements.lock").read_text().strip())
+    locked = {}
+    for entry in entries:
+        name, version = entry.split()[0].split("==")
+        locked[_plain(name)] = version
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name
+    # What another platform needs besides is in the lock only; the fuzzer is installed by hand.
+    assert {name: version for name, version in locked.items() if versions.get(name, version) != version} == {}, "make constraints"
+    assert set(versions) - set(locked) <= {"atheris"}, "make constraints"
+
+
+def _plain(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
