@@ -126,7 +126,7 @@ class _Array:
         hidden = self._dropped(F.relu(hidden), generators)
         task, label = heads[0].places
         flat = (hidden[:, :, task] * class_weight).sum(-1) + class_bias
-        padded = flat.new_full((*flat.shape[:2], self.num_tasks, int(label.max()) + 1), float("-inf"))
+        padded = flat.new_full((*flat.shape[:2], *heads[0].padded_shape), float("-inf"))
         padded[:, :, task, label] = flat
         return padded
 

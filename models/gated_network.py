@@ -170,6 +170,11 @@ class TaskHeads(nn.Module):
         """Task and class of every label, in the order of `class_weight`'s rows."""
         return self._task_of_label, self._class_of_label
 
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        """Tasks, and classes of the largest."""
+        return self._shape
+
     def forward(
         self, pooled: Float[Tensor, "batch tasks channels"], *, dropout: float, generator: torch.Generator | None
     ) -> Float[Tensor, "batch tasks classes"]:
