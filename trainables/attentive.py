@@ -13,6 +13,7 @@ from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged
 from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
+from trainables.case_readings import concatenated
 from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.costs import COSTS
 from trainables.data import check_same, needed
@@ -24,7 +25,7 @@ from trainables.errors import DataError
 from trainables.gaze_metrics import AGREEMENT, ENTROPY, POINTING, REPEATED
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
-from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
+from trainables.structure_metrics import read_structures, structure_metrics
 
 __all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 
@@ -82,7 +83,7 @@ def _metric_names(data: AttentiveData, config: Mapping[str, Value]) -> list[str]
         batch = data.batch(members)
         silent = torch.zeros_like(batch.masks[:, :1]), torch.zeros(len(members), 1, len(STRUCTURES))
         parts.append(read_structures(*silent, batch.masks, batch.known, data.superpixel_maps(members)))
-    found = structure_metrics(StructureReadings.joined(parts))
+    found = structure_metrics(concatenated(parts))
     promised = [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
     # Where attributes are annotated every mask is judged, whatever it is said to be.
     judged = ["structures/class_accuracy", AGREEMENT] if data.segmented.attributes_known[valid].any() else []

@@ -17,6 +17,7 @@ from trainables.adam import Adam, Group
 from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.augmentation import Turning
 from trainables.batches import Passes
+from trainables.case_readings import concatenated
 from trainables.contract import parts_note
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
@@ -223,8 +224,8 @@ def joined(parts: list[Judged]) -> Judged:
     gazes = [part.gazes for part in parts if part.gazes is not None]
     return Judged(
         np.concatenate([part.probabilities for part in parts]),
-        StructureReadings.joined(structures) if structures else None,
-        GazeReadings.joined(gazes) if gazes else None,
+        concatenated(structures) if structures else None,
+        concatenated(gazes) if gazes else None,
     )
 
 

@@ -1,7 +1,6 @@
 """What the sequence of gazes is worth as an explanation: does it point where it claims to, at the lesion, and never twice?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,12 +28,6 @@ class GazeReadings:
     pointed: Int[np.ndarray, "cases 2"]
     entropy: Float[np.ndarray, " cases"]
     repeated: Int[np.ndarray, "cases 2"]
-
-    @staticmethod
-    def joined(parts: Sequence["GazeReadings"]) -> "GazeReadings":
-        """Readings of several chunks as one."""
-        names = [field.name for field in fields(GazeReadings)]
-        return GazeReadings(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def read_gazes(

@@ -1,7 +1,6 @@
 """What the attentive network's masks are worth: IoU, mAP, structure classes and attribute AUROC, from readings per case."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,12 +33,6 @@ class StructureReadings:
     confusion: Int[np.ndarray, "cases structures structures"]
     pixels: Float[np.ndarray, "cases attributes 2 bins"]
     superpixels: Float[np.ndarray, "cases attributes 2 bins"]
-
-    @staticmethod
-    def joined(parts: Sequence["StructureReadings"]) -> "StructureReadings":
-        """Readings of several chunks as one."""
-        names = [field.name for field in fields(StructureReadings)]
-        return StructureReadings(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def read_structures(

@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from trainables.case_readings import concatenated
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
 from trainables.structure_metrics import StructureReadings, auroc_of_counts, read_structures, structure_metrics
 
@@ -98,7 +99,7 @@ def test_a_mask_may_hit_two_structures() -> None:
 
 
 def test_map_is_a_mean_over_cases() -> None:
-    both = StructureReadings.joined(
+    both = concatenated(
         [read([LEFT, RIGHT], said([LESION, SKIN]), HALVES), read([NOTHING, NOTHING], said([LESION, SKIN]), HALVES)]
     )
     assert structure_metrics(both)["structures/map"] == pytest.approx(0.5)
@@ -139,7 +140,7 @@ def test_iou_is_of_the_surest_timestep() -> None:
 def test_iou_mean_is_over_structures_not_cases() -> None:
     first = read([LEFT, RIGHT], said([LESION, SKIN]), HALVES)
     second = read([NOTHING, RIGHT], said([LESION, SKIN]), truth_of(lesion=LEFT))
-    found = structure_metrics(StructureReadings.joined([first, second]))
+    found = structure_metrics(concatenated([first, second]))
     assert found["lesion/iou"] == pytest.approx(0.5)
     assert found["skin/iou"] == pytest.approx(1.0)
     assert found["structures/iou_mean"] == pytest.approx(0.75)
@@ -179,7 +180,7 @@ def test_a_case_reads_the_same_alone_and_in_a_batch() -> None:
         read_structures(masks[i : i + 1], classes[i : i + 1], truth[i : i + 1], known[i : i + 1], superpixels[i : i + 1])
         for i in range(3)
     ]
-    joined = StructureReadings.joined(parts)
+    joined = concatenated(parts)
     for name in ("iou", "hits", "any_class_hits", "confusion", "pixels", "superpixels"):
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-5, err_msg=name)
 
@@ -187,7 +188,7 @@ def test_a_case_reads_the_same_alone_and_in_a_batch() -> None:
 def test_weights_count_cases_with_repetition_and_joined_puts_parts_together() -> None:
     first = read([LEFT, RIGHT], said([LESION, SKIN]), HALVES)
     second = read([NOTHING, NOTHING], said([LESION, SKIN]), HALVES)
-    both = StructureReadings.joined([first, second])
+    both = concatenated([first, second])
     assert both.iou.shape == (2, 6)
     assert both.hits[:, 0, 0].tolist() == [2, 0]
     found = structure_metrics(both, np.array([1.0, 2.0]))
