@@ -32,13 +32,14 @@ acceptance: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(INSTALLED)
 
 # Pins what is installed now, and the hash of every file that PyPI has of it; run it after changing a dependency.
 constraints: $(INSTALLED)
-	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt
 	$(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info

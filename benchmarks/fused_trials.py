@@ -149,7 +149,8 @@ def main() -> int:
             f" peak {result.peak_mib:.0f} MiB"
         )
     size, bar = BARS[device]
-    held = found.get(size) or found[sizes[-1]]
+    size = size if size in found else sizes[-1]
+    held = found[size]
     ratio = 0.0 if isinstance(held, str) else held.epochs_per_s / one.epochs_per_s
     met = ratio >= bar and apart <= TOLERANCE
     print(f"{'met' if met else 'MISSED'} (at least {bar}): an array of {size} over one after another, ratio: {ratio:.2f}")

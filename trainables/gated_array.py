@@ -47,8 +47,9 @@ def step_together(trials: Sequence[TrainedTrial]) -> list[EpochReport | TrialDiv
     """
     if len({array_key(trial) for trial in trials}) != 1:
         raise ValueError(f"an array must be of one or more trials of one key; got {len(trials)} of several (see array_key)")
-    if len(trials) == 1:
-        return [_alone(trials[0])]
+    if len(trials) == 1 or _learner(trials[0]).num_parts > 1:
+        # Batches pass in parts for want of memory: then there is none for an array.
+        return [_alone(trial) for trial in trials]
     start = time.perf_counter()
     array = [_learner(trial) for trial in trials]
     for trial in trials:

@@ -118,20 +118,24 @@ class Dependence:
         }
 
 
-def dependence_of(task: str, sharings: Sequence[Sharing]) -> Dependence | None:
-    """What a task takes of the others against what they take of each other, over all blocks; None without two others.
+def dependence_of(task: str, sharings: Sequence[Sharing], block: int | None = None) -> Dependence | None:
+    """What a task takes of the others against what they take of each other; None without two others.
 
-    Source: Coppola et al. 2020, Section 6: "the diagnosis task is the one requiring more information from the other tasks"
+    Source: Coppola et al. 2020, Section 7: in most experiments the diagnosis requires most of the other tasks; they look at the
+        last block
+    Deviations: the paper judges by eye.
 
     Args:    task: name of the diagnosis.
              sharings: of networks that differ in nothing but their seed.
+             block: one of the gated blocks, -1 for the last; None for the mean over all.
     """
     if not sharings or any(task not in sharing.tasks or len(sharing.tasks) < 3 for sharing in sharings):
         return None
     taken, others = [], []
     for sharing in sharings:
         own = sharing.tasks.index(task)
-        rest = np.delete(np.delete(sharing.blocks.mean(0), own, 0), own, 1)
-        taken.append(float(np.delete(sharing.blocks.mean(0)[own], own).mean()))
+        matrix = sharing.blocks.mean(0) if block is None else sharing.blocks[block]
+        rest = np.delete(np.delete(matrix, own, 0), own, 1)
+        taken.append(float(np.delete(matrix[own], own).mean()))
         others.append(float(rest[~np.eye(len(rest), dtype=bool)].mean()))
     return Dependence(task, tuple(taken), tuple(others), t_interval(np.subtract(taken, others)))

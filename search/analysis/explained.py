@@ -1,6 +1,6 @@
 """What a search's explanations are worth: beside the diagnosis, over its best trials, and over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,17 +69,16 @@ class CommonExplanations:
             found["sharing_over_seeds"] = sharing_spread(self.over_seeds)
         return found
 
-    def text(self, owner: str) -> str:
+    def text(self, owner: str, drawn: Collection[str]) -> str:
         """As Markdown; "" where there is nothing to say.
 
         Args:    owner: the pictures' names begin with it.
+                 drawn: names of the pictures that there are.
         """
         parts = []
         if self.tradeoff is not None:
-            parts += [
-                f"Pareto front of diagnosis and explanation: {', '.join(self.tradeoff.front)}.",
-                picture(f"{owner}-diagnosis_and_explanation"),
-            ]
+            parts.append(f"Pareto front of diagnosis and explanation: {', '.join(self.tradeoff.front)}.")
+            parts += [picture(f"{owner}-{name}") for name in ("diagnosis_and_explanation",) if name in drawn]
         if self.metrics:
             parts.append(table(("over the best trials", "mean", "deviation", "trials"), [*map(_row, self.metrics.items())]))
         for name, title, spread in (
@@ -87,7 +86,7 @@ class CommonExplanations:
             ("sharing_over_seeds", f"What tasks share in {self.winner} on fresh seeds", self.over_seeds),
         ):
             if spread is not None and spread.num_networks > 1:
-                parts += [f"**{title}**", picture(f"{owner}-{name}"), spread_text(spread)]
+                parts += [f"**{title}**", *([picture(f"{owner}-{name}")] if name in drawn else []), spread_text(spread)]
         return "\n\n".join(parts)
 
 

@@ -131,8 +131,9 @@ class Tradeoff:
     """Trials by their diagnosis and by what their explanation is worth.
 
     Args:    diagnosis, explanation: what is compared.
-             points: trial → both scores, best diagnosis first.
-             front: the trials that no other one equals in both and beats in one.
+             points: trial → both scores, best diagnosis first; of trials that keep all limits.
+             front: the trials that no other one equals in both and beats in one. As in ranking, a mean over fewer than three
+                 validations beats none over three.
     """
 
     diagnosis: Objective
@@ -158,7 +159,8 @@ def tradeoff_of(found: RecordedSearch) -> Tradeoff | None:
     if explanation is None or explanation.metric in {objective.metric for objective in found.plan.objectives}:
         return None
     objectives = (found.plan.objective, explanation)
-    points = {trial.trial: scores for trial in found.table.ranked() if (scores := trial.scores(objectives)) is not None}
+    within = [trial for trial in found.table.ranked() if not trial.excess(found.plan.constraints)]
+    points = {trial.trial: scores for trial in within if (scores := trial.scores(objectives)) is not None}
     if len(points) < 2:
         return None
     front = tuple(trial.trial for trial in found.table.pareto(objectives))

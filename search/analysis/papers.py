@@ -99,8 +99,9 @@ def other_data(task: str, source: str | None, counts: Mapping[str, Mapping[str, 
     sizes = {split: max((sum(labels.values()) for labels in tasks.values()), default=0) for split, tasks in counts.items()}
     wanted = _SPLITS[task]
     if not source.startswith(f"{_FORMATS[task]}:") or sizes != dict(wanted):
-        have = ", ".join(f"{split} {number}" for split, number in sizes.items())
-        return f"the paper has {', '.join(f'{split} {number}' for split, number in wanted.items())} cases, these are {have}"
+        have = f"{source.partition(':')[0]} " + ", ".join(f"{split} {number}" for split, number in sizes.items())
+        papers = f"{_FORMATS[task]} " + ", ".join(f"{split} {number}" for split, number in wanted.items())
+        return f"the paper has {papers} cases, these are {have}"
     every = [(name, number) for labels in counts["test"].values() for name, number in labels.items()]
     found = max((number for name, number in every if name.lower().startswith("mel")), default=0)
     if found != _TEST_MELANOMAS[task]:

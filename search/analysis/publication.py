@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from search.analysis import figures
-from search.analysis.explained import common_explanations
+from search.analysis.explained import CommonExplanations, common_explanations
 from search.analysis.importance import importance_of
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.report import EXPLANATIONS, report_page
@@ -75,13 +75,13 @@ def publish(
         figures_of = _drawn(partial(pictures_of_trial, found.plan, trial, explained), trial.trial, result)
         trials[trial.trial] = {name: figures.png(figure) for name, figure in figures_of.items()}
         progress(done, total)
-    common = common_explanations(found, explanations)
+    common = _in_common(found, explanations, result)
     of_common = _drawn(lambda: common.pictures, found.plan.name, result)
     text = report_page(
         found,
         {name: figures.svg(figure) for name, figure in search.items()},
         {trial: {name: figures.img(png) for name, png in pictures.items()} for trial, pictures in trials.items()},
-        common.text(EXPLANATIONS),
+        common.text(EXPLANATIONS, of_common),
         {name: figures.svg(figure) for name, figure in of_common.items()},
     )
     result.page.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,14 @@ def _drawn(draw: Callable[[], Mapping[str, Figure]], of: str, result: Publicatio
     except Exception as error:  # noqa: BLE001 - a search that has run for days must not end over a picture
         result.problems.append(f"{of}: a picture could not be drawn: {reason(error)}")
         return {}
+
+
+def _in_common(found: RecordedSearch, explanations: Mapping[str, Explanation], result: Publication) -> CommonExplanations:
+    try:
+        return common_explanations(found, explanations)
+    except Exception as error:  # noqa: BLE001 - a search that has run for days must not end over a page
+        result.problems.append(f"{found.plan.name}: what explanations have in common is not told: {reason(error)}")
+        return CommonExplanations()
 
 
 def register(found: RecordedSearch, uri: str, trial: TrialRecord, model: str, alias: str | None) -> dict[str, str | None]:

@@ -15,12 +15,15 @@ from search.analysis.uncertainty import Interval
 from search.errors import PlanError
 from search.records.readings import record_reading
 from search.records.trials import TrialRecord
+from spaces.fields import fields_of, format_value
 from trainables import folders
 from trainables.contract import Casewise, Confusions
 from trainables.data import portable_source, read
 from trainables.explanation import Sharing
 from trainables.tasks import TASKS, TaskModule
 
+#: Where sharing is looked at: the paper's figure, and all of it.
+BLOCKS: Mapping[str, int | None] = {"last block": -1, "all blocks": None}
 Progress = Callable[[int, int], None]
 
 
@@ -29,7 +32,7 @@ class Measured:
     """A metric of an experiment.
 
     Args:    mean: over its runs.
-             interval: 95 %, over cases and seeds; over cases alone where there was one run.
+             interval: 95 %, over cases and seeds; over cases alone where no experiment has two runs.
              paper: what the paper reports, None where it reports nothing.
     """
 
@@ -87,7 +90,8 @@ class Outcome:
 
         Args:    primary: name of the task that is the diagnosis.
         """
-        last, dependence = spread_of(self.sharings, block=-1), dependence_of(primary, self.sharings)
+        last = spread_of(self.sharings, block=-1)
+        dependence = {name: dependence_of(primary, self.sharings, block) for name, block in BLOCKS.items()}
         return {
             "experiment": self.experiment,
             "epochs": list(self.epochs),
@@ -95,7 +99,7 @@ class Outcome:
             "metrics": {name: measured.to_json() for name, measured in self.metrics.items()},
             "confusions": {name: found.to_json() for name, found in self.confusions.items()},
             "sharing_of_last_block": None if last is None else last.to_json(),
-            "dependence": None if dependence is None else dependence.to_json(),
+            "dependence": {name: None if found is None else found.to_json() for name, found in dependence.items()},
         }
 
 
@@ -111,6 +115,8 @@ class Reproduced:
              outcomes: in the paper's order.
              other_data: why the data are not the paper's, None where they are.
              note: how often the test split has been read by now, or why it was not.
+             unlike_paper: what else was not as in the paper: size, settings, an end before the paper's rules would have it.
+             notes: what is to be known of the data, and what the networks do otherwise than the paper's, a line each.
     """
 
     name: str
@@ -122,6 +128,8 @@ class Reproduced:
     outcomes: tuple[Outcome, ...]
     other_data: str | None
     note: str
+    unlike_paper: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def outcome(self, experiment: str) -> Outcome | None:
         """What came of an experiment; None where it was not asked for, or no run ended well."""
@@ -133,6 +141,8 @@ class Reproduced:
         own = ("name", "task", "source", "split", "num_seeds", "other_data", "note")
         return {
             **{name: getattr(self, name) for name in own},
+            "unlike_paper": list(self.unlike_paper),
+            "notes": list(self.notes),
             "experiments": [outcome.to_json(self.primary) for outcome in self.outcomes],
         }
 
@@ -171,8 +181,33 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
     primary = getattr(cases, "primary", "") or "melanoma"
     why = other_data(plan.task, plan.source, counts)
     return Reproduced(
-        plan.name, plan.task, plan.source, split, primary, reproduction.num_seeds, tuple(outcomes), why, reader.note
+        name=plan.name,
+        task=plan.task,
+        source=plan.source,
+        split=split,
+        primary=primary,
+        num_seeds=reproduction.num_seeds,
+        outcomes=tuple(outcomes),
+        other_data=why,
+        note=reader.note,
+        unlike_paper=_unlike_paper(found),
+        notes=tuple(dict.fromkeys([*plan.notes, *(note for r in found.table.trials.values() for note in r.notes)])),
     )
+
+
+def _unlike_paper(found: RecordedSearch) -> tuple[str, ...]:
+    """Settings of all experiments that are not the paper's, and runs that the limit of epochs ended."""
+    plan, task = found.plan, TASKS[found.plan.task]
+    fields = fields_of(task.space)
+    lines = [
+        f"{name} is {format_value(value)}, the paper's {format_value(fields[name].default)}"
+        for name, value in plan.fixed.items()
+        if value is not None and name not in task.paper_rules and value != fields[name].default
+    ]
+    cut = sum(record.reason == "max_epochs" for record in found.table.trials.values())
+    if cut:
+        lines.append(f"{cut} of {len(found.table.trials)} runs were ended by the limit of {plan.max_epochs} epochs")
+    return tuple(lines)
 
 
 class _Run(NamedTuple):

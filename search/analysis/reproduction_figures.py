@@ -66,7 +66,7 @@ def sharing_by_experiment(outcomes: Sequence[Outcome]) -> Figure | None:
 
 @plain_text
 def structure_confusion(confusions: MeanConfusions, experiment: str) -> Figure:
-    """Which structures are taken for which: every row sums to 1.
+    """Which structures are taken for which: a row sums to 1, or to 0 where no mask overlaps its structure most.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Fig. 6
     """

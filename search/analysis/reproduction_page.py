@@ -20,7 +20,7 @@ from search.analysis.papers import (
     OTHERS_DIAGNOSIS,
     STRUCTURES_OF,
 )
-from search.analysis.reproduction import Measured, Outcome, Reproduced
+from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
 
@@ -84,6 +84,8 @@ def _beginning(found: Reproduced) -> str:
         " cases and residuals of the seeds, pooled over the experiments. Differences are ours less the"
         " paper's."
     )
+    if found.unlike_paper:
+        parts.append(f"Not as in the paper: {'; '.join(found.unlike_paper)}.")
     return "\n\n".join(parts)
 
 
@@ -92,6 +94,7 @@ def _end(found: Reproduced) -> str:
     epochs = [(o.experiment, ", ".join(map(str, o.epochs)) or "none ended well") for o in found.outcomes]
     parts = ["## The runs", table(("experiment", "epoch of the least validation loss, by seed"), epochs)]
     parts += ["Failed:", "\n".join(failures)] if failures else []
+    parts += ["Of the data and the networks:", "\n".join(f"- {note}" for note in found.notes)] if found.notes else []
     return "\n\n".join([*parts, found.note])
 
 
@@ -194,18 +197,22 @@ def _sharing(measured: Sequence[Outcome], primary: str) -> list[str]:
     """What the experiments' networks share in words, and whether the diagnosis takes more than the criteria do."""
     parts, rows = [], []
     for outcome in measured:
-        spread, dependence = spread_of(outcome.sharings), dependence_of(primary, outcome.sharings)
+        spread = spread_of(outcome.sharings, block=-1)
         if spread is not None and spread.num_networks > 1:
-            parts.append(f"**{outcome.experiment}**, all blocks: {spread_text(spread)}")
-        if dependence is not None:
+            parts.append(f"**{outcome.experiment}**, last block: {spread_text(spread)}")
+        for where, block in BLOCKS.items():
+            dependence = dependence_of(primary, outcome.sharings, block)
+            if dependence is None:
+                continue
             edges = "–" if dependence.interval is None else "[{:+.1f}, {:+.1f}]".format(*(100 * e for e in dependence.interval))
             verdict = {None: "one network tells nothing", True: "more", False: "cannot be told"}[dependence.found]
             if dependence.interval is not None and dependence.interval[1] < 0:
                 verdict = "less"
             means = [f"{100 * np.mean(values):.1f}" for values in (dependence.taken, dependence.others)]
-            rows.append((outcome.experiment, *means, f"{100 * dependence.difference:+.1f} {edges}", verdict))
+            rows.append((outcome.experiment, where, *means, f"{100 * dependence.difference:+.1f} {edges}", verdict))
     headings = (
         "percent",
+        "of",
         f"{primary} takes of the criteria",
         "criteria take of each other",
         "difference [95 %]",
@@ -236,7 +243,8 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
         parts += [
             "## Table 5: structures",
             _structures(drawn),
-            "The paper's attribute AUC is taken for the authors' code's: over pixels of masks that overlap the attribute most.",
+            "The paper's attribute AUC is taken for the authors' code's: over pixels of masks that overlap the attribute most."
+            " The others' are taken for the challenge's own, over superpixels.",
         ]
         shown = found.outcome(STRUCTURES_OF) or drawn[0]
         if "structures" in shown.confusions:
@@ -252,7 +260,7 @@ def _structures(drawn: Sequence[Outcome]) -> str:
     """Every experiment with masks, the paper's own row, and what the paper quotes of others."""
     rows = [(outcome.experiment, *(_cell(outcome.metrics.get(name))[0] for name in _OF_STRUCTURES)) for outcome in drawn]
     papers = [f"{ATTENTIVE_STRUCTURES[name]:.3f}" if name in ATTENTIVE_STRUCTURES else "–" for name in _OF_STRUCTURES]
-    others = [(f"{name} (as the paper quotes it)", "–", "–", f"{area:.3f}", "–") for name, area in OTHERS_ATTRIBUTES.items()]
+    others = [(f"{name} (as the paper quotes it)", "–", "–", "–", f"{area:.3f}") for name, area in OTHERS_ATTRIBUTES.items()]
     return table(("experiment", *_OF_STRUCTURES.values()), [*rows, (f"the paper: {STRUCTURES_OF}", *papers), *others])
 
 

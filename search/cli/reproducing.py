@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, parse_settings
-from search.cli.training import run_to_end
+from search.cli.options import Context, command_options, err, parse_settings
+from search.cli.training import run_to_end, warn_of_cost
 from search.errors import PlanError
 
 
@@ -40,7 +40,15 @@ def reproduce(
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
     asked = SearchOptions(task=task, settings=parse_settings(settings, "--set"), **options)
     with bar("decoding images", at_once=False) as progress:
-        plan = prepare_reproduction(asked, num_seeds, only, address=context.address, progress=progress)
+        plan = prepare_reproduction(
+            asked,
+            num_seeds,
+            only,
+            address=context.address,
+            progress=progress,
+            say=lambda line: err.print(line, markup=False),
+        )
+    warn_of_cost(plan)
     return run_to_end(context, plan)
 
 

@@ -12,16 +12,14 @@ from search.cli.options import (
     Context,
     Duration,
     command_options,
-    duration_text,
     err,
     given_options,
     out,
     parse_settings,
 )
 from search.cli.tables import show_estimate
-from search.cli.training import run_to_end
+from search.cli.training import run_to_end, warn_of_cost
 from search.errors import PlanError
-from trainables.tasks import TASKS
 
 pictures_option = click.option(
     "--pictures/--no-pictures", default=True, help="At the end write the report, and log pictures and models [default: yes]."
@@ -103,23 +101,8 @@ def search(
         found = estimate(preparation.plan)
         context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
         return 0
-    _warn_of_cost(preparation.plan)
+    warn_of_cost(preparation.plan)
     return run_to_end(context, preparation.plan, pictures=pictures)
-
-
-def _warn_of_cost(plan: Any) -> None:
-    """What a search of the paper's size costs without a GPU, before it begins."""
-    if plan.preset != "paper" or plan.gpus_per_trial != 0 or not TASKS[plan.task].formats:
-        return
-    from search.analysis.dry_run import estimate
-
-    err.print("no GPU here: measuring a few batches of the paper's configuration")
-    cost = estimate(plan)
-    err.print(
-        f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
-        f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
-        " (--trials, --max-epochs and smaller images by --set make it less)"
-    )
 
 
 @click.command()

@@ -188,11 +188,11 @@ _REPRODUCED = {"criteria/recall": "criteria: recall", "melanoma/auroc": "melanom
 
 
 def show_reproduction(document: Mapping[str, Any], page: Path) -> None:
-    """Every experiment's main numbers with their intervals, the paper's in brackets, and the page."""
+    """Every experiment's main numbers with their intervals, the paper's below them, and the page."""
     measured = [row for row in document["experiments"] if row["metrics"]]
     shown = {name: text for name, text in _REPRODUCED.items() if any(name in row["metrics"] for row in measured)}
     rows = [(row["experiment"], *(_reproduced(row["metrics"].get(name)) for name in shown)) for row in measured]
-    title = f"{document['name']}: {document['split']} split of {document['source']}, {document['num_seeds']} runs each"
+    title = f"{document['name']}: {document['split']} split of {document['source']}, {document['num_seeds']} seeds"
     show_rows(title, ("experiment", *shown.values()), rows)
     if document["other_data"] is not None:
         out.print(f"These are not the paper's data: {document['other_data']}.", markup=False)

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from search.cli.bars import bar
-from search.cli.options import Context, err
+from search.cli.options import Context, duration_text, err, out
 from search.cli.publishing import publish
 from search.cli.tables import show_confirmation, show_reproduction, show_result
+from trainables.tasks import TASKS
 
 
 def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
@@ -36,6 +37,21 @@ def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
     if result.ended == "interrupted":
         err.print(f"interrupted; everything so far is saved. Go on with: dermtune resume {plan.name}", markup=False)
     return result
+
+
+def warn_of_cost(plan: Any) -> None:
+    """Says what a plan of the paper's size costs without a GPU, before it begins."""
+    if plan.preset != "paper" or plan.gpus_per_trial != 0 or not TASKS[plan.task].formats:
+        return
+    from search.analysis.dry_run import estimate
+
+    err.print("no GPU here: measuring a few batches of the paper's configuration")
+    cost = estimate(plan)
+    err.print(
+        f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
+        f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
+        " (--trials, --max-epochs and smaller images by --set make it less)"
+    )
 
 
 def run_to_end(context: Context, plan: Any, *, pictures: bool = True, resumed: bool = False) -> int:
@@ -81,6 +97,11 @@ def _show_reproduction(context: Context, name: str) -> int:
     from search.analysis.reproduction_page import write_reproduction, written
 
     found = open_search(context.storage, name)
+    if not found.table.count("finished"):
+        context.emit(
+            {"name": name, "experiments": [], "report": None}, lambda: out.print(f"no run ended well; see: dermtune show {name}")
+        )
+        return 1
     if (page := written(found.folder.path)) is None:
         # Once only: every reading of the test split spends a little of what it is worth.
         with bar("measuring checkpoints") as progress:

@@ -184,8 +184,8 @@ def _objectives(options: SearchOptions, task: Task, fixed: Mapping[str, Value], 
     """
     if not options.metrics and task.objective.metric not in prepared.metrics:
         raise PlanError(
-            f"--metric must be given where the task's own means nothing: on these validation cases there is no"
-            f" {task.objective.metric} (one of {', '.join(prepared.metrics)})"
+            f"the validation cases must be such that there is a {task.objective.metric}; these have none (`search` takes another"
+            f" by --metric: one of {', '.join(prepared.metrics)})"
         )
     return [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
 

@@ -1,6 +1,6 @@
 """The plan of a reproduction: a paper's experiments on a few seeds, by the paper's rules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from search.errors import PlanError
@@ -19,6 +19,7 @@ def prepare_reproduction(
     *,
     address: str | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Checks what is asked for, reads the data, and looks at them as every experiment will.
 
@@ -27,6 +28,7 @@ def prepare_reproduction(
              only: names of experiments, none for all.
              address: of the cluster that will run it.
              progress: called with (done, all) while images are decoded.
+             say: called with a line when something takes a while.
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used, by one of the experiments at least.
     """
@@ -35,9 +37,9 @@ def prepare_reproduction(
         raise PlanError(f"TASK must be one of {', '.join(n for n, t in TASKS.items() if t.experiments)}; got {options.task!r}")
     names = [known(name, task.experiments, "--only") for name in dict.fromkeys(only)] or list(task.experiments)
     varied = {field for name in names for field in task.experiments[name]}
-    clash = sorted(varied & set(options.settings))
+    clash = sorted((varied | set(task.paper_rules)) & set(options.settings))
     if clash:
-        raise PlanError(f"--set must leave alone what tells the experiments apart; got {', '.join(clash)}")
+        raise PlanError(f"--set must leave alone what tells the experiments apart, and the paper's rules; got {', '.join(clash)}")
     rules = {name: format_value(value) for name, value in task.paper_rules.items()}
     preset = task.presets[known(options.preset or ("paper" if options.data else "demo"), task.presets, "--preset")]
     seeds = num_seeds or preset.reproduced_seeds
@@ -50,7 +52,7 @@ def prepare_reproduction(
         sampler="random",
         scheduler="none",
     )
-    plan = prepare_search(asked, address=address, progress=progress).plan
+    plan = prepare_search(asked, address=address, progress=progress, say=say).plan
     fields = fields_of(task.space)
     experiments = tuple(Experiment(name, paper_config(fields, {**plan.fixed, **task.experiments[name]})) for name in names)
     module = task.load()

@@ -177,13 +177,14 @@ class _Session:
         plan, ledger = self._plan, self._ledger
         if plan.confirmation is not None:
             return Race(plan, ledger, past)
+        if not past:
+            for note in plan.notes:
+                ledger.append("noted", text=note)
         if plan.reproduction is not None:
             return Grid(plan, ledger, past)
         bridge = Bridge(plan, ledger, past)
         if past:
             return bridge
-        for note in plan.notes:
-            ledger.append("noted", text=note)
         random = drawn_at_random(plan.sampler, plan.searched, plan.fixed)
         if random and plan.sampler != "random":
             ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")

@@ -22,7 +22,7 @@ from trainables.errors import LocationError
 from trainables.locations import RemoteFolder
 
 #: What another machine needs of a search, checkpoints aside.
-RECORDS = ("plan.json", "tune.jsonl", "confirmation.json", "ledger.jsonl")
+RECORDS = ("plan.json", "tune.jsonl", "confirmation.json", "reproduction.json", "reproduction.html", "ledger.jsonl")
 _ORIGIN, _LIFE, _STOP = ".origin", "driver.json", "stop-requested"
 _AT_ONCE = ("saved", "checkpointed", "finished", "stopped", "failed", "search_started", "search_resumed")
 _COPY_EVERY_S, _LOOK_EVERY_S, _GATHER_S = 30.0, 3.0, 1.0

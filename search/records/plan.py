@@ -198,7 +198,7 @@ class Plan:
             "further_objectives": further,
             "constraints": tuple(Constraint(**constraint) for constraint in document["constraints"]),
             "confirmation": document["confirmation"] and Confirmation.from_json(document["confirmation"]),
-            "reproduction": document["reproduction"] and Reproduction.from_json(document["reproduction"]),
+            "reproduction": document.get("reproduction") and Reproduction.from_json(document["reproduction"]),
         }
         return Plan(**{**document, **restored, **{name: tuple(document[name]) for name in ("notes", "warm_start")}})
 

@@ -63,7 +63,7 @@ def test_a_reproduction_is_resumed_and_its_pages_stand_alone(
     found = {row["experiment"]: row for row in document["experiments"]}
     assert list(found) == ["standard", "half", "double", "gates-off", "binary"]
     assert all(len(row["epochs"]) == 2 and not row["failures"] for row in found.values())
-    assert document["other_data"].startswith("the paper has train 413")
+    assert document["other_data"].startswith("the paper has derm7pt train 413")
     assert found["standard"]["metrics"]["BWV/recall"]["paper"] == 0.765
     assert found["binary"]["confusions"]["seven_point"].keys() == {"classes", "1", "3", "direct"}
     readings = (shell.folder / "runs" / "test_readings.jsonl").read_text().splitlines()

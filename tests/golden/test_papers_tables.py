@@ -70,7 +70,7 @@ def test_data_that_are_not_the_papers_are_told_apart() -> None:
     drawn = f"derm7pt:{synthetic_location(1011, 256)}"
     assert other_data("gated", drawn, counts()) == "these are synthetic images, drawn by dermtune"
     few = other_data("gated", "derm7pt:/data/some", counts(train=40))
-    assert few == "the paper has train 413, valid 203, test 395 cases, these are train 40, valid 203, test 395"
-    assert "these are" in (other_data("gated", "table:/data/release.csv", counts()) or "")
+    assert few == "the paper has derm7pt train 413, valid 203, test 395 cases, these are derm7pt train 40, valid 203, test 395"
+    assert "these are table train 413" in (other_data("gated", "table:/data/release.csv", counts()) or "")
     other = other_data("gated", "derm7pt:/data/release_v0", counts(melanomas=99))
     assert other == "the paper's test split has 101 melanomas, this one has 99"

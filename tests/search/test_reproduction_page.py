@@ -1,6 +1,7 @@
 """The pages that reproductions end in, from numbers made by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,10 @@ def test_whether_the_diagnosis_takes_more_is_said_with_an_interval() -> None:
     text, _ = gated_page(gated())
     table = rows(text, "## Figure 4")
     # Differences of .3 and .4: their standard error is .05, Student's t with one degree of freedom 12.706.
-    assert table[1] == ["standard", "45.0", "10.0", "+35.0 [-28.5, +98.5]", "cannot be told"]
-    assert [row[0] for row in table[1:]] == ["standard", "binary"]
+    assert table[1] == ["standard", "last block", "45.0", "10.0", "+35.0 [-28.5, +98.5]", "cannot be told"]
+    assert [row[:2] for row in table[1:]] == [
+        [name, of] for name in ("standard", "binary") for of in ("last block", "all blocks")
+    ]
     assert "Stability, the mean correlation between two of them: 1.00" in text
 
 
@@ -111,11 +114,16 @@ def test_data_that_are_not_the_papers_are_named_before_anything_else(tmp_path: P
     assert "half: t0001: diverged" in text
     own = write_reproduction(gated(other=None), tmp_path).read_text()
     assert "not the paper's data" not in own
+    assert "Not as in the paper" not in own
+    small = replace(gated(), unlike_paper=("size_px is 96, the paper's 256",), notes=("one image twice",))
+    page_of_small = write_reproduction(small, tmp_path).read_text()
+    assert "Not as in the paper: size_px is 96, the paper's 256." in page_of_small.replace("’", "'")
+    assert "one image twice" in page_of_small
     document = json.loads((tmp_path / "reproduction.json").read_text())
     found = {row["experiment"]: row for row in document["experiments"]}
     recall = found["standard"]["metrics"]["BWV/recall"]
     assert recall == {"mean": 0.5, "interval": [0.4, 0.7], "paper": 0.765, "difference": pytest.approx(-0.265)}
-    assert found["standard"]["dependence"]["difference"] == pytest.approx(0.35)
+    assert found["standard"]["dependence"]["last block"]["difference"] == pytest.approx(0.35)
     assert found["gates-off"]["sharing_of_last_block"] is None
     assert found["half"]["metrics"] == {}
 
@@ -139,7 +147,7 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
     structures = {row[0]: row for row in rows(text, "## Table 5")}
     assert structures["VGG_AttentiveConvLSTM_Deco_GAP_3"][1:3] == ["0.500 [0.400, 0.700]", "–"]
     assert structures["the paper: VGG_AttentiveConvLSTM_Deco_GAP_3"][1:] == ["0.037", "0.220", "0.452", "–"]
-    assert structures["LIN (as the paper quotes it)"][3] == "0.833"
+    assert structures["LIN (as the paper quotes it)"][4] == "0.833"
     assert set(pictures) == {"diagnosis", "structures"}
     page = write_reproduction(found, tmp_path).read_text()
     assert "one seed, so every interval is over the cases alone" in page

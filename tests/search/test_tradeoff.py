@@ -1,0 +1,70 @@
+"""Diagnosis against explanation: who stands on the front, by hand; its picture and its words."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bowl_events import begun, plan_of, reported, table_of
+
+from search.analysis import figures
+from search.analysis.explained import CommonExplanations, common_explanations, tradeoff_figure
+from search.analysis.leaderboard import RecordedSearch, tradeoff_of
+from search.records.constraints import Constraint
+from search.records.folder import SearchFolder
+from search.records.ledger import Event
+from search.records.plan import Plan
+from trainables.contract import Objective
+
+AUROC, DECIDED = "valid/auroc_mean", "model/gate_decisiveness"
+PLAN = replace(plan_of(name="gates"), task="gated", objective=Objective(AUROC, "max"))
+#: Trial → diagnosis, explanation (None where the gates are off), cost.
+FOUND = {
+    "t0000": (0.90, 0.2, 1.0),
+    "t0001": (0.80, 0.6, 1.0),
+    "t0002": (0.85, 0.1, 1.0),
+    "t0003": (0.95, None, 1.0),
+    "t0004": (0.99, 0.9, 9.0),
+}
+
+
+def epochs(trial: str) -> list[dict[str, Any]]:
+    diagnosis, decided, cost = FOUND[trial]
+    metrics: Mapping[str, float] = {AUROC: diagnosis, "cost": cost, **({} if decided is None else {DECIDED: decided})}
+    return [{"epoch": number, "metrics": metrics, "score": diagnosis, "seconds": 1.0, "is_best": True} for number in (1, 2, 3)]
+
+
+def search_of(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> RecordedSearch:
+    told: list[Event] = []
+    for number, trial in enumerate(FOUND):
+        told += [*begun(trial, number), reported(trial, number + 0.5, *epochs(trial))]
+    return RecordedSearch(SearchFolder(tmp_path_factory.mktemp("tradeoff"), plan.name), plan, table_of(plan, told))
+
+
+def test_the_front_of_diagnosis_and_explanation(tmp_path_factory: pytest.TempPathFactory) -> None:
+    limited = replace(PLAN, constraints=(Constraint.parse("cost<=5"),))
+    found = tradeoff_of(search_of(limited, tmp_path_factory))
+    assert found is not None
+    assert found.points == {"t0000": (0.90, 0.2), "t0002": (0.85, 0.1), "t0001": (0.80, 0.6)}, "within the limit, explaining"
+    assert found.front == ("t0000", "t0001")
+    assert found.to_json()["metrics"] == [AUROC, DECIDED]
+    assert figures.png(tradeoff_figure(found)).startswith(b"\x89PNG")
+    free = tradeoff_of(search_of(PLAN, tmp_path_factory))
+    assert free is not None
+    assert free.front == ("t0004",)
+
+
+def test_there_is_none_where_the_explanation_was_searched_for_or_nobody_explains(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    both = replace(PLAN, further_objectives=(Objective(DECIDED, "max"),))
+    assert tradeoff_of(search_of(both, tmp_path_factory)) is None
+    assert tradeoff_of(search_of(replace(PLAN, task="bowl"), tmp_path_factory)) is None
+
+
+def test_a_picture_that_was_not_drawn_leaves_no_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    common = common_explanations(search_of(PLAN, tmp_path_factory), {})
+    assert "%%owner-diagnosis_and_explanation%%" in common.text("owner", common.pictures)
+    assert "%%" not in common.text("owner", ())
+    assert "Pareto front of diagnosis and explanation: t0004." in common.text("owner", ())
+    assert CommonExplanations().text("owner", ()) == ""
