@@ -122,7 +122,7 @@ def second_search(task: str, source: str, settings: Mapping[str, Value]) -> int:
 def hold(source: str, settings: Mapping[str, Value], ready: Any, measured: Any, told: Any) -> None:
     """A trial's process that has read every image; tells its share of the array's pages, and the array's bytes."""
     trial = trial_of("gated", source, "cpu", **settings)
-    pixels = trial.learner._data.pixels
+    pixels = trial.learner.data.pixels
     int(pixels.sum(dtype=torch.int64))
     ready.wait()
     told.put((mapped_pss("pixels.npy"), pixels.nbytes))
