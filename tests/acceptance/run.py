@@ -19,6 +19,7 @@ import clustered
 import explained
 import fast
 import faulty
+import fused
 import gated
 import psutil
 import tracked
@@ -34,6 +35,7 @@ ISSUES = {
     6: fast.SHOWS,
     7: faulty.SHOWS,
     8: explained.SHOWS,
+    9: fused.SHOWS,
 }
 SHOWS = {name: show for shows in ISSUES.values() for name, show in shows.items()}
 
