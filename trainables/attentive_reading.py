@@ -107,22 +107,31 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
     confusions = {MELANOMA.name: Confusions(MELANOMA.classes, {split: confusion(labels, judged.probabilities, 2)})}
     if judged.structures is not None:
         confusions["structures"] = Confusions(STRUCTURES, {split: judged.structures.confusion.sum(0).tolist()})
-    return Explanation(split, len(found.members), confusions, cases=_seen(found, labels, num_cases))
+    return Explanation(split, len(found.members), confusions, cases=_seen(found, judged, labels, num_cases))
 
 
-def _seen(split: _Split, labels: Int[np.ndarray, " members"], num_cases: int) -> tuple[SeenCase, ...]:
-    chosen = split.members[of_every_kind(labels, num_cases)]
-    if not len(chosen):
+def _seen(split: _Split, judged: Judged, labels: Int[np.ndarray, " members"], num_cases: int) -> tuple[SeenCase, ...]:
+    places = of_every_kind(labels, num_cases)
+    if not places:
         return ()
+    chosen = split.members[places]
     batch = split.data.batch(chosen)
     with threads(split.num_threads), torch.no_grad():
         reading = split.model(batch.images)
-    return tuple(_seen_case(split, reading, batch, index, int(member)) for index, member in enumerate(chosen))
+    # In a batch of other cases the last bits round otherwise: what is said is what is measured.
+    said = judged.probabilities[places]
+    return tuple(_seen_case(split, reading, batch, index, int(member), said[index]) for index, member in enumerate(chosen))
 
 
-def _seen_case(split: _Split, reading: Reading, batch: AttentiveBatch, index: int, member: int) -> SeenCase:
+def _seen_case(
+    split: _Split,
+    reading: Reading,
+    batch: AttentiveBatch,
+    index: int,
+    member: int,
+    probabilities: Float[np.ndarray, "2"],
+) -> SeenCase:
     cases, image = split.data.segmented.cases, batch.images[index]
-    probabilities = reading.diagnosis[index].double().softmax(-1)
     masks, known = batch.masks[index].bool().cpu().numpy(), bool(batch.known[index])
     steps = range(0 if reading.attention is None else reading.attention.shape[1])
     return SeenCase(
@@ -164,14 +173,19 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
     """
     document, model, shown = _document(folder), load_model(folder), list[SeenCase]()
     resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
-    for image in images:
-        centre = _centre(torch.from_numpy(np.stack([decode(image, resize_px)])), size_px)
+    pixels = torch.from_numpy(np.stack([decode(image, resize_px) for image in images]))
+    # In the same batches as `AttentivePredictor.predict`, so that the last bits are the same.
+    for chunk in torch.split(pixels, CHUNK):
+        centre = _centre(chunk, size_px)
         with threads(document["num_threads"]), torch.no_grad():
             reading = model(centre)
-        probabilities = reading.diagnosis[0].double().softmax(-1).tolist()
-        gazes = tuple(gaze_of(reading, 0, step) for step in range(0 if reading.attention is None else reading.attention.shape[1]))
-        named = {MELANOMA.name: dict(zip(MELANOMA.classes, probabilities, strict=True))}
-        shown.append(SeenCase(str(image), _as_bytes(centre[0]), MELANOMA.name, named, gazes=gazes))
+        for index in range(len(chunk)):
+            probabilities = reading.diagnosis[index].double().softmax(-1).tolist()
+            steps = 0 if reading.attention is None else reading.attention.shape[1]
+            gazes = tuple(gaze_of(reading, index, step) for step in range(steps))
+            named = {MELANOMA.name: dict(zip(MELANOMA.classes, probabilities, strict=True))}
+            name = str(images[len(shown)])
+            shown.append(SeenCase(name, _as_bytes(centre[index]), MELANOMA.name, named, gazes=gazes))
     return Explanation("", len(images), cases=tuple(shown))
 
 
