@@ -55,7 +55,7 @@ def _explained(folder: Path, task: str, name: str) -> Shown:
         f"{len(of_cases['files'])} files of 8 synthetic cases, {len(of_images['files'])} of 6 real images; probabilities"
         f" {gap:.1e} from predict's"
     )
-    what = f"a {task} checkpoint explained on synthetic cases and real images, exact about the model to 1e-6"
+    what = f"{task}: a checkpoint explained on synthetic cases and real images, exact about the model to 1e-6"
     met = gap <= 1e-6 and "model.json" in of_cases["files"] and sum(f.endswith(".png") for f in of_images["files"]) >= 6
     return Shown(ISSUE, what, "dermtune explain CHECKPOINT ...", figure, met)
 
