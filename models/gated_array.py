@@ -19,6 +19,7 @@ def forward_together(
     networks: Sequence[GatedNetwork],
     images: Float[Tensor, "batch members 3 height width"] | Float[Tensor, "batch 3 height width"],
     generators: Sequence[torch.Generator | None] | None = None,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> Float[Tensor, "batch members tasks classes"]:
     """What each network's own `forward` gives, to rounding, in as many kernels as one of them takes.
 
@@ -32,11 +33,13 @@ def forward_together(
                  their slope, batch normalisation and its momentum, dropout, input statistics.
              images: RGB in [0, 1], each member's own or the same for all; 91 px or more a side.
              generators: one a member, on the images' device; draw dropout in training mode.
+             layout: of the maps in memory, as the convolutions of the device want it.
     Raises:  ValueError: when the networks do not fit each other, or the images are smaller than 91 px.
     """
     check_size(min(images.shape[-2:]))
     array = _Array(networks)
     features, groups = array.enter(images)
+    features = features.contiguous(memory_format=layout)
     for stage, (_, stride) in enumerate(KERNELS_AND_STRIDES):
         weight = torch.cat([network.convolutions[stage] for network in networks])
         groups = groups if stage == 0 else array.num_members * array.num_tasks

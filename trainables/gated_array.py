@@ -15,7 +15,7 @@ from spaces.fields import number
 from trainables import losses
 from trainables.augmentation import random_transforms, to_unit_range
 from trainables.contract import EpochReport
-from trainables.devices import laid_out
+from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
 from trainables.gated_learner import CHUNK, GatedLearner
 from trainables.loop import TrainedTrial
@@ -95,7 +95,8 @@ def _closed(trial: TrainedTrial, train_loss: float, logits: Tensor, each_s: floa
 def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
     """Every member's Eq. 10 on its own next batch, without the L2 term, which its optimiser applies."""
     images, codes = _batch(array)
-    logits = forward_together([learner.model for learner in array], images, [g.torch_generators["device"] for g in array])
+    generators = [learner.torch_generators["device"] for learner in array]
+    logits = forward_together([learner.model for learner in array], images, generators, image_layout(images.device))
     members, tasks = len(array), codes.shape[-1]
     flat_codes = codes.flatten(1)
     betas = torch.tensor([number(learner.config, "focal_beta") for learner in array], device=logits.device, dtype=logits.dtype)
@@ -154,7 +155,7 @@ def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "cases members ta
     with torch.no_grad():
         return torch.cat(
             [
-                forward_together(models, laid_out(to_unit_range(data.batch(cases[start : start + size]))))
+                forward_together(models, to_unit_range(data.batch(cases[start : start + size])), layout=image_layout(data.device))
                 for start in range(0, len(cases), size)
             ]
         )
