@@ -15,6 +15,7 @@ import yaml
 from hosts import HOME, Host, Place
 from network import REPOSITORY, Network, missing, network
 from ray_cluster import Cluster, rendered
+from strangers import attempts
 
 FOLDER = Path(__file__).parent
 SHIPPED = REPOSITORY / "clusters" / "onprem.yaml"
@@ -64,6 +65,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with network() as made:
         cluster = _make(made)
         cluster.up()
+        cluster.strangers.update(attempts(cluster))
         yield cluster
         if request.session.exitstatus != pytest.ExitCode.INTERRUPTED:
             cluster.down()

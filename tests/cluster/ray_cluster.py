@@ -1,12 +1,13 @@
 """A cluster of hosts on this machine, made by `ray up` from the file that we ship."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,13 @@ _NODES_WITHIN_S = 90
 _OBJECTS_WITHIN_S = 60
 #: Nobody tells the workers. Their raylets give up after half a minute, Ray's agents try to tell a driver for another one.
 _GONE_WITHIN_S = 150
+#: By hand, since each `ray status` or `dermtune jobs` imports Ray: a core would be busy with nothing else.
+_GET = """
+import sys, urllib.request
+url, token = sys.argv[1:]
+request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+print(urllib.request.urlopen(request, timeout=10).read().decode())
+"""
 _RAY = re.compile(r"raylet|gcs_server|ray::|ray-dashboard|/ray/")
 
 
@@ -36,6 +44,7 @@ class Cluster:
                 stranger: is on the same network and has neither.
                 storage: folder that all of them see at this path, as does this process.
                 environment: for commands of the client.
+                strangers: what tries to run code without the token, by what it has instead.
     """
 
     file: Path
@@ -46,6 +55,7 @@ class Cluster:
     stranger: Place
     storage: Path
     environment: Mapping[str, str]
+    strangers: "dict[str, subprocess.Popen[str]]" = field(default_factory=dict)
 
     def serve_objects(self) -> "subprocess.Popen[str]":
         """Starts an object store on the head, with one empty bucket, `lesions`; the caller ends it."""
@@ -70,15 +80,31 @@ class Cluster:
         """Runs a command at the client's, in the checkout."""
         return self.client.run(command, self.environment, timeout_s, self.checkout)
 
+    def told(self, path: str) -> Any:
+        """What the head's dashboard answers.
+
+        Raises:  OSError: when it does not answer.
+        """
+        asked = self.head.run([sys.executable, "-S", "-c", _GET, f"http://127.0.0.1:8265/api/{path}", self.token])
+        if asked.returncode != 0:
+            raise OSError(f"the dashboard must answer; got {asked.stderr}")
+        return json.loads(asked.stdout)
+
+    def nodes(self) -> dict[str, str]:
+        """Address → Ray's id of the nodes that the head counts on."""
+        found = self.told("v0/nodes?limit=100&detail=false")["data"]["result"]["result"]
+        return {node["node_ip"]: node["node_id"] for node in found if node["state"] == "ALIVE"}
+
     def num_active(self) -> int:
-        """Nodes that the head has heard of lately; 0 while it does not answer."""
-        said = self.head.run("ray status").stdout
-        active = said.partition("Active:")[2].partition("Pending:")[0]
-        return sum(int(count) for count in re.findall(r"^ (\d+) ", active, re.MULTILINE))
+        """Nodes that the head counts on; 0 while it does not answer."""
+        try:
+            return len(self.nodes())
+        except OSError:
+            return 0
 
     def wait_for_nodes(self, num: int = NUM_NODES, timeout_s: float = _NODES_WITHIN_S) -> None:
         """Waits until so many nodes are active, the head among them."""
-        if not happens(lambda: self.num_active() == num, timeout_s, every_s=2):
+        if not happens(lambda: self.num_active() == num, timeout_s, every_s=1):
             log = self.head.run("ray status; tail -n 60 /tmp/ray/session_latest/logs/monitor.log").stdout
             pytest.fail(f"{num} nodes must be active within {timeout_s} s: {log}")
 

@@ -41,8 +41,7 @@ def submit(cluster: "Cluster", *arguments: str) -> str:
 
 def job_status(cluster: "Cluster", job: str) -> str:
     """What the cluster says of a job."""
-    (found,) = [entry for entry in dermtune(cluster, "jobs", *through_one_tunnel(cluster)) if entry["job"] == job]
-    return str(found["status"])
+    return str(cluster.told(f"jobs/{job}")["status"])
 
 
 def wait_while(cluster: "Cluster", job: str, *statuses: str, within_s: float = 120) -> str:
@@ -50,7 +49,7 @@ def wait_while(cluster: "Cluster", job: str, *statuses: str, within_s: float = 1
     end = time.monotonic() + within_s
     while (status := job_status(cluster, job)) in statuses:
         assert time.monotonic() < end, f"{job} must leave {status} within {within_s} s\n{log_of(cluster, job)}"
-        time.sleep(2)
+        time.sleep(1)
     return status
 
 
