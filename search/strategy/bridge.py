@@ -9,11 +9,12 @@ from optuna.trial import TrialState
 from search.records.ledger import Event, Journal
 from search.records.plan import Plan
 from search.records.study import FAR_BEYOND, REASON_ATTRIBUTE, TRIAL_ATTRIBUTE, new_study
-from search.strategy.conductor import Conductor, Outcome, Suggestion
+from search.strategy.conductor import Conductor, Outcome
 from search.strategy.distributions import drawn_from, paper_config, suggest
 from search.strategy.rungs import RungCorrelation, rung_correlation
-from search.strategy.samplers import make_sampler
+from search.strategy.samplers import SAMPLERS, make_sampler
 from search.strategy.schedulers import SCHEDULERS, Ladder, Verdict
+from search.strategy.suggestion import Suggestion
 from search.strategy.termination import Termination
 from search.strategy.warm_start import EarlierTrial, earlier_trials
 from spaces.fields import Value
@@ -59,7 +60,7 @@ class Bridge(Conductor):
 
     def _set_sampler(self) -> None:
         """The plan's sampler, from here on."""
-        seed = self.plan.seed + 1_000_003 * self._num_suggested
+        seed = (self.plan.seed + 1_000_003 * self._num_suggested) % 2**31  # NumPy's generators take no larger one
         earlier = earlier_trials(self._earlier, self._fields, self.plan)
         self.study.sampler = self._wrap(make_sampler(self.plan, seed, earlier))
 
@@ -97,6 +98,8 @@ class Bridge(Conductor):
         return self._terminated
 
     def _choose(self) -> Suggestion:
+        if SAMPLERS[self.plan.sampler].by_number:
+            self._set_sampler()
         trial = self.study.ask()
         config = suggest(drawn_from(trial), self._fields, self.plan.fixed)
         name = f"t{trial.number:04d}"

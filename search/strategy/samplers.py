@@ -31,6 +31,8 @@ class Sampler:
              limits: whether it takes constraints into account.
              branches: whether it models fields that only some trials have.
              models: whether it fits a model at all.
+             by_number: whether a suggestion follows from the seed and the trial's number alone, so that a search that was killed
+                 goes on with the very trials that it would have had.
     """
 
     make: Callable[[int, int, int, bool], BaseSampler]
@@ -39,6 +41,7 @@ class Sampler:
     limits: bool = False
     branches: bool = False
     models: bool = True
+    by_number: bool = False
 
 
 def _tpe(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool) -> BaseSampler:
@@ -85,7 +88,7 @@ def _nsga2(seed: int, max_concurrent: int, num_startup: int, several_rungs: bool
 
 SAMPLERS: dict[str, Sampler] = {
     "tpe": Sampler(_tpe, lambda field: False, limits=True, branches=True),
-    "random": Sampler(_random, lambda field: True, models=False),
+    "random": Sampler(_random, lambda field: True, models=False, by_number=True),
     "gp": Sampler(_gp, lambda field: bool(field.when), limits=True),
     "cmaes": Sampler(_cmaes, lambda field: bool(field.when) or field.kind == "choice", several_objectives=False),
     "qmc": Sampler(_qmc, lambda field: bool(field.when), models=False),

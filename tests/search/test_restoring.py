@@ -228,3 +228,20 @@ def test_a_restored_scheduler_judges_as_the_one_that_was_killed(scheduler: str) 
         assert given is not None
         if given.known_epoch == 0:
             assert bridge.report(given.trial, worst, None) is True, "worse than all that came before the crash"
+
+
+@pytest.mark.parametrize("cut", [3, 20, 41])
+def test_random_search_goes_on_with_the_trials_that_it_would_have_had(cut: int) -> None:
+    whole = _events("none", sampler="random")
+    _, again = _follow(_plan("none", sampler="random"), whole[:cut])
+    configs = [[event["config"] for event in of_kind(events, "suggested")] for events in (whole, again)]
+    assert configs[0] == configs[1]
+    assert len({str(config) for config in configs[0]}) == NUM_TRIALS
+
+
+def test_a_search_of_many_trials_can_be_taken_up() -> None:
+    journal, _ = recording()
+    bridge = Bridge(_plan("none", num_trials=5000), journal)
+    bridge._num_suggested = 4400
+    bridge._set_sampler()
+    assert bridge.next() is not None
