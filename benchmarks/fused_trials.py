@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ import torch
 from trainables.contract import EpochReport
 from trainables.data.derm7pt_synthetic import write
 from trainables.gated_array import step_together
-from trainables.gated_learner import build_optimizer
 from trainables.tasks import TASKS
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -76,10 +75,8 @@ def gap(source: str, device: str, size: int = 3) -> float:
     """Largest relative difference between a member's loss and the trial's alone, after an epoch in double precision."""
 
     def doubled(seed: int) -> Any:
-        trial: Any = TASKS["gated"].load().build(packing.request(source, device, packing.Layout(1, 1), seed))
-        trial.learner.model.double()
-        trial.learner.optimizer = build_optimizer(trial.learner.model, trial.learner.config)
-        return trial
+        asked = packing.request(source, device, packing.Layout(1, 1), seed)
+        return TASKS["gated"].load().build(replace(asked, config={**asked.config, "precision": "float64"}))
 
     together = step_together([doubled(seed) for seed in range(size)])
     alone = [doubled(seed).step().metrics["train/loss"] for seed in range(size)]

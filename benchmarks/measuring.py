@@ -72,21 +72,24 @@ class Work:
 
     Args:    flops: of convolutions and matrix products, forward and backward; a multiplication and an addition are two.
              bytes: that its operations read and write, each result once.
+             num_kernels: operations that compute something; on a GPU each is a kernel or a few.
     """
 
     flops: float
     bytes: float
+    num_kernels: int = 0
 
 
 class _Bytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.total, self.num_kernels = 0, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if func.overloadpacket.__name__.strip("_") not in _VIEWS:
             tensors = [value for value in torch.utils._pytree.tree_leaves((args, found)) if isinstance(value, Tensor)]
+            self.num_kernels += 1
             self.total += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return found
 
@@ -97,7 +100,7 @@ def work_of(call: Callable[[], object]) -> Work:
         call()
     with _Bytes() as count:
         call()
-    return Work(float(flops.get_total_flops()), float(count.total))
+    return Work(float(flops.get_total_flops()), float(count.total), count.num_kernels)
 
 
 @dataclass(frozen=True)

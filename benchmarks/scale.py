@@ -45,12 +45,12 @@ from search.records.study import export_to_file
 from search.records.tracking.entities import closing_metrics, closing_tags, metrics_of, ms, trial_params
 from search.records.trials import ENDED, TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.projection import study_of
 from search.strategy.rungs import RungCorrelation
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, Scheduler, default_grace_period
 from search.strategy.simulation import SimulatedClock
+from search.strategy.suggestion import Suggestion
 from spaces.fields import fields_of
 from trainables.contract import TrialRequest
 from trainables.tasks import TASKS

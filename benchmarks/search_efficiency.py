@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.simulated.problems import NETWORKS, Hartmann, Network, Problem, plan_for
 from search.records.ledger import Journal
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.simulation import Conducts, Curve, simulate
+from search.strategy.suggestion import Suggestion
 
 WORKERS = 8
 POINTS = 60

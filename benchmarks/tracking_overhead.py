@@ -34,7 +34,8 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from search.execution import session
-from search.execution.preparation import SearchOptions, prepare_search
+from search.execution.options import SearchOptions
+from search.execution.preparation import prepare_search
 from search.execution.ray_session import ray_session
 from search.records.ledger import Event
 from search.records.tracking.store import open_client, runs_of

@@ -41,7 +41,8 @@ def run(
     from search.analysis.leaderboard import open_search
     from search.analysis.publication import publish
     from search.execution.again import repeated
-    from search.execution.preparation import SearchOptions, prepare_search
+    from search.execution.options import SearchOptions
+    from search.execution.preparation import prepare_search
     from search.execution.session import run_search
     from search.records.folder import storage_folder
     from search.records.tracking.store import default_tracking_uri

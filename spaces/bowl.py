@@ -11,7 +11,7 @@ class BowlSpace:
 
     x: float = real(0.0, -1.0, 1.0, doc="first coordinate")
     y: float = real(0.0, -1.0, 1.0, doc="second coordinate")
-    shape: str = choice("round", ("round", "tilted"), doc="tilted adds (tilt - 0.5)² and takes 0.01 off")
+    shape: str = choice("round", ("round", "tilted"), shapes=True, doc="tilted adds (tilt - 0.5)² and takes 0.01 off")
     tilt: float = real(0.9, 0.0, 1.0, when={"shape": ("tilted",)}, doc="third coordinate")
     rate: float = real(0.3, 0.05, 1.0, log=True, unit="1/epoch", doc="how fast the value sinks to the bowl's")
     noise: float = real(0.0, 0.0, 1.0, searched=False, doc="deviation of one validation")

@@ -27,6 +27,8 @@ class Field:
              choices: the values of a choice; what a path may be other than a file.
              when: other fields' values under which this one has a meaning; an inactive field is None.
              searched: whether a search varies it unless told otherwise.
+             shapes: whether it decides a tensor's shape, the batches of an epoch or the data: trials that differ in it cannot
+                 train as one program.
              unit, source, doc: for people.
     """
 
@@ -39,6 +41,7 @@ class Field:
     choices: tuple[Value, ...] = ()
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     searched: bool = True
+    shapes: bool = False
     unit: str = ""
     source: str = ""
     doc: str = ""

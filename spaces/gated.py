@@ -25,11 +25,32 @@ class GatedSpace:
         1.0, 0.2, 5.0, log=True, source="Eq. 10 has 1", doc="loss weight of the primary task against each other task"
     )
     sampling: str = choice(
-        "balanced", ("balanced", "uniform"), source="Section 4.2", doc="k cases of every label, or cases as they come"
+        "balanced",
+        ("balanced", "uniform"),
+        shapes=True,
+        source="Section 4.2",
+        doc="k cases of every label, or cases as they come",
     )
-    k: int = integer(6, 2, 12, when={"sampling": ("balanced",)}, unit="cases/label", source="Section 5", doc="draws per label")
+    k: int = integer(
+        6,
+        2,
+        12,
+        when={"sampling": ("balanced",)},
+        shapes=True,
+        unit="cases/label",
+        source="Section 5",
+        doc="draws per label",
+    )
     batch_size: int = integer(
-        144, 8, 512, log=True, when={"sampling": ("uniform",)}, unit="cases", source="24 k", doc="cases in a batch"
+        144,
+        8,
+        512,
+        log=True,
+        when={"sampling": ("uniform",)},
+        shapes=True,
+        unit="cases",
+        source="24 k",
+        doc="cases in a batch",
     )
     label_weights: str = choice(
         "batch",
@@ -37,7 +58,9 @@ class GatedSpace:
         source="Eq. 8",
         doc="label weights from the batch, from the training set, or none",
     )
-    width: float = choice(1.0, (0.5, 1.0, 2.0), source="Section 5", doc="factor on all filters: half, standard, double")
+    width: float = choice(
+        1.0, (0.5, 1.0, 2.0), shapes=True, source="Section 5", doc="factor on all filters: half, standard, double"
+    )
     batch_norm: bool = flag(True, source="Section 4.1", doc="normalise the concatenated maps")
     batch_norm_momentum: float = real(
         0.1,
@@ -67,7 +90,14 @@ class GatedSpace:
         doc="gates' learning rate over the kernels'; only its product with gamma_g matters under Adam",
     )
     batches_per_epoch: int = integer(
-        5, 1, 1000, searched=False, unit="batches", source="Section 5", doc="training iterations between validations"
+        5,
+        1,
+        1000,
+        searched=False,
+        shapes=True,
+        unit="batches",
+        source="Section 5",
+        doc="training iterations between validations",
     )
     patience: int = integer(
         50,
@@ -85,10 +115,24 @@ class GatedSpace:
         source="the paper's is loss",
         doc="what decides the best epoch: the search's metric (trailing mean of three) or the validation loss",
     )
-    size_px: int = integer(256, 91, 2048, searched=False, unit="px", source="Section 5", doc="side of the resized images")
-    primary_task: str = text("auto", source="-", doc="the task that is the diagnosis; auto: DIAG or `diagnosis`")
+    size_px: int = integer(
+        256, 91, 2048, searched=False, shapes=True, unit="px", source="Section 5", doc="side of the resized images"
+    )
+    primary_task: str = text("auto", shapes=True, source="-", doc="the task that is the diagnosis; auto: DIAG or `diagnosis`")
     binary: bool = flag(
-        False, searched=False, source="Section 5, `binary`", doc="group the primary task into melanoma and the rest"
+        False,
+        searched=False,
+        shapes=True,
+        source="Section 5, `binary`",
+        doc="group the primary task into melanoma and the rest",
+    )
+    precision: str = choice(
+        "float32",
+        ("float32", "float64"),
+        searched=False,
+        shapes=True,
+        source="-",
+        doc="of weights and sums; float64 shows whether two ways of computing differ in more than rounding",
     )
 
 

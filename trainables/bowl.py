@@ -2,16 +2,25 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spaces.fields import Value
-from trainables.contract import Casewise, EpochReport, Evaluation, Predictor, Prepared, TrialRequest, parts_note
+from trainables.contract import (
+    Casewise,
+    EpochReport,
+    Evaluation,
+    Predictor,
+    Prepared,
+    TrialRequest,
+    parts_note,
+    step_or_diverged,
+)
 from trainables.data.images import Progress
-from trainables.errors import DataError, OutOfMemory
+from trainables.errors import DataError, OutOfMemory, TrialDiverged
 from trainables.explanation import Explanation
 from trainables.folders import encode_json, read_json, write_folder
 from trainables.selection import BestEpoch
@@ -104,6 +113,19 @@ class BowlTrial:
         """Writes `config.json` and its hash."""
         document = {"task": "bowl", "config": dict(self._config), "epoch": self.best.epoch, "value": self.best.value}
         write_folder(folder, {"config.json": encode_json(document)})
+
+
+def array_key(trial: BowlTrial) -> Hashable:
+    """What bowls of one array have in common."""
+    return trial.request.config["shape"]
+
+
+def step_together(trials: Sequence[BowlTrial]) -> list[EpochReport | TrialDiverged]:
+    """Each bowl's own step, one after another: there is nothing to be saved.
+
+    Raises:  RuntimeError, OutOfMemory, MemoryError: as one of them does (see `BowlTrial.step`).
+    """
+    return [step_or_diverged(trial) for trial in trials]
 
 
 def prepare(config: Mapping[str, Value], source: str | None, progress: Progress | None = None) -> Prepared:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from spaces.fields import Value
+from trainables.errors import TrialDiverged
 
 Mode = Literal["max", "min"]
 SCORE_WINDOW = 3
@@ -219,3 +220,11 @@ class Trial(Protocol):
 
     def save_best(self, folder: Path) -> None:
         """Writes the model of the best epoch, atomically, into a folder that does not exist yet."""
+
+
+def step_or_diverged(trial: Trial) -> EpochReport | TrialDiverged:
+    """A trial's next epoch, or why there is none."""
+    try:
+        return trial.step()
+    except TrialDiverged as error:
+        return error

@@ -14,7 +14,7 @@ from models.gated_array import forward_together
 from spaces.fields import number
 from trainables import losses
 from trainables.augmentation import random_transforms, to_unit_range
-from trainables.contract import EpochReport
+from trainables.contract import EpochReport, step_or_diverged
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
 from trainables.gated_learner import CHUNK, GatedLearner
@@ -30,7 +30,7 @@ def array_key(trial: TrainedTrial) -> Hashable:
     Args:    trial: of the gated task.
     """
     learner = _learner(trial)
-    shapes = tuple(tuple(parameter.shape) for parameter in learner.model.kernel_parameters())
+    shapes = tuple((tuple(parameter.shape), parameter.dtype) for parameter in learner.model.kernel_parameters())
     return id(learner.data), shapes, learner.batch_size, learner.batches_per_epoch, learner.num_parts
 
 
@@ -49,7 +49,7 @@ def step_together(trials: Sequence[TrainedTrial]) -> list[EpochReport | TrialDiv
         raise ValueError(f"an array must be of one or more trials of one key; got {len(trials)} of several (see array_key)")
     if len(trials) == 1 or _learner(trials[0]).num_parts > 1:
         # Batches pass in parts for want of memory: then there is none for an array.
-        return [_alone(trial) for trial in trials]
+        return [step_or_diverged(trial) for trial in trials]
     start = time.perf_counter()
     array = [_learner(trial) for trial in trials]
     for trial in trials:
@@ -74,13 +74,6 @@ def _learner(trial: TrainedTrial) -> GatedLearner:
     if not isinstance(trial.learner, GatedLearner):
         raise ValueError(f"an array must be of gated trials; got one of {type(trial.learner).__name__}")
     return trial.learner
-
-
-def _alone(trial: TrainedTrial) -> EpochReport | TrialDiverged:
-    try:
-        return trial.step()
-    except TrialDiverged as error:
-        return error
 
 
 def _closed(trial: TrainedTrial, train_loss: float, logits: Tensor, each_s: float) -> EpochReport | TrialDiverged:

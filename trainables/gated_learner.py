@@ -164,7 +164,7 @@ def build_model(
         input_mean=mean,
         input_deviation=deviation,
         generator=generator,
-    )
+    ).to(getattr(torch, str(config["precision"])))
 
 
 def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> Adam:

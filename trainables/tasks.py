@@ -1,15 +1,16 @@
 """The table of tasks: a space, its presets, and the module that trains it. Modules are imported when they are used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
-from spaces.fields import Preset, Value
-from trainables.contract import Casewise, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
+from spaces.fields import Preset, Value, fields_of
+from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
+from trainables.errors import TrialDiverged
 from trainables.explanation import Explanation
 
 
@@ -45,6 +46,17 @@ class TaskModule(Protocol):
         """The same of images of which nothing is known."""
 
 
+@runtime_checkable
+class ArrayModule(Protocol):
+    """What trains several trials of a task as one program."""
+
+    def array_key(self, trial: Any) -> Hashable:
+        """What trials must have in common to be stepped together."""
+
+    def step_together(self, trials: Sequence[Any]) -> list[EpochReport | TrialDiverged]:
+        """What each trial's own `step` gives, to rounding."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One line of `TASKS`.
@@ -59,6 +71,7 @@ class Task:
              module: where it is trained; imported on use, so that listing a search needs no torch.
              experiments: the paper's name → the fields that make it, none for a task without a paper.
              paper_rules: fields as the paper has them for all of those, whatever a preset says.
+             array: module that steps several of its trials as one program; "" where that does not pay.
     """
 
     space: type
@@ -71,6 +84,21 @@ class Task:
     paper_rules: Mapping[str, Value] = field(default_factory=dict)
     explanation: Objective | None = None
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    array: str = ""
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Fields that trials of one program have in common."""
+        return tuple(name for name, found in fields_of(self.space).items() if found.shapes)
+
+    def load_array(self) -> ArrayModule:
+        """The module that steps several trials as one program.
+
+        Raises:  ValueError: when there is none.
+        """
+        if not self.array:
+            raise ValueError(f"trials as one program must be of a task that has them; got {self.module} (--fuse-trials off)")
+        return cast(ArrayModule, import_module(self.array))
 
     def load(self) -> TaskModule:
         """The task's module."""
@@ -86,6 +114,7 @@ TASKS: dict[str, Task] = {
         objective=Objective("valid/auroc_mean", "max"),
         explanation=Objective("model/gate_decisiveness", "max"),
         module="trainables.gated",
+        array="trainables.gated_array",
         experiments=gated.EXPERIMENTS,
         paper_rules=gated.PAPER_RULES,
         moving={
@@ -122,5 +151,6 @@ TASKS: dict[str, Task] = {
         synthetic=None,
         objective=Objective("valid/height", "min"),
         module="trainables.bowl",
+        array="trainables.bowl",
     ),
 }

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from search.strategy.conductor import Suggestion
 from search.strategy.distributions import distribution_of
+from search.strategy.suggestion import Suggestion
 from spaces.fields import Field, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -13,7 +13,7 @@ import psutil
 
 from search.errors import ClusterUnavailable, PlanError
 from search.execution.nodes import NodeReport, examine_nodes
-from search.execution.preparation import parse_gpus
+from search.execution.options import parse_gpus
 from search.execution.ray_session import ray_session
 from search.execution.resources import have_gpus, max_concurrent
 from search.records.tracking.store import open_client

@@ -32,7 +32,7 @@ def reproduce(
     By the paper's own rules: nothing is pruned, and the epoch of the least validation loss is kept. After Ctrl-C go on with
     `dermtune resume NAME`.
     """
-    from search.execution.preparation import SearchOptions
+    from search.execution.options import SearchOptions
     from search.execution.reproducing import prepare_reproduction
     from search.records.folder import SearchFolder
 

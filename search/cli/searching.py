@@ -57,6 +57,7 @@ pictures_option = click.option(
 @click.option("--cpus-per-trial", type=click.FloatRange(0.1), default=1.0, show_default=True)
 @click.option("--gpus-per-trial", default="auto", show_default=True, help="A share, a whole number or auto.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: what fits].")
+@click.option("--fuse-trials", default="off", show_default=True, help="Trials that train as one program: a number, auto or off.")
 @click.option("--keep", "keep_checkpoints", type=click.IntRange(1), default=5, show_default=True, help="Best checkpoints kept.")
 @click.option("--save-every", "save_every_s", type=Duration(), default="30s", show_default=True, help="States to go on from.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -77,7 +78,8 @@ def search(
 ) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
     from search.execution.again import repeated
-    from search.execution.preparation import SearchOptions, prepare_search
+    from search.execution.options import SearchOptions
+    from search.execution.preparation import prepare_search
     from search.records.folder import SearchFolder
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():

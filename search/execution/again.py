@@ -8,7 +8,7 @@ from typing import Any
 
 from search.errors import PlanError
 from search.execution.code_version import code_version
-from search.execution.preparation import SearchOptions
+from search.execution.options import SearchOptions
 from search.records.folder import SearchFolder, list_searches
 from search.records.ledger import read_events
 from search.records.plan import Candidate, Confirmation, Plan
@@ -64,6 +64,7 @@ def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
     own = {
         **{name: getattr(plan, name) for name in _SAME},
         "task": plan.task,
+        "fuse_trials": {None: "auto", 1: "off"}.get(plan.fuse_trials, str(plan.fuse_trials)),
         "data": None if is_synthetic(plan.source) else plan.source,
         "metrics": tuple(f"{objective.metric}:{objective.mode}" for objective in plan.objectives),
         "constraints": tuple(map(str, plan.constraints)),

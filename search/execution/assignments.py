@@ -6,12 +6,12 @@ from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
-from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST
+from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.slots import resources_of
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
-from search.strategy.conductor import Suggestion
 from search.strategy.packing import Packing
+from search.strategy.suggestion import Suggestion
 from trainables.contract import TrialRequest
 
 

@@ -1,16 +1,15 @@
 """From what was asked to a plan that can run: everything that can be wrong is said before anything is written."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from search.errors import PlanError
 from search.execution.code_version import code_version
+from search.execution.objectives import check_metrics, constraints_of, objectives_of
+from search.execution.options import SearchOptions, known, parse_fusing, parse_gpus
 from search.execution.resources import NodeGroup, have_gpus, local_nodes, max_concurrent
-from search.records.constraints import Constraint
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.strategy.distributions import paper_config
@@ -18,60 +17,12 @@ from search.strategy.packing import MOST_PER_GPU
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
-from spaces.fields import Field, Preset, Value, complete, fields_of, format_value, known_field, narrowed, suggest
-from trainables.contract import Mode, Objective, Prepared
-from trainables.costs import COSTS
+from spaces.fields import Field, Preset, Value, complete, fields_of, format_value, known_field, narrowed
+from trainables.contract import Prepared
 from trainables.data import portable_source, split_source
 from trainables.data.images import Progress
 from trainables.data.source import synthetic_location
 from trainables.tasks import TASKS, Task
-
-#: Last parts of metrics that are minimised unless told otherwise.
-_BETTER_LOW = ("loss", "calibration_error", "calibration_error_mean", "height", "attention_entropy", "repeated")
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What a user asks for; None where the default is to decide.
-
-    Args:    task: a key of `TASKS`.
-             data: `FORMAT:PATH`, None for a synthetic set.
-             preset: "demo" or "paper"; without data demo, with data paper.
-             name: of the search; None makes one from the task and the time.
-             settings: field → text, as in `--set FIELD=VALUE`.
-             metrics: `NAME` or `NAME:min` or `NAME:max` each; the first ranks and prunes, several are a multi-objective search.
-             space: field → range, as in `--space FIELD=RANGE`.
-             constraints: `METRIC<=V` or `METRIC>=V` each.
-             warm_start: names of earlier searches in `storage`.
-             gpus_per_trial: a number or "auto".
-             the rest: see `Plan`.
-    """
-
-    task: str
-    data: str | None = None
-    preset: str | None = None
-    name: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    space: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[str] = ()
-    constraints: Sequence[str] = ()
-    warm_start: Sequence[str] = ()
-    num_trials: int | None = None
-    max_epochs: int | None = None
-    time_budget_s: float | None = None
-    epoch_budget: int | None = None
-    gpu_hours: float | None = None
-    terminate: bool = False
-    sampler: str = "tpe"
-    scheduler: str = "asha"
-    grace_period: int | None = None
-    reduction: int = 3
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: str = "auto"
-    max_concurrent: int | None = None
-    keep_checkpoints: int = 5
-    save_every_s: float = 30.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,11 +61,12 @@ def prepare_search(
     grace_period = options.grace_period or default_grace_period(max_epochs)
     rungs(grace_period, max_epochs, options.reduction)
     _check_counts(options)
-    _check_metrics(options)
+    check_metrics(options)
     _check_warm_start(options, storage)
+    fuse_trials = parse_fusing(options.fuse_trials, options.task)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
-    objective, *further = _objectives(options, task, fixed, prepared)
+    objective, *further = objectives_of(options, task, fixed, prepared)
     plan = Plan(
         name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",
         task=options.task,
@@ -132,6 +84,7 @@ def prepare_search(
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=parse_gpus(options.gpus_per_trial),
         max_concurrent=options.max_concurrent,
+        fuse_trials=fuse_trials,
         seed=options.seed,
         keep_checkpoints=options.keep_checkpoints,
         save_every_s=options.save_every_s,
@@ -140,12 +93,12 @@ def prepare_search(
         gpu_hours=options.gpu_hours,
         terminate=options.terminate,
         space=dict(options.space),
-        constraints=_constraints(options, prepared),
+        constraints=constraints_of(options, prepared),
         warm_start=tuple(options.warm_start),
         data_fingerprint=prepared.fingerprint,
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        notes=prepared.notes,
+        notes=(*prepared.notes, *_shapes_note(task, fixed, fuse_trials)),
     )
     return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
 
@@ -167,60 +120,6 @@ def _check_counts(options: SearchOptions) -> None:
         raise PlanError(f"cpus_per_trial must be above 0; got {options.cpus_per_trial}")
 
 
-def known(name: str, table: Mapping[str, Any], flag: str) -> str:
-    """The name itself, if the table has it.
-
-    Raises:  PlanError: when it does not; the nearest name is suggested.
-    """
-    if name not in table:
-        raise PlanError(f"{flag} must be one of {', '.join(table)}; got {name!r}{suggest(name, table)}")
-    return name
-
-
-def _objectives(options: SearchOptions, task: Task, fixed: Mapping[str, Value], prepared: Prepared) -> list[Objective]:
-    """What is optimised, the one that ranks first.
-
-    Raises:  PlanError: when a metric is not reported or moves with what is searched.
-    """
-    if not options.metrics and task.objective.metric not in prepared.metrics:
-        raise PlanError(
-            f"the validation cases must be such that there is a {task.objective.metric}; these have none (`search` takes another"
-            f" by --metric: one of {', '.join(prepared.metrics)})"
-        )
-    return [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
-
-
-def _check_metrics(options: SearchOptions) -> None:
-    """Refuses what no data could make right.
-
-    Raises:  PlanError: when a metric stands twice, or the sampler takes one only.
-    """
-    names = [text.partition(":")[0] for text in options.metrics]
-    if len(set(names)) < len(names):
-        raise PlanError(f"--metric must name each metric once; got {', '.join(options.metrics)}")
-    if len(names) > 1 and options.terminate:
-        raise PlanError(f"--terminate must be for a single metric; got {', '.join(names)}")
-    if len(names) > 1 and not SAMPLERS[options.sampler].several_objectives:
-        fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_objectives)
-        raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")
-
-
-def _constraints(options: SearchOptions, prepared: Prepared) -> tuple[Constraint, ...]:
-    """The limits, each on a metric that trials report.
-
-    Raises:  PlanError: when one is not.
-    """
-    found = tuple(Constraint.parse(text) for text in options.constraints)
-    for limit in found:
-        if limit.metric not in prepared.metrics:
-            near = suggest(limit.metric, list(prepared.metrics)) or f" (one of {', '.join(prepared.metrics)})"
-            raise PlanError(f"--constraint must be on a metric that trials report; got {limit.metric!r}{near}")
-    if found and not SAMPLERS[options.sampler].limits:
-        fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.limits)
-        raise PlanError(f"--sampler must be one that knows constraints ({fitting}); got {options.sampler}")
-    return found
-
-
 def _check_warm_start(options: SearchOptions, storage: Path | None) -> None:
     """Refuses searches to start from that are not there or of another task.
 
@@ -232,32 +131,6 @@ def _check_warm_start(options: SearchOptions, storage: Path | None) -> None:
         earlier = SearchFolder(storage, name).plan()
         if earlier.task != options.task or earlier.kind != "search":
             raise PlanError(f"--warm-start must be a search of {options.task}; got {name!r}, which is of {earlier.task}")
-
-
-def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
-    """`NAME[:min|max]`; losses and errors are minimised unless told otherwise.
-
-    Raises:  PlanError: when no trial will report the metric.
-    """
-    name, _, given = text.partition(":")
-    if given not in ("", "min", "max") or name not in reported:
-        near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"
-        raise PlanError(f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{near}")
-    falls = name in COSTS or name.rpartition("/")[2] in _BETTER_LOW
-    mode: Mode = "min" if given == "min" or (not given and falls) else "max"
-    return Objective(name, mode)
-
-
-def _fair(objective: Objective, task: Task, fixed: Mapping[str, Value]) -> Objective:
-    """The objective itself, unless the search could win by moving the yardstick.
-
-    Raises:  PlanError: when a searched field decides what the metric means.
-    """
-    moving = [name for name in task.moving.get(objective.metric, ()) if name not in fixed]
-    if moving:
-        fixes = " ".join(f"--set {name}=" for name in moving)
-        raise PlanError(f"--metric must not move with what is searched; got {objective.metric} while it does (fix {fixes})")
-    return objective
 
 
 def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, options: SearchOptions) -> dict[str, Value]:
@@ -280,20 +153,15 @@ def _reachable(field: Field, fixed: Mapping[str, Value]) -> bool:
     return all(fixed[name] in allowed for name, allowed in field.when.items() if name in fixed)
 
 
-def parse_gpus(text: str) -> float | None:
-    """GPUs of one trial; None for "auto".
-
-    Raises:  PlanError: when it is neither "auto", nor a share, nor a whole number.
-    """
-    if text == "auto":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not (0 <= value < math.inf) or (value > 1 and value != int(value)):
-        raise PlanError(f"--gpus-per-trial must be auto, a share of a GPU or a whole number; got {text!r}")
-    return value
+def _shapes_note(task: Task, fixed: Mapping[str, Value], fuse_trials: int | None) -> tuple[str, ...]:
+    """What keeps trials from training together, where they are to."""
+    varying = [name for name in task.shapes if name not in fixed]
+    if fuse_trials == 1 or not varying:
+        return ()
+    return (
+        f"trials train as one program where they agree in {', '.join(varying)}: fix some of these (--set) or narrow them"
+        " (--space), and more of them do",
+    )
 
 
 def _source(task: Task, preset: Preset, data: str | None, say: Callable[[str], None] | None) -> str | None:
@@ -317,6 +185,8 @@ def with_resources(plan: Plan, nodes: Sequence[NodeGroup]) -> Plan:
     Raises:  PlanError: when not even one trial fits.
     """
     gpus = plan.gpus_per_trial if have_gpus(nodes) or plan.gpus_per_trial is not None else 0.0
+    if gpus is None and plan.fuse_trials != 1:
+        gpus = 1.0  # trials that train as one program share it without a share of their own
     if plan.gpu_hours is not None and gpus == 0:
         raise PlanError("--gpu-hours must be for trials on GPUs; got none here (--epoch-budget and --time-budget know no GPU)")
     smallest = 1 / MOST_PER_GPU if gpus is None else gpus

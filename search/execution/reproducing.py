@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from search.errors import PlanError
-from search.execution.preparation import SearchOptions, known, prepare_search
+from search.execution.options import SearchOptions, known
+from search.execution.preparation import prepare_search
 from search.records.plan import Experiment, Plan, Reproduction
 from search.strategy.distributions import paper_config
 from spaces.fields import fields_of, format_value

@@ -1,31 +1,20 @@
 """A search from its plan to its result."""
 
 import logging
-import os
 import platform
-import signal
-import tempfile
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from ray import tune
-
 from search.errors import PlanError
-from search.execution.actor import TrialActor
-from search.execution.assignments import Assignments
 from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
-from search.execution.ray_session import processes_as_started, ray_session
+from search.execution.ray_session import ray_session
 from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
-from search.execution.slots import Slots
 from search.execution.stopping import INTERRUPTED, EarlyEnd, wait_for_workers, watch_for_end
-from search.execution.tune_adapter import ConductedScheduler, TrialSource, TuneWitness
+from search.execution.tuning import tune_trials
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.database import masked
@@ -38,14 +27,12 @@ from search.records.study import export_to_file
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.store import has_experiment
 from search.records.trials import TrialTable
-from search.records.tune_record import RUNNING, TuneRecord, mark_lost, statuses
+from search.records.tune_record import RUNNING, mark_lost, statuses
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor
 from search.strategy.grid import Grid
-from search.strategy.packing import Packing
 from search.strategy.projection import study_of
 from search.strategy.race import Race
-from search.strategy.retries import Retries
 from search.strategy.samplers import drawn_at_random
 from search.strategy.warm_start import fitting_trials
 
@@ -197,7 +184,9 @@ class _Session:
         ended = INTERRUPTED
         try:
             if not conductor.exhausted:
-                self._run_tune(conductor, early)
+                tune_trials(
+                    self._plan, self._folder, conductor, self._nodes, self._ledger.past, early.reason, shared=self._shared
+                )
             conductor.settle()
             ended = self._why_ended(conductor, early)
         except KeyboardInterrupt:
@@ -206,40 +195,6 @@ class _Session:
             conductor.interrupt(ended)
             self._ledger.append("search_ended", reason=ended)
         return ended
-
-    def _run_tune(self, conductor: Conductor, early: EarlyEnd) -> None:
-        plan, folder = self._plan, self._folder
-        past = self._ledger.past
-        packing = Packing(plan.gpus_per_trial, past)
-        assignments = Assignments(plan, folder, conductor.rungs, packing)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-        slots = Slots(plan, self._nodes, packing, lambda: conductor.num_wanted, shared=self._shared)
-        source = TrialSource(conductor, assignments, slots, early.reason)
-        record = TuneRecord(folder.tune_file)
-        # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
-        with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
-            tuner = tune.Tuner(
-                TrialActor,
-                tune_config=tune.TuneConfig(
-                    search_alg=source,
-                    scheduler=ConductedScheduler(conductor, source, assignments, Retries(past), early.reason),
-                    reuse_actors=True,
-                    num_samples=plan.num_trials,
-                ),
-                run_config=tune.RunConfig(
-                    name=plan.name,
-                    storage_path=scratch,
-                    verbose=0,
-                    callbacks=[TuneWitness(record)],
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                ),
-            )
-            try:
-                with _quiet(), _signals_restored(), nullcontext() if self._shared else processes_as_started():
-                    tuner.fit()
-            finally:
-                slots.close()
-                record.close()
 
     def _why_ended(self, conductor: Conductor, early: EarlyEnd) -> str:
         if conductor.exhausted:
@@ -265,29 +220,6 @@ def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
 def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
     """Trials that Tune was running when its driver died."""
     return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
-
-
-@contextmanager
-def _signals_restored() -> Iterator[None]:
-    """Ray Tune leaves its own handlers behind, and the next Ctrl-C would be swallowed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Tune's progress and its warnings about what we do on purpose stay out of the user's sight."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
-        yield
 
 
 def environment() -> dict[str, str]:

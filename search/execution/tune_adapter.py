@@ -1,29 +1,24 @@
 """Ray Tune's searcher, scheduler and callback interfaces, all answered by the conductor."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ray
 from ray.tune import Callback
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import SearchAlgorithm
 
-from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
+from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
+from search.execution.silence import Silence
 from search.execution.slots import Slots
 from search.records.failure import write_failure
 from search.records.room import wait_for_room
 from search.records.tune_record import RUNNING, TuneRecord
 from search.strategy.conductor import Conductor
-from search.strategy.hanging import Watchdog
 from search.strategy.retries import Failure, Retries
-
-#: Seconds between two looks for trials that have fallen silent.
-_LOOK_EVERY_S = 1.0
 
 Judge = Callable[["SearchTrial", Failure], bool]
 
@@ -139,19 +134,17 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         self._started: set[str] = set()
         self._paused: dict[str, Trial] = {}
         self._reasons: dict[str, Failure] = {}
-        self._watchdog, self._silent_s = Watchdog(), dict[str, float]()
-        self._trials: dict[str, Trial] = {}
-        self._looked_at = 0.0
+        self._silence = Silence()
         source.judge = self._judge
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A trial that will be given an actor."""
-        self._trials[trial.trial_id] = trial
+        self._silence.follow(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """What becomes of a trial after a report."""
         name = trial.trial_id
-        self._watchdog.reported(name)
+        self._silence.broken_by(name)
         if name not in self._started:
             self._started.add(name)
             self._conductor.start(name, _below(result, "where"), result["notes"])
@@ -191,10 +184,7 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
     def _judge(self, trial: SearchTrial, failure: Failure) -> bool:
         """Whether a trial begins again after a failure."""
         name = trial.trial_id
-        silent_s = self._silent_s.pop(name, None)
-        if silent_s is not None:
-            failure = Failure("hung", f"Hung: nothing was heard of the trial for {silent_s:.0f} s", failure.trace)
-        self._reasons[name] = failure
+        failure = self._reasons[name] = self._silence.cause(name, failure)
         if failure.kind == "full":
             self._wait_for_room(failure.needed_bytes)
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
@@ -206,33 +196,14 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         """The whole search pauses: others' checkpoints would not fit, either."""
         folder = self._assignments.folder.path
         wait_for_room(folder, needed_bytes, give_up=lambda: self._end_now() is not None)
-        self._watchdog = Watchdog()
-
-    def _end_silent(self) -> None:
-        """Kills the actors of trials that have fallen silent: what they last said may be lost, and Ray would wait for ever."""
-        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
-            return
-        self._looked_at = time.monotonic()
-        for name, trial in list(self._trials.items()):
-            if trial.status == Trial.RUNNING:
-                self._watchdog.watch(name)
-            else:
-                self._watchdog.forget(name)
-            if trial.status in (Trial.TERMINATED, Trial.ERROR):
-                del self._trials[name]
-        for name, silent_s in self._watchdog.silent().items():
-            actor = self._trials[name].temporary_state.ray_actor
-            if actor is not None:
-                self._silent_s[name] = silent_s
-                self._watchdog.forget(name)
-                ray.kill(actor)
+        self._silence.excuse()
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The next paused trial that must go on. Those that never will are ended, or Tune would wait for them.
 
         Tune starts new trials by itself.
         """
-        self._end_silent()
+        self._silence.end_silent()
         if self._paused and (self._conductor.exhausted or self._end_now() is not None):
             self._conductor.settle()
             for name in [name for name in self._paused if name not in self._source.promoted]:

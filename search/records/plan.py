@@ -107,7 +107,8 @@ class Plan:
              grace_period: epochs before a trial may be stopped.
              reduction: one in so many trials passes a rung.
              cpus_per_trial, gpus_per_trial: Ray resources of one trial; None for what the first trial is measured to need.
-             max_concurrent: trials at once; None for what fits.
+             max_concurrent: trials at once; None for what fits. Where several train as one program, such arrays at once.
+             fuse_trials: trials of one program at most, 1 for a process each, None for as many as are measured to pay.
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.
              data_fingerprint: of labels, splits and image contents.
@@ -139,6 +140,7 @@ class Plan:
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
+    fuse_trials: int | None = 1
     seed: int = 0
     keep_checkpoints: int = 5
     time_budget_s: float | None = None

@@ -2,48 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from search.records.ledger import Event, Journal
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
 from search.strategy.schedulers import Verdict
-from spaces.fields import Value
+from search.strategy.suggestion import Suggestion
 
 Outcome = Literal["finished", "stopped", "failed"]
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What to train now.
-
-    Args:    trial: its id, the same in the ledger, in Tune, in Optuna and in MLflow.
-             config: every field of the space.
-             seed: of its training.
-             fold: of the cases, None for the data's own split.
-             known_epoch: the last epoch heard of, 0 for a trial that begins; states that lie further on were never heard
-                 of, and are not to be gone on from.
-             epochs: it ends after so many, None for the plan's.
-    """
-
-    trial: str
-    config: Mapping[str, Value]
-    seed: int
-    fold: int | None = None
-    known_epoch: int = 0
-    epochs: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """What restores it, as JSON values."""
-        extra = {name: value for name in ("fold", "epochs") if (value := getattr(self, name)) is not None}
-        return {"trial": self.trial, "config": dict(self.config), "seed": self.seed, **extra}
-
-    @staticmethod
-    def from_json(document: Mapping[str, Any]) -> "Suggestion":
-        """A suggestion from what `to_json` gave."""
-        fold, epochs = document.get("fold"), document.get("epochs")
-        return Suggestion(document["trial"], document["config"], document["seed"], fold, epochs=epochs)
 
 
 class Conductor(ABC):
@@ -184,6 +152,14 @@ class Conductor(ABC):
     def pack(self, gpus_per_trial: float) -> None:
         """Trials that begin from now on get this share of a GPU."""
         self._journal.append("packed", gpus_per_trial=gpus_per_trial)
+
+    def fuse(self, num_trials: int, *, settled: bool) -> None:
+        """So many trials train as one program from now on.
+
+        Args:    num_trials: at most.
+                 settled: whether that has been measured to be enough.
+        """
+        self._journal.append("fused", num_trials=num_trials, settled=settled)
 
     @property
     def num_wanted(self) -> int:

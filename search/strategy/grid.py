@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from search.records.ledger import Event, Journal
 from search.records.plan import Plan, trial_number
-from search.strategy.conductor import Conductor, Outcome, Suggestion
+from search.strategy.conductor import Conductor, Outcome
+from search.strategy.suggestion import Suggestion
 
 
 class Grid(Conductor):

@@ -9,7 +9,8 @@ from scipy import stats
 
 from search.records.ledger import Event, Journal
 from search.records.plan import Candidate, Plan, trial_number
-from search.strategy.conductor import Conductor, Outcome, Suggestion
+from search.strategy.conductor import Conductor, Outcome
+from search.strategy.suggestion import Suggestion
 
 #: Chance of taking a configuration out although it is as good as the leader.
 ERROR = 0.05

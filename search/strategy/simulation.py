@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from search.strategy.conductor import Suggestion
+from search.strategy.suggestion import Suggestion
 
 #: One epoch: epoch, metrics, score, seconds, is_best, as a trial would report it.
 Epoch = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What trials as one program must show (issue 9), as far as there is any of it: an epoch of an array, not yet a search of arrays."""
+"""What trials as one program must show (issue 9)."""
 
 from shown import script, tested
 
@@ -14,10 +14,33 @@ SHOWS = {
         "tests/models/test_gated_array.py",
         "tests/trainables/test_step_together.py",
     ),
+    "fused_search": tested(
+        ISSUE,
+        "a search with --fuse-trials 8 and one without, float64, 40 steps: the same trials, values to 1e-8, clean by doctor, killed"
+        " and resumed as well; members' failures, an array's death, every scheduler",
+        {},
+        "tests/end_to_end/test_fused_search.py",
+    ),
+    "fused_decisions": tested(
+        ISSUE,
+        "under the simulated clock ASHA decides of an array's members as it decides of trials alone",
+        {},
+        "-m",
+        "slow or not slow",
+        "tests/search/test_arrays.py",
+        "tests/search/test_array_size.py",
+        "tests/search/test_array_actor.py",
+    ),
     "fused_trials": script(
         ISSUE,
         "trials an hour as one program: an array of 16 on a GPU at least 6 times one after another, one of 8 on a CPU 1.5 times",
         "benchmarks/fused_trials.py",
         lines=12,
+    ),
+    "fused_attentive": script(
+        ISSUE,
+        "why attentive trials do not train as one program: operations and arithmetic of a step",
+        "benchmarks/kernels_per_step.py",
+        lines=5,
     ),
 }

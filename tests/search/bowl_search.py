@@ -7,8 +7,9 @@ from typing import Any
 
 from search.records.ledger import Event, Journal
 from search.records.plan import Plan
-from search.strategy.conductor import Conductor, Suggestion
+from search.strategy.conductor import Conductor
 from search.strategy.simulation import Curve
+from search.strategy.suggestion import Suggestion
 from spaces.fields import Value
 from trainables.bowl import build
 from trainables.contract import Objective, TrialRequest

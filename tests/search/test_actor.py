@@ -1,19 +1,14 @@
 """The Tune trainable, driven without Ray: a reused actor equals a fresh one, and it goes on from what was saved."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from actors import assignment, epochs_of, make
 
 from search.errors import Superseded, TrialBroke
-from search.execution import actor as actor_module
-from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST, TrialActor
-from search.execution.code_version import code_version
+from search.execution import member as member_module
 from search.execution.failures import failure_of
-from spaces.fields import complete
-from trainables.contract import Objective, TrialRequest
-from trainables.costs import LATENCY_MS
-from trainables.tasks import TASKS
+from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -23,53 +18,6 @@ def stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tune's trainable would make folders in the home directory and move there."""
     monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
     monkeypatch.setenv("HOME", str(tmp_path))
-
-
-def assignment(
-    folder: Path, source: Path, seed: int, max_epochs: int = 4, known_epoch: int = 0, **settings: Any
-) -> dict[str, Any]:
-    """An actor's config for a small gated trial, heard of last at the known epoch."""
-    small = {"size_px": 96, "batches_per_epoch": 1, "sampling": "uniform", "batch_size": 8}
-    request = TrialRequest(
-        "gated",
-        complete(TASKS["gated"].space, {**small, **settings}),
-        f"derm7pt:{source}",
-        seed,
-        Objective("valid/auroc_mean", "max"),
-        max_epochs,
-        device="cpu",
-    )
-    return {
-        "request": request.to_json(),
-        "search": folder.name,
-        "trial": f"t{seed}",
-        "folder": str(folder / "trials" / f"t{seed}"),
-        "home": None,
-        SAVE_FIRST: False,
-        "rungs": [2],
-        "save_every_s": 30.0,
-        "code_version": code_version(),
-        KNOWN_EPOCH: known_epoch,
-    }
-
-
-def epochs_of(actor: TrialActor) -> list[tuple[int, dict[str, float]]]:
-    """Every epoch until the trial is over, without what the clock says."""
-    found: list[tuple[int, dict[str, float]]] = []
-    while True:
-        report = actor.step()
-        for epoch in report["epochs"]:
-            assert epoch["metrics"][LATENCY_MS] > 0
-            found.append((epoch["epoch"], {name: value for name, value in epoch["metrics"].items() if name != LATENCY_MS}))
-        if report["ended"]:
-            return found
-
-
-def make(config: dict[str, Any]) -> TrialActor:
-    """An actor in this process."""
-    actor = TrialActor.__new__(TrialActor)
-    actor.setup(config)
-    return actor
 
 
 def test_a_reused_actor_equals_a_fresh_one(synthetic_derm7pt: Path, tmp_path: Path) -> None:
@@ -110,7 +58,7 @@ def test_other_sources_than_the_drivers_are_refused_with_a_reason(synthetic_derm
 def test_what_moves_to_another_share_goes_on_unchanged(
     synthetic_derm7pt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actor_module, "REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(member_module, "REPORT_INTERVAL_S", 0.0)
     whole = epochs_of(make(assignment(tmp_path / "a", synthetic_derm7pt, seed=6)))
     moved = make({**assignment(tmp_path / "b", synthetic_derm7pt, seed=6), "rungs": [], SAVE_FIRST: True})
     report = moved.step()

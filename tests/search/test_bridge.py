@@ -13,8 +13,8 @@ from search.records.plan import Plan
 from search.records.study import TRIAL_ATTRIBUTE
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.projection import study_of
+from search.strategy.suggestion import Suggestion
 from spaces.bowl import BowlSpace
 from spaces.fields import Value, fields_of
 from trainables.contract import Objective

@@ -15,9 +15,9 @@ from search.records.plan import Plan
 from search.records.study import FAR_BEYOND
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.projection import study_of
 from search.strategy.simulation import simulate
+from search.strategy.suggestion import Suggestion
 from trainables.contract import Objective
 
 GAIN, COST = Objective("valid/gain", "max"), Objective("valid/cost", "min")

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from search.analysis.leaderboard import RecordedSearch, trial_rows
 from search.cli.main import run
 from search.errors import PlanError
-from search.execution.preparation import SearchOptions, prepare_search
+from search.execution.options import SearchOptions
+from search.execution.preparation import prepare_search
 from search.execution.result import SearchResult
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
@@ -21,8 +22,8 @@ from search.records.plan import Plan
 from search.records.study import export_study, new_study
 from search.records.trials import TrialRecord, TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler
+from search.strategy.suggestion import Suggestion
 from spaces.fields import Value
 from trainables.contract import Mode, Objective
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.distributions import paper_config
 from search.strategy.pool import Pool, PoolSampler
 from search.strategy.samplers import SAMPLERS
 from search.strategy.simulation import Curve, simulate
+from search.strategy.suggestion import Suggestion
 from spaces.fields import Field, Value
 
 SEARCHED = PLAN.searched

@@ -6,13 +6,9 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
-from search.execution.preparation import (
-    SearchOptions,
-    parse_gpus,
-    parse_metric,
-    prepare_search,
-    with_resources,
-)
+from search.execution.objectives import parse_metric
+from search.execution.options import SearchOptions, parse_fusing, parse_gpus
+from search.execution.preparation import prepare_search, with_resources
 from search.execution.resources import NodeGroup, local_nodes, max_concurrent
 from search.records.folder import storage_folder
 from search.records.plan import Plan
@@ -309,3 +305,24 @@ def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Pa
     assert prepare_search(replace(options, settings=fixed)).plan.objective == Objective("valid/loss", "min")
     with pytest.raises(PlanError, match=r"got train/loss .*\(fix --set label_weights= --set sampling=\)$"):
         prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))
+
+
+def test_trials_as_one_program_are_a_number_or_measured_where_a_task_has_them() -> None:
+    assert [parse_fusing(text, "gated") for text in ("off", "1", "8", "auto")] == [1, 1, 8, None]
+    assert [parse_fusing(text, "attentive") for text in ("off", "auto")] == [1, 1]
+    for text in ("0", "-2", "2.5", "257", "many", ""):
+        with pytest.raises(PlanError, match=r"^--fuse-trials must be auto, off or 1 to 256; got"):
+            parse_fusing(text, "gated")
+    with pytest.raises(PlanError, match="must be off or auto for attentive, one trial of which fills a device"):
+        parse_fusing("2", "attentive")
+
+
+def test_trials_as_one_program_have_a_gpu_and_are_said_to_need_one_shape() -> None:
+    plan = prepare_search(SearchOptions("bowl", fuse_trials="8")).plan
+    assert plan.fuse_trials == 8
+    assert plan.notes[-1].startswith("trials train as one program where they agree in shape: fix some of these")
+    gpu = [NodeGroup({"CPU": 4.0, "GPU": 1.0})]
+    assert with_resources(replace(plan, gpus_per_trial=None), gpu).gpus_per_trial == 1.0
+    assert with_resources(replace(plan, gpus_per_trial=None, fuse_trials=1), gpu).gpus_per_trial is None
+    fixed = prepare_search(SearchOptions("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
+    assert (fixed.fuse_trials, fixed.notes) == (None, ())

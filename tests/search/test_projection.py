@@ -19,9 +19,9 @@ from search.records.plan import Plan
 from search.records.study import export_study, export_to_file, exported_trials
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
-from search.strategy.conductor import Suggestion
 from search.strategy.projection import study_of
 from search.strategy.simulation import Curve, simulate
+from search.strategy.suggestion import Suggestion
 from trainables.contract import Objective
 
 COST = Objective("valid/cost", "max")

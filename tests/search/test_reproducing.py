@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
-from search.execution.preparation import SearchOptions
+from search.execution.options import SearchOptions
 from search.execution.reproducing import prepare_reproduction
 from spaces import attentive, gated
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name

@@ -8,7 +8,8 @@ from bowl_search import PLAN, bowl_curves, recording
 
 from search.analysis.uncertainty import SeedSpread, crossed, interval
 from search.errors import PlanError
-from search.execution.preparation import SearchOptions, prepare_search
+from search.execution.options import SearchOptions
+from search.execution.preparation import prepare_search
 from search.strategy.bridge import Bridge
 from search.strategy.rungs import rung_correlation
 from search.strategy.simulation import simulate

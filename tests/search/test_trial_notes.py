@@ -16,8 +16,9 @@ from rich.console import Console
 from search.cli.live import SearchView
 from search.cli.main import run
 from search.execution import session
-from search.execution.actor import KNOWN_EPOCH, SAVE_FIRST, TrialActor
+from search.execution.actor import TrialActor
 from search.execution.code_version import code_version
+from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.resources import NodeGroup
 from search.execution.tune_adapter import ConductedScheduler
 from search.records.folder import SearchFolder
@@ -102,8 +103,7 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
     common |= {"home": None, "trial": "t0"}
     actor.setup({"request": request.to_json(), "folder": str(folder), **common})
     assert actor.step()["notes"] == []
-    assert actor._trial is not None
-    actor._trial.notes.append("smaller")  # type: ignore[attr-defined]
+    actor._member.trial.notes.append("smaller")  # type: ignore[attr-defined]
     assert actor.step()["notes"] == ["smaller"]
 
 
@@ -147,13 +147,13 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     def no_ray(address: str | None) -> Iterator[list[NodeGroup]]:
         yield [NodeGroup({"CPU": 2.0, "GPU": 0.0})]
 
-    def one_trial(of: Any, conductor: Conductor, early: Any) -> None:
+    def one_trial(plan: Any, folder: Any, conductor: Conductor, *given: Any, **more: Any) -> None:
         conductor.next()
 
     monkeypatch.setattr(session, "ray_session", no_ray)
     monkeypatch.setattr(session, "has_experiment", lambda uri, name: False)
     monkeypatch.setattr(session, "MlflowTracker", _NoTracker)
-    monkeypatch.setattr(session._Session, "_run_tune", one_trial)
+    monkeypatch.setattr(session, "tune_trials", one_trial)
     plan = replace(PLAN, notes=("3 cases have no mask", "no test split"))
     result = session.run_search(plan, tmp_path, tracking_uri="none")
     events = list(read_events(result.folder.ledger_file))

@@ -10,7 +10,7 @@ import torch
 
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated, gated_learner
+from trainables import gated
 from trainables.contract import EpochReport, TrialRequest
 from trainables.errors import TrialDiverged
 from trainables.gated_array import array_key, step_together
@@ -18,7 +18,7 @@ from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
 pytestmark = pytest.mark.timeout(60)
-SMALL = {"size_px": 96, "k": 2, "batches_per_epoch": 2, "width": 0.5}
+SMALL = {"precision": "float64", "size_px": 96, "k": 2, "batches_per_epoch": 2, "width": 0.5}
 #: Whatever may differ in an array.
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -47,10 +47,7 @@ def trial_of(source: str, number: int, **fields: Any) -> TrainedTrial:
     given = {**SMALL, **CONFIGS[number % len(CONFIGS)], **fields}
     config = complete(GatedSpace, given)
     request = TrialRequest("gated", config, source, 100 + number, TASKS["gated"].objective, 50, device="cpu")
-    trial = gated.build(request)
-    trial.learner.model.double()
-    trial.learner.optimizer = gated_learner.build_optimizer(trial.learner.model, config)
-    return trial
+    return gated.build(request)
 
 
 def trials_of(source: str, numbers: Sequence[int]) -> list[TrainedTrial]:
@@ -112,7 +109,6 @@ def test_whoever_leaves_or_joins_changes_nothing_for_the_others(source: str, tmp
     together[2].save(tmp_path / "state")
     resumed = trial_of(source, 2)
     resumed.load(tmp_path / "state")
-    resumed.learner.model.double()
     assert_same(resumed.step(), expected[2][3])
 
 
@@ -142,8 +138,20 @@ def test_a_single_trial_is_stepped_as_it_is_alone_bit_for_bit(source: str) -> No
 def test_what_changes_a_shape_keeps_trials_apart(source: str) -> None:
     base = trial_of(source, 0)
     assert all(array_key(trial_of(source, number)) == array_key(base) for number in range(5))
-    for fields in ({"width": 1.0}, {"k": 3}, {"size_px": 100}, {"batches_per_epoch": 3}, {"binary": True}):
-        assert array_key(trial_of(source, 0, **fields)) != array_key(base), fields
+    others = {
+        "sampling": {"sampling": "uniform", "batch_size": 20, "k": None},
+        "k": {"k": 3},
+        "batch_size": {"sampling": "uniform", "batch_size": 21, "k": None},
+        "width": {"width": 1.0},
+        "batches_per_epoch": {"batches_per_epoch": 3},
+        "size_px": {"size_px": 100},
+        "primary_task": {"primary_task": "PN"},
+        "binary": {"binary": True},
+        "precision": {"precision": "float32"},
+    }
+    assert tuple(others) == TASKS["gated"].shapes, "the fields that a search keeps apart"
+    trials = [base, *(trial_of(source, 0, **fields) for fields in others.values())]
+    assert len({array_key(trial) for trial in trials}) == len(trials)
     with pytest.raises(ValueError, match=r"^an array must be of one or more trials of one key; got 2 of several"):
         step_together([base, trial_of(source, 1, width=1.0)])
     with pytest.raises(ValueError, match=r"^an array must be of one or more trials of one key; got 0"):

@@ -1,0 +1,149 @@
+"""Ray Tune's searcher and scheduler for trials that train together: to Tune an array is one trial, to us each member is."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import SearchAlgorithm
+
+from search.errors import TrialBroke
+from search.execution.array_actor import ARRAY, MEMBERS, TASK
+from search.execution.assignments import Assignments
+from search.execution.failures import failure_of
+from search.execution.silence import Silence
+from search.execution.slots import Slots
+from search.execution.tune_adapter import SearchTrial
+from search.strategy.arrays import Arrays, MemberReport
+from search.strategy.conductor import Conductor
+from search.strategy.retries import Failure
+
+
+class ArraySource(SearchAlgorithm):  # type: ignore[misc]
+    """Hands arrays to Tune.
+
+    Args:    arrays: gather the conductor's suggestions.
+             the rest: see `search.execution.tune_adapter.TrialSource`.
+    """
+
+    def __init__(
+        self, conductor: Conductor, arrays: Arrays, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]
+    ) -> None:
+        self._conductor, self._arrays, self._assignments = conductor, arrays, assignments
+        self._slots, self._end_now = slots, end_now
+        self._experiment: Experiment | None = None
+        #: Why an array ended at once.
+        self.failures: dict[str, Failure] = {}
+
+    @property
+    def total_samples(self) -> int:
+        """Trials at most."""
+        return self._conductor.plan.num_trials
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Takes the one experiment that Tune runs."""
+        (self._experiment,) = experiments if isinstance(experiments, list) else [experiments]
+
+    def next_trial(self) -> Trial | None:
+        """A new array while there is room for one."""
+        if self._experiment is None or self.is_finished() or not self._slots.free(self._arrays.num_running):
+            return None
+        begun = self._arrays.begin()
+        if begun is None:
+            return None
+        name, members = begun
+        spec, task = self._experiment.spec, self._conductor.plan.task
+        return SearchTrial(
+            self._never,
+            trainable_name=spec["run"],
+            config={ARRAY: name, TASK: task, MEMBERS: [self._assignments.of(found) for found in members]},
+            trial_id=name,
+            experiment_tag=name,
+            placement_group_factory=self._assignments.resources(name),
+            checkpoint_config=spec["checkpoint_config"],
+            storage=spec["storage"],
+        )
+
+    def _never(self, trial: SearchTrial, failure: Failure) -> bool:
+        """An array is not begun again: its members go on in others."""
+        self.failures[trial.trial_id] = failure
+        return False
+
+    def is_finished(self) -> bool:
+        """Whether the last trial has been handed out."""
+        return bool(self._finished) or self._conductor.exhausted or self._end_now() is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
+        return {}
+
+
+class ArrayScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes on what an array says of its members, and tells it who leaves and who joins before its next epoch.
+
+    Args:    arrays: decide.
+             source: knows why arrays have failed.
+             assignments: what members get.
+             silence: ends arrays that nothing is heard of.
+    """
+
+    def __init__(self, arrays: Arrays, source: ArraySource, assignments: Assignments, silence: Silence) -> None:
+        super().__init__()
+        self._arrays, self._source, self._assignments, self._silence = arrays, source, assignments, silence
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """An array that will be given an actor."""
+        self._silence.follow(trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """What becomes of an array after a report."""
+        self._silence.broken_by(trial.trial_id)
+        reports = result[MEMBERS]
+        change = self._arrays.hear(trial.trial_id, [_report(told) for told in reports], _peak_share(reports))
+        if change.over:
+            return str(TrialScheduler.STOP)
+        if change.leaving or change.joining:
+            joining = [self._assignments.of(found) for found in change.joining]
+            # Calls of one caller run in order: this one before the step that Tune asks for next.
+            trial.temporary_state.ray_actor.update.remote(list(change.leaving), joining)
+        return str(TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """An array that broke."""
+        name = trial.trial_id
+        self._arrays.broke(name, self._silence.cause(name, self._source.failures.pop(name)))
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """None: Tune starts new trials by itself, and no array is ever paused."""
+        self._silence.end_silent()
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
+        return {}
+
+
+def _report(told: Mapping[str, Any]) -> MemberReport:
+    failure = None if told["failure"] is None else failure_of(TrialBroke(told["failure"]))
+    if not told["epochs"]:
+        return MemberReport(told["trial"], failure=failure)
+    return MemberReport(
+        told["trial"],
+        told["epochs"],
+        told["ended"],
+        told["checkpoint"],
+        told["state"],
+        told["where"],
+        told["notes"],
+        failure,
+    )
+
+
+def _peak_share(reports: list[dict[str, Any]]) -> float | None:
+    """Most of the GPU's memory that the array's process had reserved, as a share of all; None where that is not known."""
+    for told in reports:
+        if told["epochs"]:
+            peak = told["epochs"][-1]["system"].get("process_gpu_memory_mib")
+            whole = told["where"].get("gpu_mib")
+            return peak / whole if peak and whole else None
+    return None

@@ -1,0 +1,142 @@
+"""A conductor's trials, run by Ray Tune: each in a process of its own, or several as one program."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from math import ceil
+
+from ray import tune
+from ray.tune import Callback, Trainable
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import SearchAlgorithm
+
+from search.execution.actor import TrialActor
+from search.execution.array_actor import ArrayActor
+from search.execution.array_adapter import ArrayScheduler, ArraySource
+from search.execution.assignments import Assignments
+from search.execution.ray_session import processes_as_started
+from search.execution.resources import NodeGroup
+from search.execution.silence import Silence
+from search.execution.slots import Slots
+from search.execution.tune_adapter import ConductedScheduler, TrialSource, TuneWitness
+from search.records.failure import write_failure
+from search.records.folder import SearchFolder
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.records.room import wait_for_room
+from search.records.tune_record import TuneRecord
+from search.strategy.array_size import ArraySize
+from search.strategy.arrays import Arrays
+from search.strategy.conductor import Conductor
+from search.strategy.packing import Packing
+from search.strategy.retries import Failure, Retries
+from trainables.tasks import TASKS
+
+Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
+
+
+def tune_trials(
+    plan: Plan,
+    folder: SearchFolder,
+    conductor: Conductor,
+    nodes: Sequence[NodeGroup],
+    past: Sequence[Event],
+    end_now: Callable[[], str | None],
+    *,
+    shared: bool,
+) -> None:
+    """Runs trials until the conductor has no more, or they must end.
+
+    Args:    plan, folder: of the search.
+             conductor: chooses and judges.
+             nodes: of the machine or cluster.
+             past: events of earlier processes.
+             end_now: why every trial must end, None while none must.
+             shared: whether others may use the cluster as well.
+    """
+    packing, record = Packing(plan.gpus_per_trial, past), TuneRecord(folder.tune_file)
+    assignments = Assignments(plan, folder, conductor.rungs, packing)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
+    size = ArraySize(plan.fuse_trials, past)
+    slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.limit), shared=shared)
+    try:
+        if plan.fuse_trials == 1:
+            source = TrialSource(conductor, assignments, slots, end_now)
+            scheduler = ConductedScheduler(conductor, source, assignments, Retries(past), end_now)
+            _run(plan, (TrialActor, source, scheduler, [TuneWitness(record)]), shared=shared)
+        else:
+            silence = Silence()
+            arrays = Arrays(
+                conductor,
+                TASKS[plan.task].shapes,
+                size,
+                retries=Retries(past),
+                packing=packing,
+                end_now=end_now,
+                on_failure=_note_failure(folder, silence, end_now),
+                tell=record.write,
+            )
+            of_arrays = ArraySource(conductor, arrays, assignments, slots, end_now)
+            _run(plan, (ArrayActor, of_arrays, ArrayScheduler(arrays, of_arrays, assignments, silence), []), shared=shared)
+    finally:
+        slots.close()
+        record.close()
+
+
+def _run(plan: Plan, parts: Parts, *, shared: bool) -> None:
+    trainable, source, scheduler, callbacks = parts
+    # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
+    with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=source, scheduler=scheduler, reuse_actors=True, num_samples=plan.num_trials),
+            run_config=tune.RunConfig(
+                name=plan.name,
+                storage_path=scratch,
+                verbose=0,
+                callbacks=callbacks,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        with _quiet(), _signals_restored(), nullcontext() if shared else processes_as_started():
+            tuner.fit()
+
+
+def _note_failure(folder: SearchFolder, silence: Silence, end_now: Callable[[], str | None]) -> Callable[[str, Failure], None]:
+    """Writes a member's failure into its folder; where there is no room the whole search waits for some."""
+
+    def note(trial: str, failure: Failure) -> None:
+        if failure.kind == "full":
+            wait_for_room(folder.path, failure.needed_bytes, give_up=lambda: end_now() is not None)
+            silence.excuse()
+        write_failure(folder.trial(trial), failure.reason, failure.trace)
+
+    return note
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Ray Tune leaves its own handlers behind, and the next Ctrl-C would be swallowed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tune's progress and its warnings about what we do on purpose stay out of the user's sight."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        yield

@@ -1,0 +1,235 @@
+"""Which trials train together as one program, and what becomes of each. No Ray objects, no clock."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from search.records.tune_record import ERROR, RUNNING, TERMINATED
+from search.strategy.array_size import ArraySize
+from search.strategy.conductor import Conductor
+from search.strategy.packing import Packing
+from search.strategy.retries import Failure, Retries
+from search.strategy.suggestion import Suggestion
+
+
+@dataclass(frozen=True)
+class MemberReport:
+    """What an array says of one of its trials.
+
+    Args:    trial: its id.
+             failure: why it cannot go on, None while it can.
+             the rest: see `Conductor.report` and `Conductor.start`.
+    """
+
+    trial: str
+    epochs: Sequence[Mapping[str, Any]] = ()
+    ended: str | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    saved_epoch: int | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an array does before its next epoch.
+
+    Args:    leaving: trials that are no members any more.
+             joining: trials that take their places, in order.
+             over: whether nobody is left.
+    """
+
+    leaving: Sequence[str]
+    joining: Sequence[Suggestion]
+    over: bool
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The shape of a trial that shares an array with nobody: it may be what broke one."""
+
+    trial: str
+
+
+@dataclass
+class _Array:
+    """Members in the order of their places, and what they have in common."""
+
+    shape: Hashable
+    members: list[str]
+
+
+class Arrays:
+    """Gathers a conductor's suggestions by shape, fills arrays with them, and passes on what is heard of each member.
+
+    A suggestion that fits no array with a free place waits for one; at most as many wait as an array holds, so that a sampler is
+    never asked far ahead of what it has heard.
+
+    Args:    conductor: chooses and judges; every member is a trial of its own to it.
+             shapes: fields that members have in common.
+             size: of an array.
+             retries: know which failures are a trial's own.
+             packing: knows in how many parts a trial's batches pass.
+             end_now: why every trial must end, None while none must.
+             on_failure: called with every failure, before anything follows from it.
+             tell: called with a trial's status as Tune has it.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        shapes: Sequence[str],
+        size: ArraySize,
+        *,
+        retries: Retries,
+        packing: Packing,
+        end_now: Callable[[], str | None] = lambda: None,
+        on_failure: Callable[[str, Failure], None] = lambda trial, failure: None,
+        tell: Callable[[str, str], None] = lambda trial, status: None,
+    ) -> None:
+        self._conductor, self._shapes, self.size = conductor, shapes, size
+        self._retries, self._packing, self._end_now = retries, packing, end_now
+        self._on_failure, self._tell = on_failure, tell
+        self._arrays: dict[str, _Array] = {}
+        self._waiting: dict[Hashable, list[Suggestion]] = {}
+        self._suggestions: dict[str, Suggestion] = {}
+        self._started: set[str] = set()
+        self._num_begun = 0
+
+    @property
+    def num_running(self) -> int:
+        """Arrays that take up a slot."""
+        return len(self._arrays)
+
+    @property
+    def num_waiting(self) -> int:
+        """Trials that wait for a place."""
+        return sum(map(len, self._waiting.values()))
+
+    def begin(self) -> tuple[str, list[Suggestion]] | None:
+        """A new array, its id and its members: as many trials of one shape as there are. None when there is none."""
+        size = self.size.limit
+        while max(map(len, self._waiting.values()), default=0) < size and self.num_waiting < size and self._draw():
+            pass
+        if not self._waiting:
+            return None
+        shape = max(self._waiting, key=lambda shape: len(self._waiting[shape]))
+        members = self._taken(shape, size)
+        name = f"a{self._num_begun:04d}"
+        self._num_begun += 1
+        self._arrays[name] = _Array(shape, [found.trial for found in members])
+        return name, members
+
+    def hear(self, name: str, reports: Sequence[MemberReport], peak_share: float | None = None) -> Change:
+        """Takes a report of each member; says who leaves and who joins.
+
+        Args:    name: of the array.
+                 reports: in the order of the members' places.
+                 peak_share: see `ArraySize.observe`.
+        """
+        array = self._arrays[name]
+        before = list(array.members)
+        for report in reports:
+            self._hear(array, report)
+        self._measure(array.shape, len(before), [epoch for report in reports for epoch in report.epochs], peak_share)
+        reason = self._end_now()
+        for trial in list(array.members) if reason is not None else ():
+            self._conductor.stop(trial, str(reason))
+            self._left(array, trial)
+        self._drop_waiting()
+        leaving = [trial for trial in before if trial not in array.members]
+        joining = [] if reason is not None else self._joining(array)
+        array.members += [found.trial for found in joining]
+        if not array.members:
+            del self._arrays[name]
+        return Change(leaving, joining, not array.members)
+
+    def broke(self, name: str, failure: Failure) -> None:
+        """An array has ended at once; each member goes on from its own state, in another one.
+
+        Where one of them may be the cause, each goes on alone: it then fails alone.
+        """
+        members = self._arrays.pop(name).members
+        fewer = failure.kind == "memory" and self.size.ran_out(len(members))
+        if fewer:
+            self._conductor.fuse(self.size.limit, settled=True)
+        alone = len(members) > 1 and failure.kind in ("raised", "died")
+        for trial in members:
+            self._failed(trial, failure, can_fit=fewer, alone=alone)
+
+    def _hear(self, array: _Array, report: MemberReport) -> None:
+        trial = report.trial
+        over = False
+        if report.epochs:
+            if trial not in self._started:
+                self._started.add(trial)
+                self._conductor.start(trial, report.where, report.notes)
+            over = self._conductor.report(trial, report.epochs, report.ended, report.checkpoint, report.saved_epoch)
+        if over:
+            self._left(array, trial)
+        elif report.failure is not None:
+            array.members.remove(trial)
+            self._failed(trial, report.failure, alone=False)
+
+    def _left(self, array: _Array, trial: str) -> None:
+        array.members.remove(trial)
+        self._started.discard(trial)
+        self._tell(trial, TERMINATED)
+
+    def _failed(self, trial: str, failure: Failure, *, alone: bool, can_fit: bool = False) -> None:
+        self._started.discard(trial)
+        self._on_failure(trial, failure)
+        again = self._end_now() is None and self._retries.again(trial, failure)
+        if again and failure.kind == "memory" and not can_fit:
+            again = self._packing.relieve(trial, self._packing.share_of(trial))
+        if not again:
+            self._conductor.fail(trial, failure.reason)
+            self._tell(trial, ERROR)
+            return
+        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
+        known_epoch = self._conductor.retry(trial, failure.kind, failure.reason, *memory)
+        suggestion = replace(self._suggestions[trial], known_epoch=known_epoch)
+        self._waiting.setdefault(_Alone(trial) if alone else self._shape(suggestion), []).append(suggestion)
+
+    def _measure(self, shape: Hashable, num_members: int, epochs: Sequence[Mapping[str, Any]], peak_share: float | None) -> None:
+        """An epoch's seconds are a member's part of the array's, so together they are the array's."""
+        if self.size.observe(shape, num_members, len(epochs), sum(float(epoch["seconds"]) for epoch in epochs), peak_share):
+            self._conductor.fuse(self.size.limit, settled=self.size.settled)
+
+    def _joining(self, array: _Array) -> list[Suggestion]:
+        room = 0 if isinstance(array.shape, _Alone) else max(0, self.size.limit - len(array.members))
+        while len(self._waiting.get(array.shape, ())) < room and self.num_waiting < self.size.limit and self._draw():
+            pass
+        return self._taken(array.shape, room)
+
+    def _draw(self) -> bool:
+        """Lets one more suggestion wait; says whether there was one."""
+        suggestion = self._conductor.next()
+        if suggestion is not None:
+            self._waiting.setdefault(self._shape(suggestion), []).append(suggestion)
+        return suggestion is not None
+
+    def _taken(self, shape: Hashable, count: int) -> list[Suggestion]:
+        waiting = self._waiting.get(shape, [])
+        taken, left = waiting[:count], waiting[count:]
+        self._waiting[shape] = left
+        if not left:
+            del self._waiting[shape]
+        for suggestion in taken:
+            self._suggestions[suggestion.trial] = suggestion
+            self._tell(suggestion.trial, RUNNING)
+        return taken
+
+    def _drop_waiting(self) -> None:
+        """A search that has used up a budget begins nobody more."""
+        spent = self._conductor.spent
+        if spent is None:
+            return
+        for suggestion in [found for group in self._waiting.values() for found in group]:
+            self._conductor.stop(suggestion.trial, spent)
+            self._tell(suggestion.trial, TERMINATED)
+        self._waiting.clear()
+
+    def _shape(self, suggestion: Suggestion) -> Hashable:
+        return (suggestion.fold, *(suggestion.config[name] for name in self._shapes))

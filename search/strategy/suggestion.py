@@ -1,0 +1,39 @@
+"""What to train: the one thing that a conductor hands out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spaces.fields import Value
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What to train now.
+
+    Args:    trial: its id, the same in the ledger, in Tune, in Optuna and in MLflow.
+             config: every field of the space.
+             seed: of its training.
+             fold: of the cases, None for the data's own split.
+             known_epoch: the last epoch heard of, 0 for a trial that begins; states that lie further on were never heard
+                 of, and are not to be gone on from.
+             epochs: it ends after so many, None for the plan's.
+    """
+
+    trial: str
+    config: Mapping[str, Value]
+    seed: int
+    fold: int | None = None
+    known_epoch: int = 0
+    epochs: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What restores it, as JSON values."""
+        extra = {name: value for name in ("fold", "epochs") if (value := getattr(self, name)) is not None}
+        return {"trial": self.trial, "config": dict(self.config), "seed": self.seed, **extra}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Suggestion":
+        """A suggestion from what `to_json` gave."""
+        fold, epochs = document.get("fold"), document.get("epochs")
+        return Suggestion(document["trial"], document["config"], document["seed"], fold, epochs=epochs)

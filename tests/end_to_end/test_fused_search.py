@@ -1,0 +1,179 @@
+"""A search whose trials train as one program beside one with a process each: the same trials, values, books."""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Shell
+
+from trainables.costs import LATENCY_MS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+#: 4 epochs of 10 batches: 40 steps, in double precision. What changes a shape is fixed.
+FIXED = ("precision=float64", "sampling=uniform", "batch_size=16", "width=0.5", "batches_per_epoch=10")
+#: At higher rates a network may collapse and say the same of all cases up to rounding, which an AUROC would then rank.
+SPACE = ("--space", "learning_rate=log:1e-4..2e-3")
+GATED = (
+    *("search", "gated", "--no-pictures", "--sampler", "random", "--scheduler", "none", "--trials", "10", "--max-epochs", "4"),
+    *(part for setting in FIXED for part in ("--set", setting)),
+    *(*SPACE, "--save-every", "2s", "--seed", "3"),
+)
+BOWL = ("search", "bowl", "--no-pictures", "--trials", "12", "--max-epochs", "9", "--set", "seconds_per_epoch=0.05")
+
+
+def events(folder: Path, name: str, *kinds: str) -> list[dict[str, Any]]:
+    """A search's ledger, as far as whole lines of it are there."""
+    file = folder / "runs" / name / "ledger.jsonl"
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    return [event for event in map(json.loads, lines) if not kinds or event["event"] in kinds]
+
+
+def curves(folder: Path, name: str) -> dict[str, list[dict[str, float]]]:
+    """Trial → its epochs' metrics, without what the clock says."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for event in events(folder, name, "reported"):
+        for epoch in event["epochs"]:
+            metrics = {key: value for key, value in epoch["metrics"].items() if key != LATENCY_MS}
+            found.setdefault(event["trial"], []).append({"epoch": epoch["epoch"], "score": epoch["score"], **metrics})
+    return found
+
+
+def outcomes(folder: Path, name: str) -> dict[str, tuple[str, str]]:
+    """Trial → how it ended, and why; each once."""
+    ended = events(folder, name, "finished", "stopped", "failed")
+    assert set(Counter(event["trial"] for event in ended).values()) == {1}
+    return {event["trial"]: (event["event"], event["reason"]) for event in ended}
+
+
+def processes(folder: Path, name: str) -> dict[str, set[int]]:
+    """Trial → processes that it ran in."""
+    found: dict[str, set[int]] = {}
+    for event in events(folder, name, "started"):
+        found.setdefault(event["trial"], set()).add(event["where"]["pid"])
+    return found
+
+
+def assert_clean(shell: Shell, name: str) -> None:
+    """Tune, Optuna and MLflow say what the ledger says."""
+    examined = shell.run("doctor", name, "--json")
+    assert (examined.status, examined.json["differences"]) == (0, []), examined.out
+
+
+def assert_same(folder: Path, one: str, other: str) -> None:
+    """Two searches tried the same and found the same, to 1e-8."""
+    configs = [{e["trial"]: e["config"] for e in events(folder, name, "suggested")} for name in (one, other)]
+    assert configs[0] == configs[1]
+    assert outcomes(folder, one) == outcomes(folder, other)
+    found, expected = curves(folder, one), curves(folder, other)
+    assert found.keys() == expected.keys()
+    for trial, epochs in expected.items():
+        assert [epoch["epoch"] for epoch in found[trial]] == list(range(1, len(epochs) + 1))
+        for ours, theirs in zip(found[trial], epochs, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-8, rel=1e-8), trial
+
+
+def done(shell: Shell, *arguments: str) -> Any:
+    """What a search says at its end."""
+    finished = shell.run(*arguments, "--json", timeout_s=400)
+    assert finished.status == 0, finished.err
+    return finished.json
+
+
+def test_the_same_trials_have_the_same_values_killed_and_resumed_as_well(
+    shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
+) -> None:
+    alone = done(shell, *GATED, "--name", "alone")
+    one_array = ("--fuse-trials", "8", "--max-concurrent", "1")
+    fused = done(shell, *GATED, *one_array, "--name", "fused")
+    assert_same(shell.folder, "fused", "alone")
+    assert_clean(shell, "fused")
+    first = [f"t{index:04d}" for index in range(8)]
+    assert len(set.union(*(processes(shell.folder, "fused")[trial] for trial in first))) == 1, "eight in one process"
+    assert fused["best_trial"] == alone["best_trial"]
+    assert fused["best_value"] == pytest.approx(alone["best_value"], abs=1e-8)
+
+    killed = shell.start(*GATED, *one_array, "--name", "killed")
+    eventually(lambda: len(events(shell.folder, "killed", "saved")) >= 8, 200, "a state of each member")
+    os.kill(killed.pid, signal.SIGKILL)
+    shell.finish(killed, 30)
+    resumed = done(shell, "resume", "killed", "--no-pictures")
+    assert events(shell.folder, "killed", "continued")
+    assert_same(shell.folder, "killed", "alone")
+    assert_clean(shell, "killed")
+    assert resumed["best_trial"] == alone["best_trial"]
+
+    (best,) = shell.run("best", "killed", "--json", "--out", "winner").json
+    (own,) = shell.run("best", "alone", "--json").json
+    assert (best["trial"], best["epoch"]) == (own["trial"], own["epoch"])
+    document = json.loads((shell.folder / "winner" / best["trial"] / "config.json").read_text())
+    assert document["metrics"]["valid/auroc_mean"] == pytest.approx(own["value"], abs=1e-8)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "asha-promote", "hyperband"])
+def test_every_scheduler_ends_each_member_once(shell: Shell, scheduler: str) -> None:
+    done(shell, *BOWL, "--name", "fused", "--fuse-trials", "4", "--scheduler", scheduler)
+    assert outcomes(shell.folder, "fused").keys() == {f"t{index:04d}" for index in range(12)}
+    assert all(
+        [epoch["epoch"] for epoch in own] == list(range(1, len(own) + 1)) for own in curves(shell.folder, "fused").values()
+    )
+    assert_clean(shell, "fused")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("nan", "valid/height must be finite"), ("raise_tilted", "RuntimeError: the bowl broke")]
+)
+def test_members_that_fail_take_no_other_with_them(shell: Shell, fault: str, reason: str) -> None:
+    finished = shell.run(*BOWL, "--name", "fused", "--fuse-trials", "4", "--set", f"fault={fault}", "--json")
+    found = outcomes(shell.folder, "fused")
+    assert len(found) == 12
+    tilted = {e["trial"] for e in events(shell.folder, "fused", "suggested") if e["config"]["shape"] == "tilted"}
+    broken = set(found) if fault == "nan" else tilted
+    assert finished.status == (1 if broken == set(found) else 0)
+    for trial, (how, why) in found.items():
+        assert (how == "failed") == (trial in broken), (trial, how, why)
+        assert trial not in broken or reason in why
+    assert_clean(shell, "fused")
+
+
+def test_an_array_whose_process_is_killed_goes_on_from_its_members_states(
+    shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
+) -> None:
+    slow = ("--set", "seconds_per_epoch=0.2", "--scheduler", "none", "--save-every", "1s", "--max-concurrent", "1")
+    search = shell.start(*BOWL, *slow, "--name", "struck", "--fuse-trials", "6", "--set", "shape=round")
+    eventually(lambda: len(events(shell.folder, "struck", "saved")) >= 6, 120, "a state of each member")
+    (process,) = set.union(*processes(shell.folder, "struck").values())
+    os.kill(process, signal.SIGKILL)
+    finished = shell.finish(search, 240)
+    assert finished.status == 0, finished.err
+    retried = events(shell.folder, "struck", "retried")
+    assert len(retried) == 6
+    assert {event["kind"] for event in retried} == {"died"}
+    assert set(outcomes(shell.folder, "struck").values()) == {("finished", "max_epochs")}
+    assert all([epoch["epoch"] for epoch in own] == list(range(1, 10)) for own in curves(shell.folder, "struck").values())
+    assert_clean(shell, "struck")
+
+
+def refusal(shell: Shell, arguments: Sequence[str]) -> str:
+    """What is said of a request that makes no sense."""
+    finished = shell.run(*arguments)
+    assert finished.status == 2
+    return finished.err
+
+
+def test_what_cannot_be_fused_is_refused_or_said(shell: Shell) -> None:
+    assert "--fuse-trials must be auto, off or 1 to 256; got 'many'" in refusal(shell, [*BOWL, "--fuse-trials", "many"])
+    assert "--fuse-trials must be off or auto for attentive" in refusal(shell, ["search", "attentive", "--fuse-trials", "4"])
+    done(shell, *BOWL, "--name", "measured", "--fuse-trials", "auto")
+    (note,) = [event["text"] for event in events(shell.folder, "measured", "noted") if "one program" in event["text"]]
+    assert note.startswith("trials train as one program where they agree in shape: fix some of these (--set)")
+    assert len(outcomes(shell.folder, "measured")) == 12
+    assert_clean(shell, "measured")

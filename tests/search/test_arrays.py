@@ -1,0 +1,267 @@
+"""Trials as one program: the same decisions as with a process each, who waits, who joins, what a failure costs."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bowl_search import bowl_curves, bowl_epochs, ends, heard_epochs, of_kind, recording, with_changes
+
+from search.records.ledger import Event
+from search.records.plan import Plan
+from search.strategy.array_size import ArraySize
+from search.strategy.arrays import Arrays, MemberReport
+from search.strategy.bridge import Bridge
+from search.strategy.conductor import Conductor
+from search.strategy.packing import Packing
+from search.strategy.retries import Failure, Retries
+from search.strategy.simulation import Curve, simulate
+from search.strategy.suggestion import Suggestion
+
+RANDOM = with_changes(sampler="random", num_trials=30)
+Fault = Callable[[str, int], Failure | None]
+
+
+def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
+    """The bowl's curves, all epochs of which take a second, as in an array."""
+    known = bowl_curves(plan)
+    return lambda suggestion: Curve([{**epoch, "seconds": 1.0} for epoch in known(suggestion).epochs])
+
+
+def arrays_of(conductor: Conductor, size: int, shapes: Sequence[str] = (), **more: Any) -> Arrays:
+    return Arrays(conductor, shapes, ArraySize(size), retries=Retries(), packing=Packing(0.0), **more)
+
+
+def run(
+    conductor: Conductor,
+    arrays: Arrays,
+    num_slots: int = 1,
+    *,
+    fault: Fault = lambda trial, epoch: None,
+    breaks: Callable[[list[str], int], Failure | None] = lambda members, tick: None,
+    until: int = 10**6,
+) -> list[list[str]]:
+    """What processes would do with these arrays, an epoch of each after another.
+
+    Args:    fault: (trial, epoch) → what befalls this member then.
+             breaks: (members, steps of all arrays so far) → what befalls the whole array then.
+             until: steps after which the driver is gone.
+    Returns: members at each step.
+    """
+    places: dict[str, list[tuple[Suggestion, list[dict[str, Any]], int]]] = {}
+    seen: list[list[str]] = []
+
+    def member(suggestion: Suggestion) -> tuple[Suggestion, list[dict[str, Any]], int]:
+        return suggestion, bowl_epochs(conductor.plan, suggestion), suggestion.known_epoch
+
+    while True:
+        while arrays.num_running < num_slots and (begun := arrays.begin()) is not None:
+            places[begun[0]] = [member(found) for found in begun[1]]
+        if not places:
+            break
+        for name in list(places):
+            if len(seen) == until:
+                return seen
+            members = [found[0].trial for found in places[name]]
+            seen.append(members)
+            broken = breaks(members, len(seen))
+            if broken is not None:
+                del places[name]
+                arrays.broke(name, broken)
+                continue
+            reports = []
+            for suggestion, epochs, done in places[name]:
+                failure = fault(suggestion.trial, done + 1)
+                saved = done + 1 if done + 1 in conductor.rungs else None
+                ended = "max_epochs" if done + 1 == len(epochs) else None
+                if failure is None:
+                    reports.append(MemberReport(suggestion.trial, [epochs[done]], ended, None, saved, {"host": "here"}))
+                else:
+                    reports.append(MemberReport(suggestion.trial, failure=failure))
+            change = arrays.hear(name, reports)
+            joining, stays = [member(found) for found in change.joining], []
+            for suggestion, epochs, done in places[name]:
+                if suggestion.trial not in change.leaving:
+                    stays.append((suggestion, epochs, done + 1))
+                elif joining:
+                    stays.append(joining.pop(0))
+            places[name] = [*stays, *joining]
+            assert change.over == (not places[name])
+            if change.over:
+                del places[name]
+    conductor.settle()
+    return seen
+
+
+def decisions(events: Sequence[Event]) -> list[tuple[str, str, str]]:
+    """What became of trials, in order."""
+    return [(event["event"], event["trial"], str(event["reason"])) for event in of_kind(events, "finished", "stopped", "paused")]
+
+
+def values(events: Sequence[Event]) -> Mapping[str, list[Any]]:
+    """Trial → its epochs' scores."""
+    found: dict[str, list[Any]] = {}
+    for event in of_kind(events, "reported"):
+        found.setdefault(event["trial"], []).extend((epoch["epoch"], epoch["score"]) for epoch in event["epochs"])
+    return found
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "none", "median"])
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_decisions_are_those_of_a_process_a_trial_under_the_simulated_clock(size: int, scheduler: str) -> None:
+    plan = replace(RANDOM, scheduler=scheduler)
+    journal, events = recording()
+    simulate(Bridge(plan, journal), in_lockstep(plan), size)
+    journal_of_arrays, events_of_arrays = recording()
+    conductor = Bridge(plan, journal_of_arrays)
+    run(conductor, arrays_of(conductor, size))
+    assert decisions(events_of_arrays) == decisions(events)
+    assert values(events_of_arrays) == values(events)
+    told = [[event["config"] for event in of_kind(found, "suggested")] for found in (events, events_of_arrays)]
+    assert told[0] == told[1]
+    if scheduler == "asha":
+        assert len(of_kind(events, "stopped")) > 5
+
+
+@pytest.mark.parametrize("scheduler", ["asha-promote", "one-epoch"])
+def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -> None:
+    plan = replace(RANDOM, scheduler=scheduler)
+    journal, events = recording()
+    conductor = Bridge(plan, journal)
+    run(conductor, arrays_of(conductor, 4))
+    assert of_kind(events, "paused")
+    assert of_kind(events, "promoted")
+    assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in heard_epochs(events).values())
+    assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(30)})
+
+
+def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
+    arrays = arrays_of(conductor, 6, ("shape",))
+    waiting: list[int] = []
+    steps = run(conductor, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
+    shape = {event["trial"]: event["config"]["shape"] for event in of_kind(events, "suggested")}
+    assert all(len({shape[trial] for trial in members}) == 1 for members in steps)
+    assert set(shape.values()) == {"round", "tilted"}
+    assert max(waiting) <= 6
+    assert max(map(len, steps)) == 6
+    assert ends(events) == Counter(shape.keys())
+
+
+def test_two_slots_have_an_array_each() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
+    steps = run(conductor, arrays_of(conductor, 4), num_slots=2)
+    assert steps[0] == ["t0000", "t0001", "t0002", "t0003"]
+    assert steps[1] == ["t0004", "t0005", "t0006", "t0007"]
+    assert len(ends(events)) == 30
+
+
+def test_a_member_that_diverges_fails_alone() -> None:
+    plan = replace(RANDOM, scheduler="none")
+    journal, events = recording()
+    conductor = Bridge(plan, journal)
+    diverged = Failure("diverged", "TrialDiverged: valid/height must be finite")
+    run(conductor, arrays_of(conductor, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
+    (failed,) = of_kind(events, "failed")
+    assert (failed["trial"], failed["reason"]) == ("t0003", diverged.reason)
+    journal, alone = recording()
+    simulate(Bridge(plan, journal), in_lockstep(plan), 8)
+    assert {t: v for t, v in values(events).items() if t != "t0003"} == {t: v for t, v in values(alone).items() if t != "t0003"}
+    assert len(values(events)["t0003"]) == 3
+
+
+def test_an_array_that_breaks_is_taken_apart_and_only_its_cause_fails() -> None:
+    told: list[tuple[str, str]] = []
+    notes: list[str] = []
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=6, scheduler="none"), journal)
+    arrays = arrays_of(
+        conductor,
+        4,
+        on_failure=lambda trial, failure: notes.append(trial),
+        tell=lambda trial, status: told.append((trial, status)),
+    )
+    raised = Failure("raised", "RuntimeError: t0002 is not to be trained")
+    steps = run(conductor, arrays, breaks=lambda members, tick: raised if "t0002" in members and tick > 2 else None)
+    assert steps[2] == ["t0000", "t0001", "t0002", "t0003"], "where it broke"
+    assert steps[3] == ["t0000"]
+    assert [event["reason"] for event in of_kind(events, "failed")] == [raised.reason]
+    assert [event["trial"] for event in of_kind(events, "failed")] == ["t0002"]
+    assert Counter(event["trial"] for event in of_kind(events, "retried")) == Counter(["t0000", "t0001", "t0002", "t0003"])
+    assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(6)})
+    assert notes.count("t0002") == 2
+    assert dict(told)["t0002"] == "ERROR"
+    assert {dict(told)[trial] for trial in ("t0000", "t0001", "t0003", "t0004", "t0005")} == {"TERMINATED"}
+    # Epochs 1 and 2 were heard of; each goes on behind them, and nobody is told an epoch twice.
+    assert all(epochs == list(range(1, 10)) for trial, epochs in heard_epochs(events).items() if trial != "t0002")
+
+
+def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=4, scheduler="none"), journal)
+    lost = Failure("lost", "NodeLost: it does not answer any more")
+    steps = run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: lost if tick == 3 else None)
+    assert steps[2] == steps[3] == ["t0000", "t0001", "t0002", "t0003"]
+    assert len(of_kind(events, "retried")) == 4
+    assert set(ends(events).values()) == {1}
+
+
+def test_an_array_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=16, scheduler="none"), journal)
+    arrays = arrays_of(conductor, 8)
+    memory = Failure("memory", "OutOfMemory: no room")
+    steps = run(conductor, arrays, breaks=lambda members, tick: memory if len(members) > 2 else None)
+    assert [len(members) for members in steps[:3]] == [8, 4, 2]
+    assert arrays.size.limit == 2
+    assert [event["num_trials"] for event in of_kind(events, "fused")] == [4, 2]
+    assert not of_kind(events, "failed")
+    assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(16)})
+    again = ArraySize(8, events)
+    assert (again.limit, again.settled) == (2, True)
+
+
+def test_a_single_member_without_memory_gets_smaller_parts_and_then_fails() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=1, scheduler="none"), journal)
+    memory = Failure("memory", "OutOfMemory: no room")
+    run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: memory)
+    assert [event["batch_parts"] for event in of_kind(events, "retried")] == [2, 4, 8]
+    assert [event["trial"] for event in of_kind(events, "failed")] == ["t0000"]
+
+
+def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
+    told: dict[str, str] = {}
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, scheduler="none", epoch_budget=20), journal)
+    run(conductor, arrays_of(conductor, 6, ("shape",), tell=told.__setitem__))
+    suggested = {event["trial"] for event in of_kind(events, "suggested")}
+    assert {event["trial"] for event in of_kind(events, "finished", "stopped")} == suggested
+    assert {told[trial] for trial in suggested} == {"TERMINATED"}
+
+
+def test_a_request_to_end_stops_all_members() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
+    ticks: list[int] = []
+    arrays = arrays_of(conductor, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
+    run(conductor, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
+    assert [event["trial"] for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
+    assert {event["reason"] for event in of_kind(events, "stopped")} == {"stop requested"}
+
+
+def test_after_a_crash_members_go_on_behind_what_was_heard_of_them() -> None:
+    plan = replace(RANDOM, num_trials=12)
+    journal, events = recording()
+    conductor = Bridge(plan, journal)
+    run(conductor, arrays_of(conductor, 4), until=7)
+    journal, more = recording()
+    again = Bridge(plan, journal, events)
+    run(again, arrays_of(again, 4))
+    assert of_kind(more, "continued")
+    whole = [*events, *more]
+    assert ends(whole) == Counter({f"t{i:04d}": 1 for i in range(12)})
+    assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in heard_epochs(whole).values())
