@@ -16,6 +16,10 @@ def notice(event: Event) -> str | None:
         case "packed":
             share = event["gpus_per_trial"]
             return f"a trial gets {share:.3g} of a GPU: {round(1 / share)} at once on each, as measured"
+        case "fused":
+            count = event["num_trials"]
+            known = "as measured" if event["settled"] else "next, to see whether that pays"
+            return f"{count} trials train as one program, {known}" if count > 1 else f"each trial trains alone, {known}"
         case "retried":
             return f"{event['trial']} begins again from its last state: {event['reason']}"
         case "warm_started":
