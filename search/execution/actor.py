@@ -48,4 +48,4 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         while True:
             reports.append(trial.step())
             if self._member.must_tell(reports[-1]) or time.monotonic() - start >= member.REPORT_INTERVAL_S:
-                return self._member.told(reports, self._process)
+                return self._member.told(reports, self._process, self._process.used())

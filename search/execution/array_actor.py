@@ -1,7 +1,7 @@
 """Several trials as one program, as a Tune trainable: one process whose trials come and go."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -102,7 +102,8 @@ class ArrayActor(tune.Trainable):  # type: ignore[misc]
             live = [found for found in live if found.name not in failed]
             if must_tell or failed or time.monotonic() - start >= member.REPORT_INTERVAL_S:
                 break
-        return [self._of(found, reports.get(name, []), failed.get(name)) for name, found in self._members.items()]
+        used = self._process.used()  # once: it tells what has been used since it was asked last
+        return [self._of(found, reports.get(name, []), failed.get(name), used) for name, found in self._members.items()]
 
     def _stepped(self, live: Sequence[Member]) -> list[EpochReport | TrialDiverged]:
         """The next epoch of each; members that do not fit into one program are several, one after another."""
@@ -115,12 +116,14 @@ class ArrayActor(tune.Trainable):  # type: ignore[misc]
             results |= {found.name: result for found, result in zip(group, stepped, strict=True)}
         return [results[found.name] for found in live]
 
-    def _of(self, found: Member, reports: list[EpochReport], error: BaseException | None) -> dict[str, Any]:
+    def _of(
+        self, found: Member, reports: list[EpochReport], error: BaseException | None, used: Mapping[str, float]
+    ) -> dict[str, Any]:
         """What the driver is told of one member."""
         told: dict[str, Any] = {"trial": found.name, "epochs": []}
         try:
             if reports:
-                told |= found.told(reports, self._process)
+                told |= found.told(reports, self._process, used)
                 told["notes"] = [*told["notes"], _NOTE]
         except Exception as failure:  # noqa: BLE001 - its checkpoint could not be written: the others' may have been
             error = error or failure

@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,16 @@ class Member:
         """Whether the driver must hear of this epoch before the next one."""
         return report.ended is not None or report.epoch in self.assignment["rungs"]
 
-    def told(self, reports: Sequence[EpochReport], process: Process) -> dict[str, Any]:
-        """What the driver is told of some epochs; the best model and the state are kept where they are due."""
+    def told(self, reports: Sequence[EpochReport], process: Process, used: Mapping[str, float]) -> dict[str, Any]:
+        """What the driver is told of some epochs; the best model and the state are kept where they are due.
+
+        Args:    reports: of the epochs.
+                 process: that it trains in.
+                 used: what that has taken of its machine meanwhile.
+        """
         last = reports[-1]
         epochs = [{**_epoch(report), **self._gpus()} for report in reports]
-        epochs[-1] |= {"system": process.used()}
+        epochs[-1] |= {"system": dict(used)}
         return {
             "epochs": epochs,
             "ended": last.ended,

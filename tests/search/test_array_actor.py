@@ -72,7 +72,9 @@ def test_members_of_an_array_report_what_each_reports_alone(synthetic_derm7pt: P
         assert [epoch for epoch, _ in found[f"t{seed}"]] == [epoch for epoch, _ in alone] == [1, 2, 3, 4]
         for (_, ours), (_, theirs) in zip(found[f"t{seed}"], alone, strict=True):
             assert {name: ours[name] for name in theirs} == pytest.approx(theirs, abs=1e-8)
-    assert len({told["where"]["pid"] for told in array.step()[MEMBERS]}) == 1
+    last = array.step()[MEMBERS]
+    assert len({told["where"]["pid"] for told in last}) == 1
+    assert len({told["epochs"][-1]["system"]["process_memory_mib"] for told in last}) == 1, "one process, read once"
 
 
 @pytest.mark.usefixtures("every_epoch")
