@@ -59,7 +59,7 @@ class ArraySource(SearchAlgorithm):  # type: ignore[misc]
             config={ARRAY: name, TASK: task, MEMBERS: [self._assignments.of(found) for found in members]},
             trial_id=name,
             experiment_tag=name,
-            placement_group_factory=self._assignments.resources(name),
+            placement_group_factory=self._assignments.resources(members[0].trial),  # all have one share
             checkpoint_config=spec["checkpoint_config"],
             storage=spec["storage"],
         )
@@ -102,6 +102,8 @@ class ArrayScheduler(FIFOScheduler):  # type: ignore[misc]
         change = self._arrays.hear(trial.trial_id, [_report(told) for told in reports], _peak_share(reports))
         if change.over:
             return str(TrialScheduler.STOP)
+        if change.joining:
+            self._silence.be_patient(trial.trial_id)  # they are to be built, and an epoch of more trials takes longer
         if change.leaving or change.joining:
             joining = [self._assignments.of(found) for found in change.joining]
             # Calls of one caller run in order: this one before the step that Tune asks for next.

@@ -28,6 +28,10 @@ class Silence:
         """A trial has given a sign of life."""
         self._watchdog.reported(name)
 
+    def be_patient(self, name: str) -> None:
+        """A trial may take as long for its next sign of life as for its first."""
+        self._watchdog.forget(name)
+
     def excuse(self) -> None:
         """Nobody could be heard for a while, through no fault of theirs."""
         self._watchdog = Watchdog()

@@ -35,6 +35,7 @@ from search.strategy.arrays import Arrays
 from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
 from search.strategy.retries import Failure, Retries
+from search.strategy.suspects import Suspicion
 from trainables.tasks import TASKS
 
 Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
@@ -63,7 +64,7 @@ def tune_trials(
     assignments = Assignments(plan, folder, conductor.rungs, packing)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
     size = ArraySize(plan.fuse_trials, past)
-    slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.limit), shared=shared)
+    slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.most), shared=shared)
     try:
         if plan.fuse_trials == 1:
             source = TrialSource(conductor, assignments, slots, end_now)
@@ -76,8 +77,10 @@ def tune_trials(
                 TASKS[plan.task].shapes,
                 size,
                 retries=Retries(past),
+                suspicion=Suspicion(past),
                 packing=packing,
                 end_now=end_now,
+                may_refill=lambda: slots.free(arrays.num_running - 1),
                 on_failure=_note_failure(folder, silence, end_now),
                 tell=record.write,
             )

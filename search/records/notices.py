@@ -18,8 +18,8 @@ def notice(event: Event) -> str | None:
             return f"a trial gets {share:.3g} of a GPU: {round(1 / share)} at once on each, as measured"
         case "fused":
             count = event["num_trials"]
-            known = "as measured" if event["settled"] else "next, to see whether that pays"
-            return f"{count} trials train as one program, {known}" if count > 1 else f"each trial trains alone, {known}"
+            who = f"{count} trials of a shape train as one program" if count > 1 else "trials of a shape train alone"
+            return f"{who}, {'as measured' if event['settled'] else 'next, to see whether that pays'}"
         case "retried":
             return f"{event['trial']} begins again from its last state: {event['reason']}"
         case "warm_started":

@@ -1,9 +1,12 @@
-"""How many trials one program may hold: what was asked, or where more of them stop paying."""
+"""How many trials of a shape one program may hold: what was asked, or where more of them stop paying."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 
 from search.records.ledger import Event
+from spaces.fields import Value
 
+#: What the trials of an array have in common, as JSON values.
+Shape = tuple[Value, ...]
 #: Twice as many trials must train so many times as fast together, or they stay as many as they were.
 GROWTH = 1.2
 #: Seconds of training by which a size is judged, after its first report, which pays for what is made once.
@@ -17,33 +20,48 @@ _MEMORY = 0.8
 
 
 class ArraySize:
-    """The largest array at present. While it is measured it doubles as long as that pays and the device's memory lasts.
+    """The largest array of each shape at present. While it is measured it doubles as long as that pays and the memory lasts.
 
     Args:    asked: trials of an array, None to measure.
-             past: events of earlier processes.
+             past: events of earlier processes; a size that was only being tried is come to again.
     """
 
     def __init__(self, asked: int | None, past: Iterable[Event] = ()) -> None:
-        self.limit, self.settled = asked or 1, asked is not None
-        self._warm = set[Hashable]()
-        self._epochs, self._seconds = dict[Hashable, int](), dict[Hashable, float]()
-        self._rates: dict[tuple[Hashable, int], float] = {}
+        self._asked = asked
+        self._limits: dict[Shape, int] = {}
+        self._settled: set[Shape] = set()
+        self._warm: set[Shape] = set()
+        self._epochs, self._seconds = dict[Shape, int](), dict[Shape, float]()
+        self._rates: dict[tuple[Shape, int], float] = {}
         for event in past:
             if event["event"] == "fused":
-                self.limit, self.settled = event["num_trials"], event["settled"]
+                shape, num_trials = tuple(event["shape"]), event["num_trials"]
+                self._set(shape, num_trials if event["settled"] else max(1, num_trials // 2), settled=event["settled"])
 
-    def observe(
-        self, shape: Hashable, num_members: int, num_epochs: int, seconds: float, peak_share: float | None = None
-    ) -> bool:
-        """Takes what an array has done; says whether the limit has changed, or is final now.
+    def limit(self, shape: Shape) -> int:
+        """Trials of this shape that an array may have."""
+        return self._limits.get(shape, self._asked or 1)
 
-        Args:    shape: of the array; only arrays of one shape are compared.
+    @property
+    def most(self) -> int:
+        """The same of the shape that may have most."""
+        return max([self._asked or 1, *self._limits.values()])
+
+    def is_settled(self, shape: Shape) -> bool:
+        """Whether this shape's limit stays."""
+        return self._asked is not None or shape in self._settled
+
+    def observe(self, shape: Shape, num_members: int, num_epochs: int, seconds: float, peak_share: float | None = None) -> bool:
+        """Takes what an array has done; says whether its shape's limit has changed, or is final now.
+
+        Args:    shape: of the array.
                  num_members: that were trained.
                  num_epochs: of all members together.
                  seconds: that these took.
                  peak_share: most of the device's memory that was in use, 0 to 1; None where that is not known.
         """
-        if self.settled or num_members != self.limit:
+        limit = self.limit(shape)
+        if self.is_settled(shape) or num_members != limit:
             return False
         if shape not in self._warm:
             self._warm.add(shape)
@@ -52,27 +70,27 @@ class ArraySize:
         self._seconds[shape] = self._seconds.get(shape, 0.0) + seconds
         if self._seconds[shape] < MEASURED_S:
             return False
-        rate = self._rates[shape, self.limit] = self._epochs[shape] / self._seconds[shape]
-        before = self._rates.get((shape, self.limit // 2))
-        if self.limit > 1 and before is None:
-            return False
+        rate = self._rates[shape, limit] = self._epochs[shape] / self._seconds[shape]
+        before = self._rates.get((shape, limit // 2))
         if before is not None and rate < GROWTH * before:
-            self._set(self.limit // 2, settled=True)
-        elif self.limit >= MOST or (peak_share is not None and 2 * peak_share > _MEMORY):
-            self._set(self.limit, settled=True)
+            self._set(shape, limit // 2, settled=True)
+        elif limit >= MOST or (peak_share is not None and 2 * peak_share > _MEMORY):
+            self._set(shape, limit, settled=True)
         else:
-            self._set(2 * self.limit)
+            self._set(shape, 2 * limit)
         return True
 
-    def ran_out(self, num_members: int) -> bool:
+    def ran_out(self, shape: Shape, num_members: int) -> bool:
         """So many did not fit the device's memory; says whether fewer are to be tried, which a single one cannot be."""
         if num_members < 2:
             return False
-        self._set(min(self.limit, num_members // 2), settled=True)
+        self._set(shape, min(self.limit(shape), num_members // 2), settled=True)
         return True
 
-    def _set(self, limit: int, *, settled: bool = False) -> None:
-        self.limit, self.settled = limit, settled
-        self._warm.clear()
-        self._epochs.clear()
-        self._seconds.clear()
+    def _set(self, shape: Shape, limit: int, *, settled: bool = False) -> None:
+        self._limits[shape] = limit
+        if settled:
+            self._settled.add(shape)
+        self._warm.discard(shape)
+        self._epochs.pop(shape, None)
+        self._seconds.pop(shape, None)

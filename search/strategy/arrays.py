@@ -1,15 +1,16 @@
 """Which trials train together as one program, and what becomes of each. No Ray objects, no clock."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from search.records.tune_record import ERROR, RUNNING, TERMINATED
-from search.strategy.array_size import ArraySize
+from search.strategy.array_size import ArraySize, Shape
 from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
 from search.strategy.retries import Failure, Retries
 from search.strategy.suggestion import Suggestion
+from search.strategy.suspects import Suspects, Suspicion
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,11 @@ class Change:
     over: bool
 
 
-@dataclass(frozen=True)
-class _Alone:
-    """The shape of a trial that shares an array with nobody: it may be what broke one."""
-
-    trial: str
-
-
 @dataclass
 class _Array:
     """Members in the order of their places, and what they have in common."""
 
-    shape: Hashable
+    shape: Shape | Suspects
     members: list[str]
 
 
@@ -69,9 +63,11 @@ class Arrays:
     Args:    conductor: chooses and judges; every member is a trial of its own to it.
              shapes: fields that members have in common.
              size: of an array.
-             retries: know which failures are a trial's own.
-             packing: knows in how many parts a trial's batches pass.
+             retries: know how often a trial that failed by itself is tried again.
+             suspicion: knows whose array has broken.
+             packing: knows a trial's share of a GPU, and in how many parts its batches pass.
              end_now: why every trial must end, None while none must.
+             may_refill: whether this search may keep the slots that it has; others on the cluster may wait for one.
              on_failure: called with every failure, before anything follows from it.
              tell: called with a trial's status as Tune has it.
     """
@@ -83,16 +79,19 @@ class Arrays:
         size: ArraySize,
         *,
         retries: Retries,
+        suspicion: Suspicion,
         packing: Packing,
         end_now: Callable[[], str | None] = lambda: None,
+        may_refill: Callable[[], bool] = lambda: True,
         on_failure: Callable[[str, Failure], None] = lambda trial, failure: None,
         tell: Callable[[str, str], None] = lambda trial, status: None,
     ) -> None:
         self._conductor, self._shapes, self.size = conductor, shapes, size
-        self._retries, self._packing, self._end_now = retries, packing, end_now
+        self._retries, self._suspicion, self._packing = retries, suspicion, packing
+        self._end_now, self._may_refill = end_now, may_refill
         self._on_failure, self._tell = on_failure, tell
         self._arrays: dict[str, _Array] = {}
-        self._waiting: dict[Hashable, list[Suggestion]] = {}
+        self._waiting: dict[Shape | Suspects, list[Suggestion]] = {}
         self._suggestions: dict[str, Suggestion] = {}
         self._started: set[str] = set()
         self._num_begun = 0
@@ -109,13 +108,12 @@ class Arrays:
 
     def begin(self) -> tuple[str, list[Suggestion]] | None:
         """A new array, its id and its members: as many trials of one shape as there are. None when there is none."""
-        size = self.size.limit
-        while max(map(len, self._waiting.values()), default=0) < size and self.num_waiting < size and self._draw():
+        while not self._is_one_full() and self.num_waiting < self.size.most and self._draw():
             pass
         if not self._waiting:
             return None
         shape = max(self._waiting, key=lambda shape: len(self._waiting[shape]))
-        members = self._taken(shape, size)
+        members = self._taken(shape, self._limit(shape))
         name = f"a{self._num_begun:04d}"
         self._num_begun += 1
         self._arrays[name] = _Array(shape, [found.trial for found in members])
@@ -131,7 +129,7 @@ class Arrays:
         array = self._arrays[name]
         before = list(array.members)
         for report in reports:
-            self._hear(array, report)
+            self._hear(array, report, len(before))
         self._measure(array.shape, len(before), [epoch for report in reports for epoch in report.epochs], peak_share)
         reason = self._end_now()
         for trial in list(array.members) if reason is not None else ():
@@ -148,17 +146,29 @@ class Arrays:
     def broke(self, name: str, failure: Failure) -> None:
         """An array has ended at once; each member goes on from its own state, in another one.
 
-        Where one of them may be the cause, each goes on alone: it then fails alone.
+        Where one of them may be the cause they go on in halves, and so on, until it fails alone.
         """
-        members = self._arrays.pop(name).members
-        fewer = failure.kind == "memory" and self.size.ran_out(len(members))
-        if fewer:
-            self._conductor.fuse(self.size.limit, settled=True)
-        alone = len(members) > 1 and failure.kind in ("raised", "died")
-        for trial in members:
-            self._failed(trial, failure, can_fit=fewer, alone=alone)
+        array = self._arrays.pop(name)
+        shared = len(array.members) > 1
+        fewer = failure.kind == "memory" and self._shrink(array.shape, len(array.members))
+        suspected = shared and not fewer and failure.kind in ("raised", "died", "hung", "memory")
+        if suspected:
+            self._suspicion.halve(array.members)
+        for trial in array.members:
+            if fewer or suspected:
+                self._again(trial, failure, suspected=suspected)
+            else:
+                self._failed(trial, failure)
+        self._drop_waiting()
 
-    def _hear(self, array: _Array, report: MemberReport) -> None:
+    def _shrink(self, shape: Shape | Suspects, num_members: int) -> bool:
+        """Makes later arrays of a shape smaller than one that did not fit; says whether they can be."""
+        if isinstance(shape, Suspects) or not self.size.ran_out(shape, num_members):
+            return False
+        self._conductor.fuse(shape, self.size.limit(shape), settled=True)
+        return True
+
+    def _hear(self, array: _Array, report: MemberReport, num_members: int) -> None:
         trial = report.trial
         over = False
         if report.epochs:
@@ -170,36 +180,60 @@ class Arrays:
             self._left(array, trial)
         elif report.failure is not None:
             array.members.remove(trial)
-            self._failed(trial, report.failure, alone=False)
+            if report.failure.kind == "memory" and self._shrink(array.shape, num_members):
+                self._again(trial, report.failure)
+            else:
+                self._failed(trial, report.failure)
 
     def _left(self, array: _Array, trial: str) -> None:
         array.members.remove(trial)
         self._started.discard(trial)
         self._tell(trial, TERMINATED)
 
-    def _failed(self, trial: str, failure: Failure, *, alone: bool, can_fit: bool = False) -> None:
+    def _failed(self, trial: str, failure: Failure) -> None:
+        """A trial has failed by itself, or lost its machine."""
+        again = self._end_now() is None and self._retries.again(trial, failure)
+        if again and failure.kind == "memory":
+            again = self._packing.relieve(trial, self._packing.share_of(trial))
+        if again:
+            self._again(trial, failure)
+            return
         self._started.discard(trial)
         self._on_failure(trial, failure)
-        again = self._end_now() is None and self._retries.again(trial, failure)
-        if again and failure.kind == "memory" and not can_fit:
-            again = self._packing.relieve(trial, self._packing.share_of(trial))
-        if not again:
-            self._conductor.fail(trial, failure.reason)
-            self._tell(trial, ERROR)
-            return
-        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
-        known_epoch = self._conductor.retry(trial, failure.kind, failure.reason, *memory)
-        suggestion = replace(self._suggestions[trial], known_epoch=known_epoch)
-        self._waiting.setdefault(_Alone(trial) if alone else self._shape(suggestion), []).append(suggestion)
+        self._conductor.fail(trial, failure.reason)
+        self._tell(trial, ERROR)
 
-    def _measure(self, shape: Hashable, num_members: int, epochs: Sequence[Mapping[str, Any]], peak_share: float | None) -> None:
+    def _again(self, trial: str, failure: Failure, *, suspected: bool = False) -> None:
+        """Lets a trial wait for another array."""
+        self._started.discard(trial)
+        self._on_failure(trial, failure)
+        group = self._suspicion.of(trial) if suspected else None
+        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
+        known_epoch = self._conductor.retry(
+            trial, failure.kind, failure.reason, *memory, suspects=None if group is None else astuple(group)
+        )
+        self._wait(replace(self._suggestions[trial], known_epoch=known_epoch))
+
+    def _measure(
+        self, shape: Shape | Suspects, num_members: int, epochs: Sequence[Mapping[str, Any]], peak_share: float | None
+    ) -> None:
         """An epoch's seconds are a member's part of the array's, so together they are the array's."""
+        if isinstance(shape, Suspects):
+            return
         if self.size.observe(shape, num_members, len(epochs), sum(float(epoch["seconds"]) for epoch in epochs), peak_share):
-            self._conductor.fuse(self.size.limit, settled=self.size.settled)
+            self._conductor.fuse(shape, self.size.limit(shape), settled=self.size.is_settled(shape))
+
+    def _limit(self, shape: Shape | Suspects) -> int:
+        return shape.count if isinstance(shape, Suspects) else self.size.limit(shape)
+
+    def _is_one_full(self) -> bool:
+        """Whether as many wait for each other as an array holds."""
+        return any(len(group) >= self._limit(shape) for shape, group in self._waiting.items())
 
     def _joining(self, array: _Array) -> list[Suggestion]:
-        room = 0 if isinstance(array.shape, _Alone) else max(0, self.size.limit - len(array.members))
-        while len(self._waiting.get(array.shape, ())) < room and self.num_waiting < self.size.limit and self._draw():
+        closed = isinstance(array.shape, Suspects) or not self._may_refill()
+        room = 0 if closed else max(0, self._limit(array.shape) - len(array.members))
+        while len(self._waiting.get(array.shape, ())) < room and self.num_waiting < self.size.most and self._draw():
             pass
         return self._taken(array.shape, room)
 
@@ -207,10 +241,14 @@ class Arrays:
         """Lets one more suggestion wait; says whether there was one."""
         suggestion = self._conductor.next()
         if suggestion is not None:
-            self._waiting.setdefault(self._shape(suggestion), []).append(suggestion)
+            self._tell(suggestion.trial, RUNNING)
+            self._wait(suggestion)
         return suggestion is not None
 
-    def _taken(self, shape: Hashable, count: int) -> list[Suggestion]:
+    def _wait(self, suggestion: Suggestion) -> None:
+        self._waiting.setdefault(self._shape(suggestion), []).append(suggestion)
+
+    def _taken(self, shape: Shape | Suspects, count: int) -> list[Suggestion]:
         waiting = self._waiting.get(shape, [])
         taken, left = waiting[:count], waiting[count:]
         self._waiting[shape] = left
@@ -218,7 +256,6 @@ class Arrays:
             del self._waiting[shape]
         for suggestion in taken:
             self._suggestions[suggestion.trial] = suggestion
-            self._tell(suggestion.trial, RUNNING)
         return taken
 
     def _drop_waiting(self) -> None:
@@ -231,5 +268,8 @@ class Arrays:
             self._tell(suggestion.trial, TERMINATED)
         self._waiting.clear()
 
-    def _shape(self, suggestion: Suggestion) -> Hashable:
-        return (suggestion.fold, *(suggestion.config[name] for name in self._shapes))
+    def _shape(self, suggestion: Suggestion) -> Shape | Suspects:
+        trial = suggestion.trial
+        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
+        own = (suggestion.fold, *memory, *(suggestion.config[name] for name in self._shapes))
+        return self._suspicion.of(trial) or own

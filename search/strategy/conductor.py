@@ -10,6 +10,7 @@ from search.records.plan import Plan
 from search.records.trials import TrialRecord
 from search.strategy.schedulers import Verdict
 from search.strategy.suggestion import Suggestion
+from spaces.fields import Value
 
 Outcome = Literal["finished", "stopped", "failed"]
 
@@ -135,7 +136,15 @@ class Conductor(ABC):
         """A trial trains, here, and this is what it does otherwise than its paper."""
         self._journal.append("started", trial=trial, where=dict(where), notes=list(notes))
 
-    def retry(self, trial: str, kind: str, reason: str, gpus_per_trial: float, batch_parts: int = 1) -> int:
+    def retry(
+        self,
+        trial: str,
+        kind: str,
+        reason: str,
+        gpus_per_trial: float,
+        batch_parts: int = 1,
+        suspects: Sequence[Any] | None = None,
+    ) -> int:
         """A trial begins again elsewhere, through no fault of its own, or with more of a GPU.
 
         Args:    trial: its id.
@@ -143,23 +152,26 @@ class Conductor(ABC):
                  reason: one line.
                  gpus_per_trial: its share from now on.
                  batch_parts: in which its batches pass from now on.
+                 suspects: with whom it trains from now on, since one of them may be the cause; None where it was its own failure.
         Returns: the epoch from which it can go on.
         """
         change = {"gpus_per_trial": gpus_per_trial, "batch_parts": batch_parts}
-        self._journal.append("retried", trial=trial, kind=kind, reason=reason, **change)
+        company = {} if suspects is None else {"suspects": list(suspects)}
+        self._journal.append("retried", trial=trial, kind=kind, reason=reason, **change, **company)
         return self.records[trial].last_epoch
 
     def pack(self, gpus_per_trial: float) -> None:
         """Trials that begin from now on get this share of a GPU."""
         self._journal.append("packed", gpus_per_trial=gpus_per_trial)
 
-    def fuse(self, num_trials: int, *, settled: bool) -> None:
-        """So many trials train as one program from now on.
+    def fuse(self, shape: Sequence[Value], num_trials: int, *, settled: bool) -> None:
+        """So many trials of a shape train as one program from now on.
 
-        Args:    num_trials: at most.
+        Args:    shape: what they have in common.
+                 num_trials: at most.
                  settled: whether that has been measured to be enough.
         """
-        self._journal.append("fused", num_trials=num_trials, settled=settled)
+        self._journal.append("fused", shape=list(shape), num_trials=num_trials, settled=settled)
 
     @property
     def num_wanted(self) -> int:

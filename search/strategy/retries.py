@@ -34,14 +34,14 @@ class Failure:
 class Retries:
     """Counts each trial's failures by kind; one that raises the very same error again is not tried a third time.
 
-    Args:    past: events of earlier processes; their retries count.
+    Args:    past: events of earlier processes; their retries count, but for those that may have been another's fault.
     """
 
     def __init__(self, past: Iterable[Event] = ()) -> None:
         self._counts: dict[tuple[str, str], int] = {}
         self._raised: dict[str, str] = {}
         for event in past:
-            if event["event"] == "retried":
+            if event["event"] == "retried" and "suspects" not in event:
                 self._note(event["trial"], event["kind"], event["reason"])
 
     def again(self, trial: str, failure: Failure) -> bool:

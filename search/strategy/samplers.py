@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search.records.plan import Plan
+from search.strategy.array_size import MOST
 from search.strategy.rung_sampler import RungSampler
 from search.strategy.rungs import rungs
 from spaces.fields import Field, Value
@@ -117,7 +118,8 @@ def make_sampler(plan: Plan, seed: int | None = None, earlier: Sequence[FrozenTr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)  # `gamma` is to go in Optuna 6
-        inner = line.make(plan.seed if seed is None else seed, plan.max_concurrent or 1, needed, len(levels) > 1)
+        at_once = (plan.max_concurrent or 1) * (plan.fuse_trials or MOST)
+        inner = line.make(plan.seed if seed is None else seed, at_once, needed, len(levels) > 1)
     explore = EXPLORE if line.models else 0.0
     return RungSampler(inner, levels, needed, earlier, line.branches, explore, plan.seed if seed is None else seed)
 

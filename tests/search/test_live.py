@@ -76,12 +76,12 @@ def test_a_missing_number_is_a_dash() -> None:
 
 def test_how_many_trials_train_as_one_program_is_said_when_it_changes(tmp_path: Path) -> None:
     ledger, text, _ = followed(tmp_path, terminal=False)
-    ledger.append("fused", num_trials=2, settled=False)
-    ledger.append("fused", num_trials=4, settled=True)
-    ledger.append("fused", num_trials=1, settled=True)
+    ledger.append("fused", shape=[], num_trials=2, settled=False)
+    ledger.append("fused", shape=[], num_trials=4, settled=True)
+    ledger.append("fused", shape=[], num_trials=1, settled=True)
     ledger.close()
     assert text.getvalue().splitlines()[-3:] == [
-        "2 trials train as one program, next, to see whether that pays",
-        "4 trials train as one program, as measured",
-        "each trial trains alone, as measured",
+        "2 trials of a shape train as one program, next, to see whether that pays",
+        "4 trials of a shape train as one program, as measured",
+        "trials of a shape train alone, as measured",
     ]
