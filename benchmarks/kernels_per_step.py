@@ -4,10 +4,10 @@ Counts the operations and the arithmetic of a training step of each task, at the
 long a GPU of so many TFLOP/s would compute and for how long it would wait while so many operations are started one after
 another. The counts are measured; the two rates are assumptions that can be given. Needs no Ray, Optuna or MLflow.
 
-    python benchmarks/kernels_per_step.py [--tflops 60] [--start-us 5]
+    python benchmarks/kernels_per_step.py [--tflops 60] [--start-us 5] [--sizes demo paper]
 
-The last line is the larger of both times over the arithmetic for attentive at the paper's size: an array of its trials could be
-at most so many times as fast as one after another.
+The last line is the larger of both times over the arithmetic for attentive at the last size: an array of its trials could be at
+most so many times as fast as one after another.
 """
 
 import argparse
@@ -59,12 +59,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tflops", type=float, default=60.0, help="single-precision TFLOP/s of a GPU")
     parser.add_argument("--start-us", type=float, default=5.0, help="microseconds to start an operation")
+    parser.add_argument("--sizes", nargs="+", choices=("demo", "paper"), default=["demo", "paper"])
     asked = parser.parse_args()
     print(measuring.machine(torch.device("cpu")))
     gain = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for task in ("gated", "attentive"):
-            for preset in ("demo", "paper"):
+            for preset in asked.sizes:
                 learner = learner_of(task, preset, Path(folder))
                 step_of(learner)
                 work = measuring.work_of(lambda learner=learner: step_of(learner))
@@ -75,7 +76,7 @@ def main() -> int:
                     f" {computes_ms:.2f} ms of arithmetic at {asked.tflops:g} TFLOP/s, {starts_ms:.1f} ms to start them:"
                     f" at most {gain:.1f} times"
                 )
-    print(f"attentive as one program, at most: {gain:.2f}")
+    print(f"attentive as one program over one after another, at most, ratio: {gain:.2f}")
     return 0
 
 

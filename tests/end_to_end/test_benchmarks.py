@@ -17,6 +17,7 @@ SMALL = {
     "fused_trials.py": ["--seconds", "0.2", "--most", "2"],
     "gated_step.py": ["--size", "96", "--batch", "8", "--steps", "1"],
     "gpu_smoke.py": ["--device", "cpu", "--cases", "40", "--threads", "1"],
+    "kernels_per_step.py": ["--sizes", "demo"],
     "packing.py": ["--seconds", "0.5"],
     "scale.py": ["--slots", "10", "--trials", "20", "40"],
     "search_efficiency.py": [
@@ -53,6 +54,7 @@ WITHOUT_SEARCH = (
     "fused_trials.py",
     "gated_step.py",
     "gpu_smoke.py",
+    "kernels_per_step.py",
     "packing.py",
 )
 #: What several of them share.
