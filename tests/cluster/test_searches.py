@@ -124,7 +124,7 @@ def test_a_search_that_can_never_be_placed_says_so_at_once(cluster: "Cluster") -
 
 
 def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> None:
-    job = submit(cluster, "search", "bowl", "--name", "halted", "--trials", "100", *SLOW_BOWL)
+    job = submit(cluster, "search", "bowl", "--name", "halted", "--trials", "100", "--max-concurrent", "2", *SLOW_BOWL)
     eventually(lambda: bool(events(cluster, "halted", "reported")), 60, "a report")
     dermtune(cluster, "stop", job, *through_one_tunnel(cluster))
     assert wait_while(cluster, job, "RUNNING") != "SUCCEEDED"
