@@ -60,7 +60,7 @@ def assert_went_on(cluster: "Cluster", name: str, trials: set[str]) -> None:
 
 
 def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_trial(cluster: "Cluster") -> None:
-    job = begin(cluster, "struck", 12)
+    job = begin(cluster, "struck", 9)
     dead, severed = cluster.workers
     lost = {host: on_node(cluster, "struck", node_of(cluster, host)) for host in (dead, severed)}
     assert all(lost.values()), lost
@@ -81,7 +81,7 @@ def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_tria
     again = submit(cluster, "resume", "struck", "--no-pictures")
     dead.start()
     wait_for_job(cluster, again, 240)
-    assert_all_ended_once(cluster, "struck", 12)
+    assert_all_ended_once(cluster, "struck", 9)
     assert_went_on(cluster, "struck", lost[dead] | lost[severed])
     resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")
     for trial, epoch in before.items():

@@ -29,15 +29,32 @@ from searches import (
 from trainables.data.source import synthetic_location
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ray_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(600)
 SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
-SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "8", "--no-pictures")
+SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "5", "--no-pictures")
+BUCKET = ("--storage", "s3://lesions/runs")
 
 
 @pytest.fixture(scope="module")
-def first(cluster: "Cluster") -> str:
+def sent(cluster: "Cluster") -> "Iterator[dict[str, str]]":
+    """Jobs that are begun at once, since each waits most of its time: a search into a bucket and two that cannot go well."""
+    server = cluster.serve_objects()
+    try:
+        yield {
+            "far": submit(cluster, "search", "bowl", "--name", "far", "--trials", "6", *BUCKET, *SLOW_BOWL),
+            "doctor": submit(cluster, "doctor", "--json", "--data", "derm7pt:/nowhere/at/all", "--cpus-per-trial", "3"),
+            "huge": submit(cluster, "search", "bowl", "--name", "huge", "--cpus-per-trial", "3"),
+        }
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def first(cluster: "Cluster", sent: dict[str, str]) -> str:
     """What a search said that was sent from elsewhere and followed to its end."""
     bowl = ("search", "bowl", "--name", "first", "--trials", "12", *SLOW_BOWL)
     done = cluster.ask("dermtune", "submit", "--cluster", str(cluster.file), "--", *bowl, timeout_s=200)
@@ -60,26 +77,21 @@ def test_a_search_from_elsewhere_runs_on_several_hosts_and_its_best_comes_back(c
     assert_clean(cluster, "first")
 
 
-def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster") -> None:
-    server = cluster.serve_objects()
-    try:
-        storage = ("--storage", "s3://lesions/runs")
-        wait_for_job(cluster, submit(cluster, "search", "bowl", "--name", "far", "--trials", "6", *storage, *SLOW_BOWL))
-        environment = {**cluster.environment, **object_store(cluster.head)}
-        ask = ["dermtune", "best", "far", "--json", "--out", "far winner", *storage]
-        done = cluster.client.run(ask, environment, 120, cluster.checkout)
-        assert done.returncode == 0, done.stderr
-        (best,) = json.loads(done.stdout)
-        there = cluster.client.home / "checkout" / "far winner" / best["trial"] / "config.json"
-        assert json.loads(there.read_text())["value"] == best["value"]
-        show = "from trainables.locations import RemoteFolder; print((RemoteFolder('s3://lesions/runs/far').read('ledger.jsonl')).decode())"
-        ledger = cluster.client.run([sys.executable, "-c", show], environment, 60, cluster.checkout)
-        told = [json.loads(line) for line in ledger.stdout.splitlines() if line]
-        assert sorted(event["trial"] for event in told if event["event"] == "finished") == [f"t{i:04d}" for i in range(6)]
-        assert len({event["where"]["node"] for event in told if event["event"] == "started"}) >= 2
-        assert not (cluster.storage / "far").exists()
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
+def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster", sent: dict[str, str]) -> None:
+    wait_for_job(cluster, sent["far"])
+    environment = {**cluster.environment, **object_store(cluster.head)}
+    ask = ["dermtune", "best", "far", "--json", "--out", "far winner", *BUCKET]
+    done = cluster.client.run(ask, environment, 120, cluster.checkout)
+    assert done.returncode == 0, done.stderr
+    (best,) = json.loads(done.stdout)
+    there = cluster.client.home / "checkout" / "far winner" / best["trial"] / "config.json"
+    assert json.loads(there.read_text())["value"] == best["value"]
+    show = "from trainables.locations import RemoteFolder; print((RemoteFolder('s3://lesions/runs/far').read('ledger.jsonl')).decode())"
+    ledger = cluster.client.run([sys.executable, "-c", show], environment, 60, cluster.checkout)
+    told = [json.loads(line) for line in ledger.stdout.splitlines() if line]
+    assert sorted(event["trial"] for event in told if event["event"] == "finished") == [f"t{i:04d}" for i in range(6)]
+    assert len({event["where"]["node"] for event in told if event["event"] == "started"}) >= 2
+    assert not (cluster.storage / "far").exists()
 
 
 def test_mlflows_page_of_the_head_comes_through_the_tunnel(cluster: "Cluster", first: str) -> None:
@@ -104,10 +116,9 @@ def test_mlflows_page_of_the_head_comes_through_the_tunnel(cluster: "Cluster", f
         page.communicate()
 
 
-def test_every_node_is_looked_at_and_the_one_that_cannot_is_named(cluster: "Cluster") -> None:
-    job = submit(cluster, "doctor", "--json", "--data", "derm7pt:/nowhere/at/all", "--cpus-per-trial", "3")
-    assert wait_while(cluster, job, "PENDING", "RUNNING") == "FAILED"
-    (line,) = [line for line in log_of(cluster, job).splitlines() if line.startswith("[{")]
+def test_every_node_is_looked_at_and_the_one_that_cannot_is_named(cluster: "Cluster", sent: dict[str, str]) -> None:
+    assert wait_while(cluster, sent["doctor"], "PENDING", "RUNNING") == "FAILED"
+    (line,) = [line for line in log_of(cluster, sent["doctor"]).splitlines() if line.startswith("[{")]
     wrong = {check["name"]: check["detail"] for check in json.loads(line) if not check["ok"]}
     for host in cluster.hosts:
         (detail,) = [detail for name, detail in wrong.items() if host.ip in name]
@@ -115,10 +126,9 @@ def test_every_node_is_looked_at_and_the_one_that_cannot_is_named(cluster: "Clus
     assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU" in wrong["trials at once"]
 
 
-def test_a_search_that_can_never_be_placed_says_so_at_once(cluster: "Cluster") -> None:
-    job = submit(cluster, "search", "bowl", "--name", "huge", "--cpus-per-trial", "3")
-    assert wait_while(cluster, job, "PENDING", "RUNNING") == "FAILED"
-    said = " ".join(log_of(cluster, job).split())
+def test_a_search_that_can_never_be_placed_says_so_at_once(cluster: "Cluster", sent: dict[str, str]) -> None:
+    assert wait_while(cluster, sent["huge"], "PENDING", "RUNNING") == "FAILED"
+    said = " ".join(log_of(cluster, sent["huge"]).split())
     assert "a trial must fit one node of the cluster (2 CPU, 0 GPU); got 3 CPU and 0 GPU a trial" in said
     assert not (cluster.storage / "huge").exists()
 
@@ -133,7 +143,7 @@ def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> No
 
 
 def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> None:
-    small = ("--scheduler", "none", "--max-epochs", "4", "--trials", "9", "--no-pictures", "--preset", "demo")
+    small = ("--scheduler", "none", "--max-epochs", "2", "--trials", "9", "--no-pictures", "--preset", "demo")
     data = synthetic_location(60, 96)  # every node draws its own
     gated = submit(cluster, "search", "gated", "--name", "one", "--data", f"derm7pt:{data}", *small)
     attentive = submit(cluster, "search", "attentive", "--name", "other", "--data", f"isic2017:{data}", *small)
