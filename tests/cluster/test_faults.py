@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 CUT_S = 30
-#: Six at once, 15 s each.
-BOWL = ("--scheduler", "none", "--max-epochs", "30", "--set", "seconds_per_epoch=0.5", "--no-pictures", "--save-every", "2s")
+#: Six at once, 8 s each.
+BOWL = ("--scheduler", "none", "--max-epochs", "16", "--set", "seconds_per_epoch=0.5", "--no-pictures", "--save-every", "2s")
 
 
 def begin(cluster: "Cluster", name: str, num_trials: int) -> str:
@@ -60,7 +60,7 @@ def assert_went_on(cluster: "Cluster", name: str, trials: set[str]) -> None:
 
 
 def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_trial(cluster: "Cluster") -> None:
-    job = begin(cluster, "struck", 9)
+    job = begin(cluster, "struck", 14)
     dead, severed = cluster.workers
     lost = {host: on_node(cluster, "struck", node_of(cluster, host)) for host in (dead, severed)}
     assert all(lost.values()), lost
@@ -81,7 +81,7 @@ def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_tria
     again = submit(cluster, "resume", "struck", "--no-pictures")
     dead.start()
     wait_for_job(cluster, again, 240)
-    assert_all_ended_once(cluster, "struck", 9)
+    assert_all_ended_once(cluster, "struck", 14)
     assert_went_on(cluster, "struck", lost[dead] | lost[severed])
     resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")
     for trial, epoch in before.items():
