@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from search.analysis import leaderboard
 from search.cli.bars import bar
 from search.cli.options import Context, command_options, duration_text, number, out
 from search.cli.tables import show_rows
@@ -32,9 +31,10 @@ def replay(
     picture: Path | None,
 ) -> None:
     """Ask recorded curves what other strategies would have found, at what cost."""
+    from search.analysis.leaderboard import open_search
     from search.analysis.replay import plot, replay, strategies_of
 
-    found = leaderboard.open_search(context.storage, name)
+    found = open_search(context.storage, name)
     strategies = strategies_of(found.plan, samplers, schedulers, grace_periods, reduction)
     with bar("replaying") as progress:
         outcomes = replay(

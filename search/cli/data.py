@@ -14,7 +14,7 @@ from trainables.data import DATASETS, read, split_source
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
-_DRAWABLE = [name for name, entry in DATASETS.items() if entry.synthesise is not None]
+_DRAWABLE = [name for name, entry in DATASETS.items() if entry.writer is not None]
 
 
 @click.group()

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from search.analysis import leaderboard
 from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, out
 from search.errors import PlanError
@@ -14,8 +13,9 @@ from search.errors import PlanError
 def publish(context: Context, name: str, page: Path | None = None) -> Any:
     """Draws a search, writes its report, logs pictures and models, with a bar; says what could not be done."""
     from search.analysis import publication
+    from search.analysis.leaderboard import open_search
 
-    found = leaderboard.open_search(context.storage, name)
+    found = open_search(context.storage, name)
     with bar("drawing pictures, logging models") as progress:
         result = publication.publish(found, context.uri(), page=page, progress=progress)
     for problem in result.problems:
@@ -29,7 +29,9 @@ def publish(context: Context, name: str, page: Path | None = None) -> Any:
 @command_options
 def report(context: Context, name: str, page: Path | None) -> int:
     """Write a search as one self-contained page, and put its pictures and models onto its runs in MLflow."""
-    if not leaderboard.open_search(context.storage, name).table.ranked():
+    from search.analysis.leaderboard import open_search
+
+    if not open_search(context.storage, name).table.ranked():
         raise PlanError(f"NAME must be a search in which a trial has reported; got {name!r} (dermtune show {name})")
     result = publish(context, name, page)
     document = {"name": name, "report": str(result.page), "models": result.models, "problems": result.problems}
@@ -47,16 +49,17 @@ def report(context: Context, name: str, page: Path | None) -> int:
 def register(context: Context, name: str, model: str, alias: str | None, trial: str | None, confirmed: bool) -> None:
     """Register the winner in MLflow's model registry."""
     from search.analysis import publication
+    from search.analysis.leaderboard import best_rows, open_search
 
     if confirmed and trial is not None:
         raise PlanError("--trial and --confirmed must not be given together")
-    found, chosen = leaderboard.open_search(context.storage, name), trial
+    found, chosen = open_search(context.storage, name), trial
     if confirmed:
         from search.analysis.confirmed import latest_confirmation, median_run
 
         found = latest_confirmation(context.storage, name)
         chosen = median_run(found)
-    (row,) = leaderboard.best_rows(found, 1, None if chosen is None else [found.trial(chosen).trial])
+    (row,) = best_rows(found, 1, None if chosen is None else [found.trial(chosen).trial])
     document = publication.register(found, context.uri(), found.trial(row["trial"]), model, alias)
 
     def show() -> None:
@@ -76,6 +79,7 @@ def register(context: Context, name: str, model: str, alias: str | None, trial: 
 @command_options
 def export(context: Context, name: str, url: str | None) -> None:
     """Write a search as an Optuna study, for optuna-dashboard, and its curves as Parquet."""
+    from search.analysis.leaderboard import open_search
     from search.records.curves import write_curves
     from search.records.database import check_no_password
     from search.records.study import export_study, export_to_file
@@ -83,7 +87,7 @@ def export(context: Context, name: str, url: str | None) -> None:
 
     if url is not None:
         check_no_password(url, "--to")
-    found = leaderboard.open_search(context.storage, name)
+    found = open_search(context.storage, name)
     study = study_of(found.plan, found.table)
     if url is None:
         export_to_file(study, found.folder.study_file)

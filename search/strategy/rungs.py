@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 #: Fewer trials than these say nothing of how two rungs correlate.
 MIN_TRIALS = 8
@@ -64,6 +63,8 @@ def rung_correlation(
     count = len(early)
     if count < MIN_TRIALS or len(set(early)) == 1 or len(set(late)) == 1:
         return None
+    from scipy import stats  # half a second to import, which most commands would pay for nothing
+
     observed = float(stats.spearmanr(early, late).statistic)
     normal = dict(zip(all_early, stats.norm.ppf(stats.rankdata(all_early) / (len(all_early) + 1)), strict=True))
     widening = float(np.std(list(normal.values())) / np.std([normal[score] for score in early]))

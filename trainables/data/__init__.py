@@ -4,15 +4,14 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from trainables.data import derm7pt, derm7pt_synthetic, images, isic2017, isic2017_synthetic, masks, table
 from trainables.data.cases import CaseSet
 from trainables.data.images import Progress
 from trainables.data.segmented import SegmentedCases
-from trainables.data.source import local_path, portable
-from trainables.data.tables import is_utf8
+from trainables.data.source import is_utf8, local_path, portable
 from trainables.errors import DataError
 
 #: Behind a path: train and validate on one of several stratified splits instead of the data's own.
@@ -32,28 +31,43 @@ class Cases(Protocol):
 
 @dataclass(frozen=True)
 class DataFormat:
-    """One line of `DATASETS`.
+    """One line of `DATASETS`. Its modules of `trainables.data` are imported on use: most commands read no data.
 
-    Args:    read: (path, classes of a checkpoint or None) → cases; raises DataError.
-             inspect: (cases, progress) → every problem that only opening all files can show, a line each.
-             synthesise: (folder, cases, size in px, seed) → writes a synthetic set in the format's real layout, or None.
+    Args:    reader: the one whose `read` reads.
+             opener: the one whose `inspect` opens all files.
+             writer: the one whose `write` draws a synthetic set, None where there is none.
              layout: what the path must hold, for messages.
     """
 
-    read: Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]
-    inspect: Callable[[Any, Progress | None], list[str]]
-    synthesise: Callable[[Path, int, int, int], None] | None
+    reader: str
+    opener: str
+    writer: str | None
     layout: str
+
+    @property
+    def read(self) -> Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]:
+        """(path, classes of a checkpoint or None) → cases; raises DataError."""
+        return cast("Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]", _module(self.reader).read)
+
+    @property
+    def inspect(self) -> Callable[[Any, Progress | None], list[str]]:
+        """(cases, progress) → every problem that only opening all files can show, a line each."""
+        return cast("Callable[[Any, Progress | None], list[str]]", _module(self.opener).inspect)
+
+    @property
+    def synthesise(self) -> Callable[[Path, int, int, int], None] | None:
+        """(folder, cases, size in px, seed) → writes a synthetic set in the format's real layout; None where there is none."""
+        return None if self.writer is None else cast("Callable[[Path, int, int, int], None]", _module(self.writer).write)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"trainables.data.{name}")
 
 
 DATASETS: dict[str, DataFormat] = {
-    "derm7pt": DataFormat(derm7pt.read, images.inspect, derm7pt_synthetic.write, "a folder with meta/meta.csv and images/"),
-    "table": DataFormat(
-        table.read, images.inspect, None, "a .csv or .parquet file with the columns image, split and one per task"
-    ),
-    "isic2017": DataFormat(
-        isic2017.read, masks.inspect, isic2017_synthetic.write, "a folder with ISIC-2017_Training_Data and its like"
-    ),
+    "derm7pt": DataFormat("derm7pt", "images", "derm7pt_synthetic", "a folder with meta/meta.csv and images/"),
+    "table": DataFormat("table", "images", None, "a .csv or .parquet file with the columns image, split and one per task"),
+    "isic2017": DataFormat("isic2017", "masks", "isic2017_synthetic", "a folder with ISIC-2017_Training_Data and its like"),
 }
 
 

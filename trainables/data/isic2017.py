@@ -10,7 +10,8 @@ import pandas as pd
 
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.segmented import ATTRIBUTES, Annotation, SegmentedCases
-from trainables.data.tables import is_utf8, read_table
+from trainables.data.source import is_utf8
+from trainables.data.tables import read_table
 from trainables.errors import DataError
 
 #: split → the challenge's name of that part.

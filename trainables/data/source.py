@@ -102,3 +102,12 @@ def _fetched(location: str, say: Callable[[str], None] | None) -> Path:
     if say is not None and not folder.is_dir():
         say(f"fetching {found.num_files} files, {found.size / 2**20:.0f} MiB, from {found.uri} (once; kept in {folder})")
     return build_once(folder, RemoteFolder(found.uri).download) / found.name
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written down; Python keeps other bytes as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -78,12 +78,3 @@ def find_image(folder: Path, name: str, place: str, problems: list[str]) -> Path
     elif not exists:
         problems.append(f"{place}: image {image} does not exist")
     return image
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a file's name can be written down; Python keeps other bytes as lone surrogates."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
