@@ -3,7 +3,8 @@
 20 trivial trials of 20 reports, tracked in MLflow on sqlite, no trial stopped early: `dermtune search bowl` with its default
 sampler, against Ray Tune as its guides show it: the same trial reporting every epoch from a function, OptunaSearch, a new process
 for each trial, MLflowLoggerCallback. Both with Ray up and the database made, from the first suggestion to the last flush, taking
-turns. Then the gated demo: how much of the time that its slots were there did they train?
+turns. Then the gated demo, Ray started for it as `dermtune search gated` does: how much of the time that its slots were there did
+they train?
 
     python benchmarks/search_overhead.py [--trials 20] [--reports 20] [--repeats 2] [--demo-trials 12]
 
@@ -146,17 +147,18 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
     tracking_overhead.quiet()
-    with tempfile.TemporaryDirectory(prefix="dermtune search overhead ") as scratch, ray_session(None):
+    with tempfile.TemporaryDirectory(prefix="dermtune search overhead ") as scratch:
         folder = Path(scratch)
         uri = f"sqlite:///{folder / 'store.db'}"
         open_client(uri)
-        small = argparse.Namespace(trials=2, reports=2)
-        plain(uri, small)
-        ours(folder, uri, small)
         found: dict[str, list[float]] = {"ours": [], "plain": []}
-        for _ in range(size.repeats):
-            found["ours"].append(ours(folder, uri, size))
-            found["plain"].append(plain(uri, size))
+        with ray_session(None):
+            small = argparse.Namespace(trials=2, reports=2)
+            plain(uri, small)
+            ours(folder, uri, small)
+            for _ in range(size.repeats):
+                found["ours"].append(ours(folder, uri, size))
+                found["plain"].append(plain(uri, size))
         share = busy(folder, uri, size.demo_trials) if size.demo_trials else 1.0
     best = {name: min(seconds) for name, seconds in found.items()}
     for name, seconds in found.items():

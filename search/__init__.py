@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,8 @@ def run(
     from search.execution.again import repeated
     from search.execution.options import SearchOptions
     from search.execution.preparation import prepare_search
+    from search.execution.processes import imports
+    from search.execution.ray_session import ray_session
     from search.execution.session import run_search
     from search.records.folder import storage_folder
     from search.records.tracking.store import default_tracking_uri
@@ -55,9 +59,11 @@ def run(
         options["data"] = data
     given = {"task": task, "settings": texts, **options}
     request = SearchOptions(**given) if plan is None else repeated(Path(plan), given)
-    prepared = prepare_search(request, storage=folder, address=address).plan
-    uri = tracking_uri or default_tracking_uri(folder)
-    result = run_search(prepared, folder, tracking_uri=uri, address=address)
+    with ExitStack() as running:
+        start = partial(running.enter_context, ray_session(address, imports(task)))
+        prepared = prepare_search(request, storage=folder, address=address, before_data=start).plan
+        uri = tracking_uri or default_tracking_uri(folder)
+        result = run_search(prepared, folder, tracking_uri=uri, address=address)
     if pictures and result.best is not None and result.ended != "interrupted":
         publish(open_search(folder, prepared.name), uri)
     return result

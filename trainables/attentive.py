@@ -14,8 +14,7 @@ from trainables.attentive_data import AttentiveData
 from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged
 from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.case_readings import concatenated
-from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
-from trainables.costs import COSTS
+from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data import check_same, needed
 from trainables.data.cases import twins_note
 from trainables.data.images import Progress

@@ -13,6 +13,8 @@ from trainables.errors import TrialDiverged
 
 Mode = Literal["max", "min"]
 SCORE_WINDOW = 3
+#: Metrics of what a diagnosis costs; see `trainables.costs`.
+COSTS = NUM_PARAMETERS, LATENCY_MS = "model/num_parameters", "model/latency_ms"
 #: What CUDA itself takes on a GPU for each process, beyond what torch reserves.
 GPU_CONTEXT_MIB = 600.0
 

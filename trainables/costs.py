@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-NUM_PARAMETERS, LATENCY_MS = "model/num_parameters", "model/latency_ms"
-COSTS = (NUM_PARAMETERS, LATENCY_MS)
+from trainables.contract import LATENCY_MS, NUM_PARAMETERS
+
 _TIMED = 3
 
 

@@ -10,8 +10,7 @@ from jaxtyping import Float, Int
 from models.gated_network import check_size
 from spaces.fields import Value, number
 from trainables import gated_data, metrics
-from trainables.contract import Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
-from trainables.costs import COSTS
+from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data import check_same, needed
 from trainables.data.cases import LabelTask, twins_note
 from trainables.data.images import Progress

@@ -7,8 +7,7 @@ from search.execution.options import SearchOptions
 from search.records.constraints import Constraint
 from search.strategy.samplers import SAMPLERS
 from spaces.fields import Value, suggest
-from trainables.contract import Mode, Objective, Prepared
-from trainables.costs import COSTS
+from trainables.contract import COSTS, Mode, Objective, Prepared
 from trainables.tasks import Task
 
 #: Last parts of metrics that are minimised unless told otherwise.

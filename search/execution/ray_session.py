@@ -6,16 +6,16 @@ import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune.execution import class_cache
 
 from search.errors import ClusterUnavailable
 from search.execution.nodes import cluster_nodes
+from search.execution.processes import importing
 from search.execution.resources import NodeGroup
 from trainables.data.cache import cache_root
 
@@ -34,13 +34,14 @@ _CONNECT_TIMEOUT_S = 5
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[list[NodeGroup]]:
+def ray_session(address: str | None, modules: Sequence[str] = ()) -> Iterator[list[NodeGroup]]:
     """Ray for the duration of a search; what was running before is left running.
 
     Workers put the driver's folder first on their import path, so Ray is started from an empty one: a user's `models/` or
     `search/` beside the command would otherwise be imported instead of ours.
 
     Args:    address: of a cluster, None to start Ray here.
+             modules: that its first processes import before they are needed, where it is started here.
     Returns: its machines, with those that the cluster may still start.
     Raises:  ClusterUnavailable: when Ray cannot be started or reached.
     """
@@ -49,11 +50,12 @@ def ray_session(address: str | None) -> Iterator[list[NodeGroup]]:
         # Workers start in another folder: a relative path would be another place there.
         os.environ["DERMTUNE_CACHE"] = str(cache_root())
     ours = not ray.is_initialized()
-    with tempfile.TemporaryDirectory(prefix="dermtune-") as empty:
+    early = modules if ours and address is None and _runtime_env(sys.executable) is None else ()
+    with tempfile.TemporaryDirectory(prefix="dermtune-") as empty, importing(early) as more:
         try:
             if ours:
                 with chdir(empty):
-                    _start(address)
+                    _start(address, more)
             yield cluster_nodes()
         finally:
             if ours and ray.is_initialized():
@@ -67,25 +69,7 @@ def use_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-@contextmanager
-def processes_as_started() -> Iterator[None]:
-    """Lets Tune take the processes that Ray has started on this machine already.
-
-    It asks for an environment of its own for each trial's process (a variable for Lightning, and some of the driver's, which all
-    processes here have anyhow), so that none that is there will do. A cluster's processes do need the driver's.
-    """
-    asked: tuple[Any, Any] = (getattr(class_cache, "DEFAULT_ENV_VARS", {}), getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set()))
-    before = [own.copy() for own in asked]
-    try:
-        for own in asked:
-            own.clear()
-        yield
-    finally:
-        for own, kept in zip(asked, before, strict=True):
-            own.update(kept)
-
-
-def _start(address: str | None) -> None:
+def _start(address: str | None, more: dict[str, Any]) -> None:
     # A worker's copies of the driver's warnings and progress bars help nobody.
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
@@ -94,7 +78,7 @@ def _start(address: str | None) -> None:
     try:
         if address is None:
             # "local": not whatever Ray happens to run on this machine already.
-            local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+            local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, **more}
             ray.init(address="local", runtime_env=_runtime_env(sys.executable), **local, **quiet)
         else:
             ray.init(address=address, **quiet)

@@ -10,6 +10,7 @@ from pathlib import Path
 from search.errors import PlanError
 from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
+from search.execution.processes import imports
 from search.execution.ray_session import ray_session
 from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
@@ -59,9 +60,12 @@ def run_search(
     Raises:  PlanError: when the name is taken or no trial fits the cluster.
              ClusterUnavailable: when Ray cannot be started.
     """
-    if has_experiment(tracking_uri, plan.name):
-        raise PlanError(f"--name must be new in MLflow ({masked(tracking_uri)}); got {plan.name!r}, which is an experiment there")
-    with ray_session(address) as nodes:
+    with ray_session(address, imports(plan.task)) as nodes:
+        # MLflow takes seconds to import and to open, as do the imports of the processes that Ray has just started.
+        if has_experiment(tracking_uri, plan.name):
+            raise PlanError(
+                f"--name must be new in MLflow ({masked(tracking_uri)}); got {plan.name!r}, which is an experiment there"
+            )
         fitted = with_resources(plan, nodes)
         folder = SearchFolder(storage, plan.name)
         check_nodes(fitted, folder.storage, address)
@@ -87,7 +91,7 @@ def resume_search(
     folder.bring_up_to_date()
     with folder.lock():
         wait_for_workers(folder)
-        with ray_session(address) as nodes:
+        with ray_session(address, imports(plan.task)) as nodes:
             fitted = with_resources(plan, nodes)
             check_nodes(fitted, folder.storage, address)
             folder.write_plan(fitted)

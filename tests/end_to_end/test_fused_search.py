@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Shell
 
-from trainables.costs import LATENCY_MS
+from trainables.contract import LATENCY_MS
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,8 +7,7 @@ from search.execution.actor import TrialActor
 from search.execution.code_version import code_version
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from spaces.fields import complete
-from trainables.contract import Objective, TrialRequest
-from trainables.costs import LATENCY_MS
+from trainables.contract import LATENCY_MS, Objective, TrialRequest
 from trainables.tasks import TASKS
 
 

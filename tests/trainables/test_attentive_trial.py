@@ -21,8 +21,7 @@ from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
 from trainables import attentive, attentive_learner
 from trainables.adam import Adam, Group
-from trainables.contract import EpochReport, Objective, TrialRequest
-from trainables.costs import LATENCY_MS
+from trainables.contract import LATENCY_MS, EpochReport, Objective, TrialRequest
 from trainables.data import read_segmented
 from trainables.data.isic2017_synthetic import write
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES

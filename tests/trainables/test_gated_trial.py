@@ -20,8 +20,7 @@ from models.gated_network import GatedNetwork
 from spaces.fields import complete
 from spaces.gated import GatedSpace
 from trainables import gated
-from trainables.contract import EpochReport, TrialRequest
-from trainables.costs import LATENCY_MS
+from trainables.contract import LATENCY_MS, EpochReport, TrialRequest
 from trainables.errors import CheckpointError, DataError, TrialDiverged
 from trainables.gated_learner import gate_metrics
 from trainables.loop import TrainedTrial
