@@ -21,7 +21,7 @@ SMALL = "--num-cpus=2 --object-store-memory=200000000"
 _OBJECT_STORE_PORT = 9000
 _NODES_WITHIN_S = 90
 _OBJECTS_WITHIN_S = 60
-#: Nobody tells the workers. Their raylets give up after half a minute, Ray's agents try to tell a driver for another one.
+#: Nobody tells the workers. Their raylets give up after 25 s, Ray's agents try to tell a driver for another one.
 _GONE_WITHIN_S = 150
 #: By hand, since each `ray status` or `dermtune jobs` imports Ray: a core would be busy with nothing else.
 _GET = """

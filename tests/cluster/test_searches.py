@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -143,14 +144,16 @@ def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> No
 
 
 def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> None:
-    small = ("--scheduler", "none", "--max-epochs", "2", "--trials", "14", "--no-pictures", "--preset", "demo")
+    small = ("--scheduler", "none", "--max-epochs", "2", "--trials", "8", "--no-pictures", "--preset", "demo")
     data = synthetic_location(60, 96)  # every node draws its own
-    gated = submit(cluster, "search", "gated", "--name", "one", "--data", f"derm7pt:{data}", *small)
-    attentive = submit(cluster, "search", "attentive", "--name", "other", "--data", f"isic2017:{data}", *small)
-    wait_for_job(cluster, gated, 280)
-    wait_for_job(cluster, attentive, 280)
+    searches = (("gated", "one", f"derm7pt:{data}"), ("attentive", "other", f"isic2017:{data}"))
+    through_one_tunnel(cluster)
+    with ThreadPoolExecutor() as pool:
+        jobs = pool.map(lambda s: submit(cluster, "search", s[0], "--name", s[1], "--data", s[2], *small), searches)
+    for job in jobs:
+        wait_for_job(cluster, job, 280)
     for name in ("one", "other"):
-        assert_all_ended_once(cluster, name, 14)
+        assert_all_ended_once(cluster, name, 8)
     steps = {name: slots_over_time(events(cluster, name)) for name in ("one", "other")}
     # While both have trials to begin: one that came first had all six slots, and gives three of them up as its trials end.
     begun = {name: [event["time"] for event in events(cluster, name, "suggested")] for name in steps}
