@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +45,7 @@ def run(
     from search.execution.preparation import prepare_search
     from search.execution.processes import imports
     from search.execution.ray_session import ray_session
-    from search.execution.session import run_search
     from search.records.folder import storage_folder
-    from search.records.tracking.store import default_tracking_uri
     from spaces.fields import format_value
 
     texts = {name: value if isinstance(value, str) else format_value(value) for name, value in (settings or {}).items()}
@@ -59,9 +55,12 @@ def run(
         options["data"] = data
     given = {"task": task, "settings": texts, **options}
     request = SearchOptions(**given) if plan is None else repeated(Path(plan), given)
-    with ExitStack() as running:
-        start = partial(running.enter_context, ray_session(address, imports(task)))
-        prepared = prepare_search(request, storage=folder, address=address, before_data=start).plan
+    prepared = prepare_search(request, storage=folder, address=address).plan
+    with ray_session(address, imports(task)):
+        # MLflow takes seconds to import, as do the modules that Ray's processes import meanwhile.
+        from search.execution.session import run_search
+        from search.records.tracking.store import default_tracking_uri
+
         uri = tracking_uri or default_tracking_uri(folder)
         result = run_search(prepared, folder, tracking_uri=uri, address=address)
     if pictures and result.best is not None and result.ended != "interrupted":

@@ -1,6 +1,5 @@
 """`dermtune search`, `resume`, `confirm` and `stop`."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from search.cli.options import (
     parse_settings,
 )
 from search.cli.tables import show_estimate
-from search.cli.training import run_to_end, show_search, start_ray, train, warn_of_cost
+from search.cli.training import run_to_end, warn_of_cost
 from search.errors import PlanError
 
 pictures_option = click.option(
@@ -90,25 +89,22 @@ def search(
         request = SearchOptions(task=task, **texts, **options)
     else:
         request = repeated(plan_file, {"task": task, **texts, **given_options(click_context, options)})
-    with ExitStack() as running:
-        with bar("decoding images", at_once=False) as progress:
-            preparation = prepare_search(
-                request,
-                storage=context.storage,
-                address=context.address,
-                progress=progress,
-                say=lambda line: err.print(line, markup=False),
-                before_data=lambda: None if dry_run else start_ray(running, context, task),
-            )
-        if dry_run:
-            from search.analysis.dry_run import estimate
+    with bar("decoding images", at_once=False) as progress:
+        preparation = prepare_search(
+            request,
+            storage=context.storage,
+            address=context.address,
+            progress=progress,
+            say=lambda line: err.print(line, markup=False),
+        )
+    if dry_run:
+        from search.analysis.dry_run import estimate
 
-            found = estimate(preparation.plan)
-            context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
-            return 0
-        warn_of_cost(preparation.plan)
-        result = train(context, preparation.plan)
-    return show_search(context, result, pictures=pictures)
+        found = estimate(preparation.plan)
+        context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
+        return 0
+    warn_of_cost(preparation.plan)
+    return run_to_end(context, preparation.plan, pictures=pictures)
 
 
 @click.command()

@@ -1,7 +1,6 @@
 """Plans run before the user's eyes, whatever they plan, and what came of them shown."""
 
 import json
-from contextlib import ExitStack
 from typing import Any
 
 from search.cli.bars import bar
@@ -11,24 +10,11 @@ from search.cli.tables import show_confirmation, show_reproduction, show_result
 from trainables.tasks import TASKS
 
 
-def start_ray(running: ExitStack, context: Context, task: str) -> None:
-    """Starts Ray, or joins the cluster, before there is a plan: its processes import while data are read.
-
-    Args:    running: ends it.
-             context: says where.
-             task: of the trials to come.
-    """
-    from search.execution.processes import imports
-    from search.execution.ray_session import ray_session
-
-    err.print("starting Ray")
-    running.enter_context(ray_session(context.address, imports(task)))
-
-
-def train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
+def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
     """Runs or resumes a plan before the user's eyes; gives its result."""
     from search.cli.live import SearchView
-    from search.execution.session import resume_search, run_search
+    from search.execution.processes import imports
+    from search.execution.ray_session import ray_session
 
     views: list[SearchView] = []
 
@@ -37,11 +23,15 @@ def train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
         return [views[-1].on_event]
 
     at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
-    err.print(f"{plan.kind} {plan.name}: {plan.num_trials} trials, {at_once}", markup=False)
+    err.print(f"{plan.kind} {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
     try:
-        result = (resume_search if resumed else run_search)(
-            plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners
-        )
+        with ray_session(context.address, imports(plan.task)):
+            # MLflow and Optuna take seconds to import, as do the modules that Ray's processes import meanwhile.
+            from search.execution.session import resume_search, run_search
+
+            result = (resume_search if resumed else run_search)(
+                plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners
+            )
     finally:
         for view in views:
             view.close()
@@ -71,16 +61,15 @@ def warn_of_cost(plan: Any) -> None:
 
 def run_to_end(context: Context, plan: Any, *, pictures: bool = True, resumed: bool = False) -> int:
     """Runs or resumes a plan and shows what came of it; gives the exit status."""
-    result = train(context, plan, resumed=resumed)
+    result = _train(context, plan, resumed=resumed)
     if plan.kind == "search":
-        return show_search(context, result, pictures=pictures)
+        return _show_search(context, result, pictures=pictures)
     if result.ended == "interrupted":
         return 130
     return (_show_confirmation if plan.kind == "confirmation" else _show_reproduction)(context, plan.name)
 
 
-def show_search(context: Context, result: Any, *, pictures: bool) -> int:
-    """Publishes what a search has found and shows it; gives the exit status."""
+def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
     page = None
     if pictures and result.ended != "interrupted" and result.best is not None:
         page = publish(context, result.plan.name).page

@@ -40,7 +40,6 @@ def prepare_search(
     address: str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-    before_data: Callable[[], object] = lambda: None,
 ) -> Preparation:
     """Checks a request, reads its data and decodes its images.
 
@@ -49,7 +48,6 @@ def prepare_search(
              address: of the cluster that will run it; its resources are looked at when it is joined.
              progress: called with (done, all) while images are decoded.
              say: called with a line when something takes a while.
-             before_data: called when the request makes sense, before any data are read.
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used.
     """
@@ -66,10 +64,7 @@ def prepare_search(
     check_metrics(options)
     _check_warm_start(options, storage)
     fuse_trials = parse_fusing(options.fuse_trials, options.task)
-    source = _source(task, preset, options.data)
-    before_data()
-    if source is not None:
-        split_source(source, task.formats, say)
+    source = _source(task, preset, options.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
     objective, *further = objectives_of(options, task, fixed, prepared)
     plan = Plan(
@@ -169,16 +164,19 @@ def _shapes_note(task: Task, fixed: Mapping[str, Value], fuse_trials: int | None
     )
 
 
-def _source(task: Task, preset: Preset, data: str | None) -> str | None:
-    """What to train on, by a name that means the same on every node.
+def _source(task: Task, preset: Preset, data: str | None, say: Callable[[str], None] | None) -> str | None:
+    """What to train on, by a name that means the same on every node; fetched or drawn here already.
 
     Raises:  DataError: when there is no such data.
     """
     if data is not None:
-        return portable_source(data, task.formats)
-    if task.synthetic is not None:
-        return f"{task.synthetic}:{synthetic_location(preset.synthetic_cases, preset.synthetic_size_px)}"
-    return None
+        source = portable_source(data, task.formats)
+    elif task.synthetic is not None:
+        source = f"{task.synthetic}:{synthetic_location(preset.synthetic_cases, preset.synthetic_size_px)}"
+    else:
+        return None
+    split_source(source, task.formats, say)
+    return source
 
 
 def with_resources(plan: Plan, nodes: Sequence[NodeGroup]) -> Plan:

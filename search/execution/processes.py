@@ -1,7 +1,7 @@
 """Processes that have imported what a trial needs before there is one.
 
 Ray starts a process for each CPU of this machine at once. What a trial imports, Ray Tune and torch above all, takes such a
-process seconds of its core; while the driver reads data and opens MLflow nobody waits for that.
+process seconds of its core; while the driver imports and opens MLflow nobody waits for that.
 """
 
 import os
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import ray
 
 from search.execution.ready import FOLDER
 from trainables.tasks import TASKS
@@ -33,10 +35,11 @@ def importing(modules: Sequence[str]) -> Iterator[dict[str, Any]]:
     Args:    modules: none to leave it.
     Returns: what `ray.init` is to be given besides, within the context.
     """
-    if not modules or len(os.sched_getaffinity(0)) > _MOST_CPUS:
+    # Ray may count more CPUs than this process may use.
+    if not modules or max(os.cpu_count() or 1, len(os.sched_getaffinity(0))) > _MOST_CPUS:
         yield {}
         return
-    with TemporaryDirectory(prefix="dermtune-ready-") as folder:
+    with TemporaryDirectory(prefix="dermtune-ready-", ignore_cleanup_errors=True) as folder:
         os.environ[FOLDER] = folder
         try:
             yield {"_system_config": {"preload_python_modules": [*modules, "search.execution.ready"]}}
@@ -55,7 +58,8 @@ def wait_for_imports(num: int) -> None:
     if FOLDER not in os.environ:
         return
     folder, end = Path(os.environ[FOLDER]), time.monotonic() + _WITHIN_S
-    while len(list(folder.iterdir())) < min(num, len(os.sched_getaffinity(0))) and time.monotonic() < end:
+    expected = min(num, int(ray.cluster_resources().get("CPU", 0)))
+    while len(list(folder.iterdir())) < expected and time.monotonic() < end:
         time.sleep(0.05)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.errors import PlanError
 from search.execution.nodes import check_nodes
 from search.execution.preparation import with_resources
-from search.execution.processes import imports
+from search.execution.processes import imports, wait_for_imports
 from search.execution.ray_session import ray_session
 from search.execution.resources import NodeGroup
 from search.execution.result import SearchResult
@@ -122,6 +122,7 @@ class _Session:
         plan, folder, table, tracker, mirror = self._plan, self._folder, self._table, self._tracker, self._mirror
         past = self._ledger.past
         folder.stop_file.unlink(missing_ok=True)
+        wait_for_imports(plan.max_concurrent or 1)
         try:
             with self._ledger as ledger:
                 store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives, mirror)

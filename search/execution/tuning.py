@@ -19,7 +19,7 @@ from search.execution.actor import TrialActor
 from search.execution.array_actor import ArrayActor
 from search.execution.array_adapter import ArrayScheduler, ArraySource
 from search.execution.assignments import Assignments
-from search.execution.processes import processes_as_started, wait_for_imports
+from search.execution.processes import processes_as_started
 from search.execution.resources import NodeGroup
 from search.execution.silence import Silence
 from search.execution.slots import Slots
@@ -65,7 +65,6 @@ def tune_trials(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
     size = ArraySize(plan.fuse_trials, past)
     slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.most), shared=shared)
-    wait_for_imports(plan.max_concurrent or 1)
     try:
         if plan.fuse_trials == 1:
             source = TrialSource(conductor, assignments, slots, end_now)

@@ -158,7 +158,7 @@ def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> N
     # While both have trials to begin: one that came first had all six slots, and gives three of them up as its trials end.
     begun = {name: [event["time"] for event in events(cluster, name, "suggested")] for name in steps}
     shared = max(times[0] for times in begun.values())
-    start = max(next(at for at, held in found if at >= shared and held == 3) for found in steps.values())
+    start = max(next((at for at, held in found if at >= shared and held == 3), "never") for found in steps.values())
     end = min(times[-1] for times in begun.values())
     assert start < end, begun
     for name, found in steps.items():

@@ -144,7 +144,7 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     """`run_search` without Ray and MLflow: its trials are one suggestion."""
 
     @contextmanager
-    def no_ray(address: str | None) -> Iterator[list[NodeGroup]]:
+    def no_ray(*given: Any) -> Iterator[list[NodeGroup]]:
         yield [NodeGroup({"CPU": 2.0, "GPU": 0.0})]
 
     def one_trial(plan: Any, folder: Any, conductor: Conductor, *given: Any, **more: Any) -> None:
