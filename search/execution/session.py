@@ -69,6 +69,7 @@ def run_search(
         fitted = with_resources(plan, nodes)
         folder = SearchFolder(storage, plan.name)
         check_nodes(fitted, folder.storage, address)
+        wait_for_imports(fitted.max_concurrent or 1)
         with folder.create(fitted):
             return _Session(fitted, folder, tracking_uri, nodes, address is not None, listeners).run()
 
@@ -94,6 +95,7 @@ def resume_search(
         with ray_session(address, imports(plan.task)) as nodes:
             fitted = with_resources(plan, nodes)
             check_nodes(fitted, folder.storage, address)
+            wait_for_imports(fitted.max_concurrent or 1)
             folder.write_plan(fitted)
             return _Session(fitted, folder, tracking_uri, nodes, address is not None, listeners).run()
 
@@ -122,7 +124,6 @@ class _Session:
         plan, folder, table, tracker, mirror = self._plan, self._folder, self._table, self._tracker, self._mirror
         past = self._ledger.past
         folder.stop_file.unlink(missing_ok=True)
-        wait_for_imports(plan.max_concurrent or 1)
         try:
             with self._ledger as ledger:
                 store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives, mirror)
