@@ -18,7 +18,7 @@ def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a machine that Ray counts so, too; nobody may sleep."""
 
     def sleep(seconds: float) -> None:
-        raise TimeoutError
+        raise TimeoutError("it waits")
 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
@@ -59,11 +59,11 @@ def test_nothing_is_imported_nor_waited_for_where_it_would_be_for_nothing(
 
 def test_as_many_are_waited_for_as_begin_at_once_and_as_there_are() -> None:
     with importing(("torch",)):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="it waits"):
             wait_for_imports(1)
         leave_files("1")
         wait_for_imports(1)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="it waits"):
             wait_for_imports(40)
         leave_files("2")
         wait_for_imports(40)
