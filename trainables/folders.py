@@ -50,11 +50,15 @@ def is_full(error: OSError) -> bool:
 def remove_folder(folder: Path) -> None:
     """Removes a folder; half of it is never found under its name."""
     leaving = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(leaving, ignore_errors=True)
     try:
         folder.rename(leaving)
     except FileNotFoundError:
-        return
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(leaving, ignore_errors=True)  # half of an earlier one that a killed process has left
+        folder.rename(leaving)
     shutil.rmtree(leaving, ignore_errors=True)
 
 

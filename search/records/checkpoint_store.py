@@ -1,5 +1,6 @@
 """Which checkpoints stay on disk: the best K of the search and those of running trials."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -59,9 +60,10 @@ class CheckpointStore:
 
     def _drop(self, trial: str, unneeded: Callable[[str], bool]) -> None:
         """Removes folders of a trial, here and, once the ledger has been copied, behind the URI."""
-        for folder in self._folder.trial(trial).glob("*-*"):
-            if unneeded(folder.name):
-                remove_folder(folder)
+        place = self._folder.trial(trial)
+        for name in os.listdir(place) if place.is_dir() else ():
+            if "-" in name and unneeded(name):
+                remove_folder(place / name)
         if self._mirror is not None and self._folder.remote is not None:
             there = self._folder.remote / "trials" / trial
 

@@ -4,6 +4,7 @@ import math
 from bisect import insort
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,13 @@ class RungSampler(BaseSampler):
         self._drawn = inner
         self._view: _View | None = None
         self._seen: dict[tuple[int, int, bool], FrozenTrial] = {}
+        #: Number → a running trial as it is shown.
+        self._coming: dict[int, FrozenTrial] = {}
         self._reached = {rung: _Reached() for rung in self.rungs}
-        #: Numbers of the trials that had not ended at the last suggestion, and how many there were in all.
-        self._open: list[int] = []
+        #: Number → the trial as it was last looked at, of those that had not ended; and how many there were in all.
+        self._open: dict[int, FrozenTrial] = {}
+        #: Numbers of those at a rung or beyond.
+        self._arrived: dict[int, set[int]] = {rung: set() for rung in self.rungs}
         self._num_seen = 0
 
     def _show(self, study: optuna.Study) -> optuna.Study:
@@ -94,37 +99,38 @@ class RungSampler(BaseSampler):
             ended = sum(trial.state == TrialState.COMPLETE for trial in trials)
             return trials if ended >= self.num_needed else [*self.earlier, *trials]
         sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
-        running = self._look(trials, sign)
+        self._look(trials, sign)
         for rung in reversed(self.rungs):
-            if len(self._reached[rung].numbers) + sum(epoch >= rung for _, epoch in running) >= self.num_needed:
+            if len(self._reached[rung].numbers) + len(self._arrived[rung]) >= self.num_needed:
                 self.level = rung
-                return self._at(trials, running, rung, sign)
+                return self._at(trials, rung, sign)
         self.level = None
         if self.earlier:
-            return [*self.earlier, *(trials[number] for number, _ in running[-MEMORY:])]
-        return self._at(trials, running, self.rungs[0], sign)
+            return [*self.earlier, *(self._open[number] for number in [*self._open][-MEMORY:])]
+        return self._at(trials, self.rungs[0], sign)
 
-    def _look(self, trials: list[FrozenTrial], sign: int) -> list[tuple[int, float]]:
-        """Sorts the trials that have ended since the last look to the rungs that they reached; gives number and epoch of the
-        others."""
-        self._open += range(self._num_seen, len(trials))
+    def _look(self, trials: list[FrozenTrial], sign: int) -> None:
+        """Sorts what has changed since the last look to the rungs: Optuna's storage in memory never changes a trial, it puts
+        another in its place."""
+        self._open |= {number: trials[number] for number in range(self._num_seen, len(trials))}
+        changed = [number for number, known in self._open.items() if number >= self._num_seen or trials[number] is not known]
         self._num_seen = len(trials)
-        running = []
-        for number in self._open:
+        for number in changed:
             trial = trials[number]
-            epoch = _furthest(trial)
-            if not trial.state.is_finished():
-                running.append((number, epoch))
-                continue
+            epoch, ended = _furthest(trial), trial.state.is_finished()
             for rung in self.rungs:
-                if epoch >= rung:
+                self._arrived[rung].discard(number)
+                if epoch >= rung and ended:
                     self._reached[rung].add(number, sign * _value_at(trial, rung))
-        self._open = [number for number, _ in running]
-        return running
+                elif epoch >= rung:
+                    self._arrived[rung].add(number)
+            self._open[number] = trial
+            if ended:
+                del self._open[number]
 
-    def _at(self, trials: list[FrozenTrial], running: list[tuple[int, float]], rung: int, sign: int) -> list[FrozenTrial]:
+    def _at(self, trials: list[FrozenTrial], rung: int, sign: int) -> list[FrozenTrial]:
         """Trials as they stood at the rung: complete if they reached it, running if they may yet, else left out."""
-        ended, arrived = self._reached[rung], [number for number, epoch in running if epoch >= rung]
+        ended, arrived = self._reached[rung], self._arrived[rung]
         if len(ended.numbers) + len(arrived) > MEMORY:
             rivals = [(sign * _value_at(trials[number], rung), number) for number in arrived]
             best = {number for _, number in sorted([*ended.by_value[:BEST_REMEMBERED], *rivals])[:BEST_REMEMBERED]}
@@ -135,8 +141,9 @@ class RungSampler(BaseSampler):
         # Limits are told when a trial ends. What is no longer shown need not be remembered.
         keys = [(number, rung, trials[number].state.is_finished()) for number in numbers]
         self._seen = {key: self._seen.get(key) or _complete(trials[key[0]], _value_at(trials[key[0]], rung)) for key in keys}
-        coming = [trials[number] for number, epoch in running if epoch < rung and trials[number].state == TrialState.RUNNING]
-        return sorted([*self._seen.values(), *coming[-MEMORY:]], key=lambda trial: trial.number)
+        may_yet = (n for n in reversed(self._open) if n not in arrived and trials[n].state == TrialState.RUNNING)
+        self._coming = {n: self._coming.get(n) or _running(trials[n]) for n in islice(may_yet, MEMORY) if trials[n].params}
+        return sorted([*self._seen.values(), *self._coming.values()], key=lambda trial: trial.number)
 
     def reseed_rng(self) -> None:
         """As the inner sampler does."""
@@ -195,6 +202,12 @@ class _View(optuna.Study):
         return [trial for trial in self._shown if states is None or trial.state in states]
 
 
+def _running(trial: FrozenTrial) -> FrozenTrial:
+    """A copy that runs, without what TPE has stored with it: JSON that would be read again for every suggestion, and fields of
+    branches that the trial has not taken."""
+    return _numbered(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions), trial)
+
+
 def _furthest(trial: FrozenTrial) -> float:
     """The epoch up to which a trial has values: all of them if it ended by itself, none if it failed."""
     if trial.state == TrialState.COMPLETE:
@@ -222,5 +235,10 @@ def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:
         system_attrs=trial.system_attrs,
         user_attrs=trial.user_attrs,
     )
+    return _numbered(shown, trial)
+
+
+def _numbered(shown: FrozenTrial, trial: FrozenTrial) -> FrozenTrial:
+    """Under the number of the trial that it stands for."""
     shown.number, shown._trial_id = trial.number, trial._trial_id
     return shown
