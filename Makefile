@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --extra dev \
 	--constraint constraints.txt pyproject.toml --output-file requirements.lock
 
-.PHONY: demo test slow check acceptance constraints clean
+.PHONY: demo test slow cluster check acceptance constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/dermtune search gated
@@ -16,8 +16,12 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "not slow"
 
+# The hosts of a cluster take the whole machine, so nothing runs beside them.
+cluster: $(INSTALLED)
+	$(PYTEST) -m slow --timeout 600 --durations 10 tests/cluster
+
 slow: $(INSTALLED)
-	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadgroup --durations 20
+	$(PYTEST) -m "slow and not long" --timeout 600 -n 2 --dist worksteal --durations 20 --ignore tests/cluster
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

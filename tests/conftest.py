@@ -1,11 +1,9 @@
 """What every test needs: a cache and a home of its own, and the shared data if they are there."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 # A machine that does other things draws slowly now and then; pytest-timeout bounds every test as it is.
 settings.register_profile("dermtune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,19 +11,6 @@ settings.load_profile("dermtune")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-
-
-class OneCluster(LoadScopeScheduling):
-    """All tests of tests/cluster/ in one process of pytest-xdist, every other test where there is room."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "cluster" if nodeid.startswith("tests/cluster/") else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """`--dist loadgroup` as documented: pytest-xdist 3.8 loses its groups with pytest 9.2 (its issue 1386)."""
-    return OneCluster(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Which checkpoints stay on disk: the best K of the search and those of running trials."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,9 +60,9 @@ class CheckpointStore:
     def _drop(self, trial: str, unneeded: Callable[[str], bool]) -> None:
         """Removes folders of a trial, here and, once the ledger has been copied, behind the URI."""
         place = self._folder.trial(trial)
-        for name in os.listdir(place) if place.is_dir() else ():
-            if "-" in name and unneeded(name):
-                remove_folder(place / name)
+        for found in [*place.iterdir()] if place.is_dir() else []:
+            if "-" in found.name and unneeded(found.name):
+                remove_folder(found)
         if self._mirror is not None and self._folder.remote is not None:
             there = self._folder.remote / "trials" / trial
 

@@ -168,6 +168,11 @@ SHOWS = {
         "on pure noise `confirm` says that no configuration is better than another",
         *("-m", "slow", "tests/end_to_end/test_asking.py", "-k", "noise"),
     ),
+    "folds": tests(
+        ISSUE,
+        "`confirm` on cases and on folds: intervals, the test split read once, its reading counted",
+        *("-m", "slow", "tests/end_to_end/test_asking.py", "-k", "folds"),
+    ),
     "replay": replayed,
     "thousand": thousand,
     "scheduling": tests(

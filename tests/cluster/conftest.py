@@ -22,14 +22,13 @@ SHIPPED = REPOSITORY / "clusters" / "onprem.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here are slow and share one cluster, so one process of pytest-xdist should run them (`--dist loadgroup`).
+    """All tests here are slow and share one cluster: one process runs them, and nothing beside them (`make cluster`).
 
     Two clusters side by side, one of them for the faults, took as long: starting Ray's processes keeps both cores busy.
     """
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("cluster"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(300))  # the first test waits for the cluster, the last for its end
 

@@ -22,7 +22,7 @@ def configs(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def test_a_space_narrows_a_plan_repeats_and_a_warm_start_learns(shell: Any) -> None:
     first = shell.run(
-        *("search", "bowl", "--name", "first", "--trials", "12", "--max-epochs", "9"),
+        *("search", "bowl", "--name", "first", "--trials", "12", "--max-epochs", "9", "--no-pictures"),
         *("--space", "x=0.2..0.4", "--space", "noise=0.0..0.1", "--seed", "3"),
     )
     assert first.status == 0, first.err
@@ -30,14 +30,14 @@ def test_a_space_narrows_a_plan_repeats_and_a_warm_start_learns(shell: Any) -> N
     assert all(0.2 <= config["x"] <= 0.4 for config in tried)
     assert len({config["noise"] for config in tried}) >= 11  # narrowed fields are searched; the model may go to the edge twice
     plan = str(shell.folder / "runs" / "first" / "plan.json")
-    again = shell.run("search", "bowl", "--plan", plan, "--name", "again", "--max-concurrent", "1", "--json")
+    again = shell.run("search", "bowl", "--plan", plan, "--name", "again", "--max-concurrent", "1", "--no-pictures", "--json")
     assert again.status == 0, again.err
     repeated = configs(shell.folder, "again")
     assert repeated[:3] == tried[:3]
     assert all(0.2 <= config["x"] <= 0.4 for config in repeated)
     warm = shell.run(
         *("search", "bowl", "--name", "warm", "--trials", "6", "--max-epochs", "9", "--warm-start", "first"),
-        *("--space", "x=0.3..0.5", "--space", "noise=0.0..0.1", "--json"),
+        *("--space", "x=0.3..0.5", "--space", "noise=0.0..0.1", "--no-pictures", "--json"),
     )
     assert warm.status == 0, warm.err
     fitting = sum(0.3 <= config["x"] <= 0.5 for config in tried)
@@ -52,9 +52,9 @@ def test_a_space_narrows_a_plan_repeats_and_a_warm_start_learns(shell: Any) -> N
 
 
 def test_the_epoch_budget_and_export_hold_what_they_say(shell: Any) -> None:
-    done = shell.run("search", "bowl", "--name", "short", "--epoch-budget", "30", "--max-epochs", "9", "--json")
+    done = shell.run("search", "bowl", "--name", "short", "--epoch-budget", "30", "--max-epochs", "9", "--no-pictures", "--json")
     assert (done.status, done.json["ended"]) == (0, "epoch budget")
-    more = shell.run("resume", "short", "--epoch-budget", "+20", "--json")
+    more = shell.run("resume", "short", "--epoch-budget", "+20", "--no-pictures", "--json")
     assert more.status == 0, more.err
     curves = pd.read_parquet(shell.folder / "runs" / "short" / "curves.parquet")
     assert {"trial", "epoch", "score", "seconds", "valid/height", "config/x"} <= set(curves.columns)
@@ -68,7 +68,7 @@ def test_the_epoch_budget_and_export_hold_what_they_say(shell: Any) -> None:
 def test_on_pure_noise_confirm_says_that_none_is_better(shell: Any) -> None:
     noise = ("--set", "x=0", "--set", "y=0", "--set", "shape=round", "--set", "noise=1", "--space", "rate=0.5..1")
     searched = shell.run(
-        "search", "bowl", "--name", "luck", "--trials", "16", "--max-epochs", "30", "--scheduler", "none", *noise
+        "search", "bowl", "--name", "luck", "--trials", "16", "--max-epochs", "30", "--scheduler", "none", "--no-pictures", *noise
     )
     assert searched.status == 0, searched.err
     confirmed = shell.run("confirm", "luck", "--top", "5", "--seeds", "3", "--json")
@@ -87,12 +87,13 @@ def test_on_pure_noise_confirm_says_that_none_is_better(shell: Any) -> None:
     assert shell.run("doctor", "luck-confirm").status == 0
 
 
+@pytest.mark.long
 def test_confirm_on_cases_and_folds_reads_the_test_split_once(shell: Any) -> None:
     small = ("--set", "size_px=91", "--set", "width=0.5", "--set", "k=2", "--set", "sampling=balanced")
     shell.run("data", "synth", "derm7pt", "cases", "--cases", "150", "--size", "96")
     searched = shell.run(
         *("search", "gated", "--data", "derm7pt:cases", "--preset", "demo", "--name", "small", "--trials", "3"),
-        *("--max-epochs", "3", "--scheduler", "none", *small),
+        *("--max-epochs", "3", "--scheduler", "none", "--no-pictures", *small),
     )
     assert searched.status == 0, searched.err
     confirmed = shell.run("confirm", "small", "--top", "2", "--seeds", "2", "--json")
@@ -119,7 +120,10 @@ def test_confirm_on_cases_and_folds_reads_the_test_split_once(shell: Any) -> Non
 
 def test_replay_compares_strategies_and_draws_them(shell: Any) -> None:
     assert (
-        shell.run("search", "bowl", "--name", "known", "--trials", "12", "--max-epochs", "9", "--scheduler", "none").status == 0
+        shell.run(
+            "search", "bowl", "--name", "known", "--trials", "12", "--max-epochs", "9", "--scheduler", "none", "--no-pictures"
+        ).status
+        == 0
     )
     done = shell.run(
         *("replay", "known", "--sampler", "random", "--sampler", "tpe", "--scheduler", "asha", "--scheduler", "none"),

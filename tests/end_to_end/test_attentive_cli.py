@@ -208,7 +208,7 @@ def test_a_tiny_search_for_two_objectives(shell: Any) -> None:
     metrics = ("valid/melanoma/auroc", "valid/structures/iou_mean")
     search = shell.run(
         *("search", "attentive", "--data", data, "--name", "small", "--trials", "3", "--max-epochs", "3", *SMALL),
-        *("--metric", f"{metrics[0]}:max", "--metric", f"{metrics[1]}:max", "--json"),
+        *("--metric", f"{metrics[0]}:max", "--metric", f"{metrics[1]}:max", "--no-pictures", "--json"),
         timeout_s=400,
     )
     assert search.status == 0, search.err

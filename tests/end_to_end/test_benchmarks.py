@@ -57,6 +57,8 @@ WITHOUT_SEARCH = (
     "kernels_per_step.py",
     "packing.py",
 )
+#: Minutes even when small, and run at full size by `make acceptance`.
+LONG = ("fused_trials.py", "tracking_overhead.py")
 #: What several of them share.
 SHARED = ("measuring.py",)
 
@@ -65,7 +67,7 @@ def test_every_benchmark_is_run_here() -> None:
     assert {file.name for file in (REPOSITORY / "benchmarks").glob("*.py")} == {*SMALL, *SHARED}
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SMALL])
 def test_a_benchmark_runs_and_prints_its_ratio_last(name: str, tmp_path: Path) -> None:
     command, environment = [sys.executable, str(REPOSITORY / "benchmarks" / name), *SMALL[name]], dict(os.environ)
     if name in WITHOUT_SEARCH:

@@ -88,6 +88,7 @@ def done(shell: Shell, *arguments: str) -> Any:
     return finished.json
 
 
+@pytest.mark.long
 def test_the_same_trials_have_the_same_values_killed_and_resumed_as_well(
     shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
 ) -> None:

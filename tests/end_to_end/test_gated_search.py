@@ -58,7 +58,9 @@ def test_a_search_is_run_shown_evaluated_and_deleted(shell: Any) -> None:
 
 
 def test_the_first_trial_is_the_papers_configuration(shell: Any) -> None:
-    search = shell.run("search", "gated", "--name", "small", *SMALL[:2], *SMALL[4:], "--max-epochs", "1", "--json")
+    search = shell.run(
+        "search", "gated", "--name", "small", *SMALL[:2], *SMALL[4:], "--max-epochs", "1", "--no-pictures", "--json"
+    )
     assert search.status == 0, search.err
     first = shell.run("show", "small", "--trial", "t0000", "--json").json["config"]
     paper = {row["field"]: row["default"] for row in shell.run("space", "gated", "--json").json if row["searched"]}
@@ -73,7 +75,7 @@ def test_a_users_own_models_and_search_folders_are_not_imported(shell: Any) -> N
     for name in ("models", "search", "trainables", "spaces"):
         (shell.folder / name).mkdir()
         (shell.folder / name / "__init__.py").write_text("raise RuntimeError('not ours')\n")
-    search = shell.run("search", "gated", "--name", "small", *SMALL, "--json")
+    search = shell.run("search", "gated", "--name", "small", *SMALL, "--no-pictures", "--json")
     assert search.status == 0, search.err
     assert search.json["num_failed"] == 0
 

@@ -48,7 +48,7 @@ def test_an_interrupted_search_ends_with_130_and_leaves_nothing_running(
 
 
 def test_stop_ends_a_search_of_another_process(shell: Any, eventually: Any) -> None:
-    process = shell.start(*SLOW_BOWL, "--json")
+    process = shell.start(*SLOW_BOWL, "--no-pictures", "--json")
     eventually(started(shell.folder), 90, "a report")
     assert shell.run("list", "--json").json[0]["state"] == "running"
     refused = shell.run("delete", "long")

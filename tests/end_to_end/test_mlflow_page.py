@@ -77,7 +77,7 @@ def keep(page: Page, name: str) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", SMALL)
+@pytest.mark.parametrize("task", [pytest.param("gated", marks=pytest.mark.long), "attentive"])
 def test_a_search_is_compared_in_mlflows_page(shell: Any, eventually: Any, page: Page, unused_port: int, task: str) -> None:
     data_format, cases, size = DATA[task]
     assert shell.run("data", "synth", data_format, "a set", "--cases", cases, "--size", size).status == 0

@@ -108,6 +108,7 @@ def test_a_killed_search_goes_on_on_another_machine(machines: tuple[Shell, Shell
     assert not [file.path for file in (bucket / "runs/moved/trials").files() if "/state-" in file.path]
 
 
+@pytest.mark.long
 def test_gated_trains_on_data_and_into_a_storage_in_a_bucket(
     machines: tuple[Shell, Shell], bucket: RemoteFolder, tmp_path: Path
 ) -> None:

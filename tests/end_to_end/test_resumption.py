@@ -17,7 +17,7 @@ pytestmark = [
 ]
 #: Raised by `make acceptance`.
 KILLS = int(os.environ.get("DERMTUNE_TEST_KILLS", "2"))
-SEARCH = ("search", "bowl", "--name", "doomed", "--trials", "10", "--max-epochs", "12", "--max-concurrent", "2")
+SEARCH = ("search", "bowl", "--name", "doomed", "--trials", "10", "--max-epochs", "12", "--max-concurrent", "2", "--no-pictures")
 
 
 def events(folder: Path, name: str = "doomed") -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_been(shell: Any, eventually: 
     shell.finish(process, 30)
     before = [event for event in events(shell.folder) if event["event"] in ("finished", "stopped", "failed")]
 
-    resumed = shell.run("resume", "doomed", "--json")
+    resumed = shell.run("resume", "doomed", "--no-pictures", "--json")
     assert resumed.status == 0, resumed.err
     told = events(shell.folder)
     ended = Counter(event["trial"] for event in told if event["event"] in ("finished", "stopped", "failed"))
@@ -71,15 +71,15 @@ def test_ctrl_c_says_how_to_go_on_and_extending_adds_trials(shell: Any, eventual
     assert "dermtune resume doomed" in interrupted.err
     assert shell.run("doctor", "doomed").status == 0
 
-    assert shell.run("resume", "doomed").status == 0
-    extended = shell.run("resume", "doomed", "--trials", "+3", "--json")
+    assert shell.run("resume", "doomed", "--no-pictures").status == 0
+    extended = shell.run("resume", "doomed", "--trials", "+3", "--no-pictures", "--json")
     assert extended.status == 0, extended.err
     assert (extended.json["num_trials"], extended.json["ended"]) == (13, "all trials")
     suggested = [event for event in events(shell.folder) if event["event"] == "suggested"]
     searched = [tuple(event["config"][name] for name in ("x", "y", "rate")) for event in suggested]
     assert len(set(searched)) == 13
     assert shell.run("doctor", "doomed").status == 0
-    again = shell.run("resume", "doomed", "--json")
+    again = shell.run("resume", "doomed", "--no-pictures", "--json")
     assert (again.status, again.json["num_trials"]) == (0, 13)
     fewer = shell.run("resume", "doomed", "--trials", "5")
     assert (fewer.status, "must be 13 or more" in fewer.err) == (2, True)
@@ -92,7 +92,7 @@ def test_doctor_names_what_was_changed_and_repairs_it(shell: Any) -> None:
 
     from search.records.tracking.store import trial_runs
 
-    assert shell.run("search", "bowl", "--name", "doomed", "--trials", "4", "--max-epochs", "6").status == 0
+    assert shell.run("search", "bowl", "--name", "doomed", "--trials", "4", "--max-epochs", "6", "--no-pictures").status == 0
     runs = shell.folder / "runs"
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     found = trial_runs(f"sqlite:///{runs / 'mlflow.db'}", "doomed")

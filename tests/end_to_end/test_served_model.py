@@ -53,9 +53,17 @@ def served(shell: Any, request: pytest.FixtureRequest) -> tuple[str, str, str]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("served", DATA, indirect=True)
-def test_pyfunc_gives_what_evaluate_gave(shell: Any, served: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("served", ["gated", pytest.param("attentive", marks=pytest.mark.long)], indirect=True)
+def test_a_registered_model_gives_what_evaluate_and_predict_gave(
+    shell: Any, eventually: Any, served: tuple[str, str, str], unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, uri, data = served
+    pyfunc_gives_what_evaluate_gave(shell, task, uri, data, monkeypatch)
+    if task == "gated":
+        the_readmes_server_gives_what_predict_gave(shell, eventually, unused_port)
+
+
+def pyfunc_gives_what_evaluate_gave(shell: Any, task: str, uri: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (best,) = shell.run("best", "small", "--json").json
     evaluated = shell.run("evaluate", best["checkpoint"], "--data", data, "--json").json
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -94,9 +102,7 @@ def readme_lines(port: int) -> list[str]:
     return text.splitlines()
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("served", ["gated"], indirect=True)
-def test_a_served_model_answers(shell: Any, eventually: Any, served: tuple[str, str, str], unused_port: int) -> None:
+def the_readmes_server_gives_what_predict_gave(shell: Any, eventually: Any, unused_port: int) -> None:
     image = next((shell.folder / "a set" / "images").rglob("*.jpg"))
     shutil.copy(image, shell.folder / "lesion.jpg")
     *serve, ask = readme_lines(unused_port)

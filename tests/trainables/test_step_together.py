@@ -77,7 +77,7 @@ def assert_same_weights(one: TrainedTrial, other: TrainedTrial) -> None:
         (5, 2),
         (16, 1),
         pytest.param(5, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
-        pytest.param(16, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+        pytest.param(16, 10, marks=[pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]),
     ],
 )
 def test_an_array_equals_its_members_alone_over_two_steps_an_epoch(count: int, epochs: int, source: str) -> None:
