@@ -8,7 +8,8 @@ the end. What the trials themselves cost is left out. Every size runs in a proce
     python benchmarks/scale.py [--slots 1000] [--trials 1000 2000 5000 10000] [--sampler tpe]
 
 Exits 1 when the processor time of a trial at the largest size is more than 1.5 times that at the smallest. Beside the whole it
-says what that ratio is without the sampler's model, which has nothing to be fitted on until the first trials have ended.
+says what that ratio is without the sampler's model, which has nothing to be fitted on until the first trials have ended, and
+what all but the model costs an epoch: in a larger search trials train longer, since fewer of its rungs are young.
 """
 
 import argparse
@@ -445,6 +446,9 @@ def main() -> int:
     for name, parts in (("model", [MODEL]), ("all but it", [part for part in PARTS if part != MODEL])):
         at = [f"{size.ms(*parts):.2f}" for size in found]
         print(f"sampler's {name}: {', '.join(at)} ms a trial; {most.ms(*parts) / max(least.ms(*parts), 1e-9):.2f} times")
+    epochs = [size.ms(*(part for part in PARTS if part != MODEL)) * size.trials / max(size.epochs, 1) for size in found]
+    ms = ", ".join(f"{value:.2f}" for value in epochs)
+    print(f"all but the model: {ms} ms an epoch; {epochs[-1] / max(epochs[0], 1e-9):.2f} times")
     kib = ", ".join(f"{size.kib:.1f}" for size in found)
     print(f"memory: {kib} KiB a trial; {most.kib / max(least.kib, 0.1):.2f} times")
     ratio = most.ms() / least.ms()

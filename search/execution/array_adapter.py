@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune.experiment import Experiment, Trial
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import SearchAlgorithm
 
 from search.errors import TrialBroke
 from search.execution.array_actor import ARRAY, MEMBERS, TASK
@@ -13,69 +12,45 @@ from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
 from search.execution.silence import Silence
 from search.execution.slots import Slots
-from search.execution.tune_adapter import SearchTrial
+from search.execution.source import SearchTrial, Source
 from search.strategy.arrays import Arrays, MemberReport
 from search.strategy.conductor import Conductor
 from search.strategy.retries import Failure
 
 
-class ArraySource(SearchAlgorithm):  # type: ignore[misc]
+class ArraySource(Source):
     """Hands arrays to Tune.
 
     Args:    arrays: gather the conductor's suggestions.
-             the rest: see `search.execution.tune_adapter.TrialSource`.
+             the rest: as `Source`.
     """
 
     def __init__(
         self, conductor: Conductor, arrays: Arrays, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]
     ) -> None:
-        self._conductor, self._arrays, self._assignments = conductor, arrays, assignments
-        self._slots, self._end_now = slots, end_now
-        self._experiment: Experiment | None = None
+        super().__init__(conductor, assignments, slots, end_now)
+        self._arrays = arrays
         #: Why an array ended at once.
         self.failures: dict[str, Failure] = {}
 
     @property
-    def total_samples(self) -> int:
-        """Trials at most."""
-        return self._conductor.plan.num_trials
+    def num_running(self) -> int:
+        """Arrays."""
+        return self._arrays.num_running
 
-    def add_configurations(self, experiments: Any) -> None:
-        """Takes the one experiment that Tune runs."""
-        (self._experiment,) = experiments if isinstance(experiments, list) else [experiments]
-
-    def next_trial(self) -> Trial | None:
-        """A new array while there is room for one."""
-        if self._experiment is None or self.is_finished() or not self._slots.free(self._arrays.num_running):
-            return None
+    def _begin(self) -> SearchTrial | None:
         begun = self._arrays.begin()
         if begun is None:
             return None
         name, members = begun
-        spec, task = self._experiment.spec, self._conductor.plan.task
-        return SearchTrial(
-            self._never,
-            trainable_name=spec["run"],
-            config={ARRAY: name, TASK: task, MEMBERS: [self._assignments.of(found) for found in members]},
-            trial_id=name,
-            experiment_tag=name,
-            placement_group_factory=self._assignments.resources(members[0].trial),  # all have one share
-            checkpoint_config=spec["checkpoint_config"],
-            storage=spec["storage"],
-        )
+        assigned = [self._assignments.of(found) for found in members]
+        config = {ARRAY: name, TASK: self._conductor.plan.task, MEMBERS: assigned}
+        return self._tune_trial(self._never, name, config, members[0].trial)  # all have one share
 
     def _never(self, trial: SearchTrial, failure: Failure) -> bool:
         """An array is not begun again: its members go on in others."""
         self.failures[trial.trial_id] = failure
         return False
-
-    def is_finished(self) -> bool:
-        """Whether the last trial has been handed out."""
-        return bool(self._finished) or self._conductor.exhausted or self._end_now() is not None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
-        return {}
 
 
 class ArrayScheduler(FIFOScheduler):  # type: ignore[misc]

@@ -52,35 +52,53 @@ def prepare_search(
              DataError: when the data cannot be used.
     """
     task = TASKS[known(options.task, TASKS, "TASK")]
-    preset = task.presets[known(options.preset or ("paper" if options.data else "demo"), task.presets, "--preset")]
+    preset = task.presets[known(_preset_name(options), task.presets, "--preset")]
     fields = narrowed(fields_of(task.space), options.space)
     fixed = _fixed(task.space, fields, preset, options)
     for table, name, flag in ((SAMPLERS, options.sampler, "--sampler"), (SCHEDULERS, options.scheduler, "--scheduler")):
         known(name, table, flag)
-    num_trials, max_epochs = options.num_trials or preset.num_trials, options.max_epochs or preset.max_epochs
-    grace_period = options.grace_period or default_grace_period(max_epochs)
-    rungs(grace_period, max_epochs, options.reduction)
+    rungs(*_ladder(options, preset))
     _check_counts(options)
     check_metrics(options)
     _check_warm_start(options, storage)
-    fuse_trials = parse_fusing(options.fuse_trials, options.task)
+    parse_fusing(options.fuse_trials, options.task)
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
+    plan = _plan(options, task, fixed, source, prepared)
+    return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
+
+
+def _preset_name(options: SearchOptions) -> str:
+    return options.preset or ("paper" if options.data else "demo")
+
+
+def _ladder(options: SearchOptions, preset: Preset) -> tuple[int, int, int]:
+    """Grace period, epochs of a whole trial, reduction."""
+    max_epochs = options.max_epochs or preset.max_epochs
+    return options.grace_period or default_grace_period(max_epochs), max_epochs, options.reduction
+
+
+def _plan(options: SearchOptions, task: Task, fixed: Mapping[str, Value], source: str | None, prepared: Prepared) -> Plan:
+    """What was asked, on these data; no word yet of the machines."""
+    preset_name = _preset_name(options)
+    preset = task.presets[preset_name]
+    grace_period, max_epochs, reduction = _ladder(options, preset)
+    fuse_trials = parse_fusing(options.fuse_trials, options.task)
     objective, *further = objectives_of(options, task, fixed, prepared)
-    plan = Plan(
+    return Plan(
         name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",
         task=options.task,
         source=source,
-        preset=options.preset or ("paper" if options.data else "demo"),
+        preset=preset_name,
         fixed=fixed,
         objective=objective,
         further_objectives=tuple(further),
-        num_trials=num_trials,
+        num_trials=options.num_trials or preset.num_trials,
         max_epochs=max_epochs,
         sampler=options.sampler,
         scheduler=options.scheduler,
         grace_period=grace_period,
-        reduction=options.reduction,
+        reduction=reduction,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=parse_gpus(options.gpus_per_trial),
         max_concurrent=options.max_concurrent,
@@ -100,7 +118,6 @@ def prepare_search(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         notes=(*prepared.notes, *_shapes_note(task, fixed, fuse_trials)),
     )
-    return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
 
 
 def _check_counts(options: SearchOptions) -> None:

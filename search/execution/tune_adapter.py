@@ -5,61 +5,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune import Callback
-from ray.tune.experiment import Experiment, Trial
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import SearchAlgorithm
 
 from search.execution.assignments import Assignments
-from search.execution.failures import failure_of
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.silence import Silence
 from search.execution.slots import Slots
+from search.execution.source import Judge, SearchTrial, Source
 from search.records.failure import write_failure
 from search.records.room import wait_for_room
 from search.records.tune_record import RUNNING, TuneRecord
 from search.strategy.conductor import Conductor
 from search.strategy.retries import Failure, Retries
 
-Judge = Callable[["SearchTrial", Failure], bool]
 
-
-class SearchTrial(Trial):  # type: ignore[misc]
-    """A trial as Tune runs it, whose failures we judge: Tune itself counts all alike.
-
-    Args:    judge: whether to try again after a failure.
-             the rest: see `ray.tune.experiment.Trial`.
-    """
-
-    def __init__(self, judge: Judge, **given: Any) -> None:
-        super().__init__(**given)
-        self._judge, self._again = judge, False
-
-    def handle_error(self, exc: Any = None) -> None:
-        """Takes what befell the trial."""
-        self._again = self._judge(self, failure_of(exc))
-        super().handle_error(exc)
-
-    def should_recover(self) -> bool:
-        """Whether it is tried again."""
-        return self._again
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the judge: Tune pickles trials for a restore of its own, and ours reads the ledger."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_judge"}
-
-
-class TrialSource(SearchAlgorithm):  # type: ignore[misc]
+class TrialSource(Source):
     """Hands the conductor's suggestions to Tune as trials that bear its ids; promotes those that Tune has paused.
 
-    Args:    conductor: asked for the next trial.
-             assignments: suggestion → actor config.
-             slots: know whether there is room.
-             end_now: why no further trial may start ("time budget", "stop requested"), None while one may.
+    Args:    as `Source`.
     """
 
     def __init__(self, conductor: Conductor, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]) -> None:
-        self._conductor, self._assignments, self._slots, self._end_now = conductor, assignments, slots, end_now
-        self._experiment: Experiment | None = None
+        super().__init__(conductor, assignments, slots, end_now)
         self._known: set[str] = set()
         #: Paused trials that must go on, in order.
         self.promoted: deque[str] = deque()
@@ -67,18 +35,11 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
         self.judge: Judge = lambda trial, failure: False
 
     @property
-    def total_samples(self) -> int:
-        """Trials at most."""
-        return self._conductor.plan.num_trials
+    def num_running(self) -> int:
+        """Trials."""
+        return self._conductor.num_running
 
-    def add_configurations(self, experiments: Any) -> None:
-        """Takes the one experiment that Tune runs."""
-        (self._experiment,) = experiments if isinstance(experiments, list) else [experiments]
-
-    def next_trial(self) -> Trial | None:
-        """A new trial while there is room for one."""
-        if self._experiment is None or self.is_finished() or not self._slots.free(self._conductor.num_running):
-            return None
+    def _begin(self) -> SearchTrial | None:
         suggestion = self._conductor.next()
         if suggestion is None:
             return None
@@ -86,25 +47,7 @@ class TrialSource(SearchAlgorithm):  # type: ignore[misc]
             self.promoted.append(suggestion.trial)
             return None
         self._known.add(suggestion.trial)
-        spec = self._experiment.spec
-        return SearchTrial(
-            self.judge,
-            trainable_name=spec["run"],
-            config=self._assignments.of(suggestion),
-            trial_id=suggestion.trial,
-            experiment_tag=suggestion.trial,
-            placement_group_factory=self._assignments.resources(suggestion.trial),
-            checkpoint_config=spec["checkpoint_config"],
-            storage=spec["storage"],
-        )
-
-    def is_finished(self) -> bool:
-        """Whether the last trial has been handed out."""
-        return bool(self._finished) or self._conductor.exhausted or self._end_now() is not None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
-        return {}
+        return self._tune_trial(self.judge, suggestion.trial, self._assignments.of(suggestion), suggestion.trial)
 
 
 class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
