@@ -1,24 +1,8 @@
 """What the cluster must show (issue 5)."""
 
-import subprocess
-import sys
-from pathlib import Path
-
-from shown import REPOSITORY, Shown, tested
+from shown import script, tested
 
 ISSUE = 5
-
-
-def scale(folder: Path) -> list[Shown]:
-    """What the driver's own work costs with a thousand slots."""
-    command = ["benchmarks/scale.py"]
-    done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    if not lines:
-        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
-    what = "1000 slots, 10,000 trials of bowl under simulated time: driver CPU per trial and memory"
-    return [Shown(ISSUE, what, f"python {command[0]}", lines[-1], done.returncode == 0)]
-
 
 SHOWS = {
     "cluster": tested(
@@ -40,5 +24,10 @@ SHOWS = {
         {},
         "tests/end_to_end/test_object_store.py",
     ),
-    "scale": scale,
+    "scale": script(
+        ISSUE,
+        "1000 slots, 10,000 trials of bowl under simulated time: driver CPU per trial and memory",
+        "benchmarks/scale.py",
+        lines=6,
+    ),
 }

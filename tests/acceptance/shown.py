@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -89,24 +90,22 @@ def learning_is_real(issue: int, task: str, limit_s: float) -> Callable[[Path], 
 
 def tests(issue: int, what: str, *arguments: str) -> Callable[[Path], list[Shown]]:
     """A must-show that tests show."""
-
-    def show(folder: Path) -> list[Shown]:
-        command = ["-m", "pytest", "-q", "--timeout", "900", *arguments]
-        done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
-        figure = done.stdout.strip().splitlines()[-1].strip("= ")
-        return [Shown(issue, what, f"pytest {' '.join(arguments)}", figure, done.returncode == 0)]
-
-    return show
+    return _pytest(issue, what, {}, *arguments)
 
 
 def tested(issue: int, what: str, environment: dict[str, str], *arguments: str) -> Callable[[Path], list[Shown]]:
     """A must-show that slow tests show, with their sizes set by the environment."""
+    return _pytest(issue, what, environment, "-m", "slow", *arguments)
 
+
+def _pytest(issue: int, what: str, environment: dict[str, str], *arguments: str) -> Callable[[Path], list[Shown]]:
     def show(folder: Path) -> list[Shown]:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "--timeout", "900", *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "--timeout", "900", *arguments]
         done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
-        figure = done.stdout.strip().splitlines()[-1].strip("= ")
-        told = " ".join([*(f"{name}={value}" for name, value in environment.items()), "pytest -m slow", *arguments])
+        lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()
+        failures = [line[:200] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        figure = "; ".join([lines[-1].strip("= "), *failures]).replace("|", "/")
+        told = " ".join([*(f"{name}={value}" for name, value in environment.items()), "pytest", shlex.join(arguments)])
         return [Shown(issue, what, told, figure, done.returncode == 0)]
 
     return show
