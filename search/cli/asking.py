@@ -52,16 +52,18 @@ def replay(
             (
                 outcome.strategy.label,
                 number(outcome.regret_quarter),
-                number(outcome.regret_half),
-                f"{number(outcome.half_interval[0])} to {number(outcome.half_interval[1])}",
+                f"{number(outcome.regret_half)} ± {number(outcome.half_interval[1] - outcome.regret_half)}",
                 number(outcome.regret),
                 f"{outcome.epochs:.0f}",
                 duration_text(outcome.time_s),
             )
             for outcome in outcomes
         ]
-        headings = ("strategy", "at 1/4", "at 1/2", "95 %", "at its end", "epochs", "time")
-        title = f"{name}: {found.plan.objective.metric}, regret to the best recorded over simulated time, {seeds} runs each"
+        headings = ("strategy", "at 1/4", "at 1/2 (95 %)", "at its end", "epochs", "time")
+        title = (
+            f"{name}: {found.plan.objective.metric}, mean regret to the best recorded after 1/4, 1/2 and all of the"
+            f" simulated time, {seeds} runs each"
+        )
         show_rows(title, headings, cells)
         out.print(f"plot: {place}", markup=False)
 

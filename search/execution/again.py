@@ -179,6 +179,7 @@ def prepare_confirmation(
         further_objectives=(),
         num_trials=number,
         max_epochs=max(candidate.epoch for candidate in candidates),
+        scheduler="none",
         keep_checkpoints=number,
         max_concurrent=max_concurrent or plan.max_concurrent,
         seed=FRESH_SEED + plan.seed,

@@ -24,8 +24,8 @@ def search_page(table: TrialTable, plan: Plan, notices: Sequence[str]) -> str:
     state = "Runs" if table.ended is None else f"Ended: {table.ended}"
     counts = ", ".join(f"{table.count(s)} {s}" for s in STATES if table.count(s))
     lines = [
-        f"**{plan.task}**{data}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, `{plan.sampler}` suggests,"
-        f" `{plan.scheduler}` stops. Looks for {metrics}.",
+        f"**{plan.task}**{data}: {plan.num_trials} trials of at most {plan.max_epochs} epochs{_strategy(plan)}."
+        f" {'Looks for' if plan.kind == 'search' else 'Metric:'} {metrics}.",
         "",
         f"{state}. {counts or 'No trial yet'}.",
     ]
@@ -44,6 +44,19 @@ def search_page(table: TrialTable, plan: Plan, notices: Sequence[str]) -> str:
     if TASKS[plan.task].formats:
         lines += ["", "Research software, not a medical device."]
     return "\n".join(lines)
+
+
+def _strategy(plan: Plan) -> str:
+    """What chooses trials and what ends them early."""
+    if plan.confirmation is not None:
+        race = plan.confirmation
+        folds = f" and {race.num_folds} folds" if race.num_folds > 1 else ""
+        return f": the {len(race.candidates)} best configurations of {race.search} on {race.num_seeds} fresh seeds{folds}"
+    if plan.reproduction is not None:
+        names = ", ".join(experiment.name for experiment in plan.reproduction.experiments)
+        return f": the paper's {names} on {plan.reproduction.num_seeds} seeds"
+    stops = "nothing is stopped early" if plan.scheduler == "none" else f"`{plan.scheduler}` stops"
+    return f", `{plan.sampler}` suggests, {stops}"
 
 
 def trial_page(trial: TrialRecord, plan: Plan, checkpoint: str | None) -> str:

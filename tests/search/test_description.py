@@ -9,7 +9,7 @@ from bowl_events import begun, epoch_of, event, plan_of, reported, table_of
 
 from search.records.description import search_page, trial_page
 from search.records.ledger import Event
-from search.records.plan import Plan
+from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.records.trials import TrialTable
 from spaces.fields import complete
 from spaces.gated import GatedSpace
@@ -67,6 +67,23 @@ def test_the_page_of_a_search_without_a_trial() -> None:
         "",
         "Runs. No trial yet.",
     ]
+
+
+def test_a_page_says_what_is_done_where_nothing_is_searched() -> None:
+    config = complete(TASKS["bowl"].space, {})
+    candidates = tuple(Candidate(name, config, 9, 0.5) for name in ("t3", "t1"))
+    confirmed = replace(PLAN, scheduler="none", confirmation=Confirmation("bowls", candidates, 3, 5))
+    assert page_of([], confirmed)[0] == (
+        "**bowl**: 4 trials of at most 9 epochs: the 2 best configurations of bowls on 3 fresh seeds and 5 folds."
+        " Metric: `valid/height` (min)."
+    )
+    reproduced = replace(
+        PLAN, scheduler="none", reproduction=Reproduction((Experiment("standard", config), Experiment("half", config)), 2)
+    )
+    assert page_of([], reproduced)[0] == (
+        "**bowl**: 4 trials of at most 9 epochs: the paper's standard, half on 2 seeds. Metric: `valid/height` (min)."
+    )
+    assert "`tpe` suggests, nothing is stopped early." in page_of([], replace(PLAN, scheduler="none"))[0]
 
 
 def test_a_search_over_data_names_them_and_is_no_medical_device() -> None:
