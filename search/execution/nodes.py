@@ -139,9 +139,9 @@ def _see_storage(place: str) -> None:
     """Raises:  OSError, LocationError: when the storage cannot be read and written."""
     own = f".seen-{os.getpid()}-{uuid.uuid4().hex}"
     if "://" in place:
-        remote = RemoteFolder(f"{place}")
-        (remote / ".seen").write(own, b"by a node")
-        (remote / ".seen").delete()
+        mine = RemoteFolder(place) / own  # in a common folder one node's deletion would meet another's writing
+        mine.write("mark", b"by a node")
+        mine.delete()
         return
     mark = Path(place)
     if not mark.is_file():

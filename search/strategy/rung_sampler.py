@@ -55,6 +55,7 @@ class RungSampler(BaseSampler):
              explore: share of trials drawn at random while the model is fitted below the last rung (Falkner et al. 2018,
                  Algorithm 2: 1/3): what few epochs say may be wrong.
              seed: of those.
+             looks: whether the sampler looks at trials at all; one that does not is shown none.
 
     Attributes: level: the rung last shown, None while none has enough trials.
     """
@@ -68,10 +69,11 @@ class RungSampler(BaseSampler):
         branches: bool = False,
         explore: float = 0.0,
         seed: int = 0,
+        looks: bool = True,
     ) -> None:
         self.inner, self.rungs, self.num_needed, self.earlier = inner, tuple(rungs), num_needed, list(earlier)
         self.level: int | None = None
-        self._branches, self._explore = branches, explore
+        self._branches, self._explore, self._looks = branches, explore, looks
         # Another seed than the inner sampler's own random one, which would suggest the start-up trials a second time.
         self._random = optuna.samplers.RandomSampler(seed=seed + 500_009)
         self._generator = np.random.default_rng(seed)
@@ -90,8 +92,8 @@ class RungSampler(BaseSampler):
     def _show(self, study: optuna.Study) -> optuna.Study:
         """The study as the inner sampler sees it; made anew by `infer_relative_search_space`, for one trial."""
         if self._view is None:
-            trials = study.get_trials(deepcopy=False)
-            self._view = _View(study, self._visible(trials, study.directions))
+            trials = self._visible(study.get_trials(deepcopy=False), study.directions) if self._looks else []
+            self._view = _View(study, trials)
         return self._view
 
     def _visible(self, trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:

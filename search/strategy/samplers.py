@@ -121,7 +121,8 @@ def make_sampler(plan: Plan, seed: int | None = None, earlier: Sequence[FrozenTr
         at_once = (plan.max_concurrent or 1) * (plan.fuse_trials or MOST)
         inner = line.make(plan.seed if seed is None else seed, at_once, needed, len(levels) > 1)
     explore = EXPLORE if line.models else 0.0
-    return RungSampler(inner, levels, needed, earlier, line.branches, explore, plan.seed if seed is None else seed)
+    own_seed = plan.seed if seed is None else seed
+    return RungSampler(inner, levels, needed, earlier, line.branches, explore, own_seed, looks=not line.by_number)
 
 
 def drawn_at_random(name: str, fields: Iterable[Field], fixed: Mapping[str, Value] | None = None) -> list[str]:

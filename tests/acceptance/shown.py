@@ -100,7 +100,7 @@ def tested(issue: int, what: str, environment: dict[str, str], *arguments: str) 
 
 def _pytest(issue: int, what: str, environment: dict[str, str], *arguments: str) -> Callable[[Path], list[Shown]]:
     def show(folder: Path) -> list[Shown]:
-        command = [sys.executable, "-m", "pytest", "-q", "--timeout", "900", *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "--timeout", "900", *arguments]
         done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
         lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()
         failures = [line[:200] for line in lines if line.startswith(("FAILED ", "ERROR "))]

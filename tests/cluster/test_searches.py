@@ -84,7 +84,6 @@ def objects(cluster: "Cluster") -> "Iterator[dict[str, str]]":
 
 
 def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster", objects: dict[str, str]) -> None:
-    # Alone: begun beside three other jobs it failed once in four runs on two cores, and why was not found out.
     wait_for_job(cluster, submit(cluster, "search", "bowl", "--name", "far", "--trials", "6", *BUCKET, *SLOW_BOWL))
     ask = ["dermtune", "best", "far", "--json", "--out", "far winner", *BUCKET]
     done = cluster.client.run(ask, objects, 120, cluster.checkout)

@@ -25,7 +25,7 @@ MLFLOW = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 def run_bowl(storage: Path, **settings: object) -> SearchResult:
     """A small search of the bowl."""
-    return search.run("bowl", storage=str(storage), settings=settings, num_trials=12, max_epochs=9, name="agree")
+    return search.run("bowl", storage=str(storage), settings=settings, num_trials=12, max_epochs=9, name="agree", pictures=False)
 
 
 def assert_agreement(result: SearchResult, storage: Path) -> dict[str, str]:
@@ -58,9 +58,8 @@ def test_the_four_records_agree_when_some_trials_fail_some_stop_and_some_finish(
 def test_the_four_records_agree_when_a_budget_ends_the_search(tmp_path: Path, limit: dict[str, float], ended: str) -> None:
     storage = tmp_path / "my runs"
     slow = {"seconds_per_epoch": 0.1}
-    result = search.run(
-        "bowl", storage=str(storage), settings=slow, num_trials=50, max_epochs=20, name="agree", scheduler="none", **limit
-    )
+    options = {"num_trials": 50, "max_epochs": 20, "name": "agree", "scheduler": "none", "pictures": False}
+    result = search.run("bowl", storage=str(storage), settings=slow, **options, **limit)
     states = assert_agreement(result, storage)
     assert result.ended == ended
     assert ended in {result.table.trials[name].reason for name in states}
