@@ -1,100 +1,111 @@
-"""The command line as a person would call it: another process, in a folder whose path has a space."""
+"""Commands, and one Ray for all tests of a process that do not ask how Ray starts or ends."""
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import CommandClient, Here, Shell
+from waiting import wait_until
 
-COMMAND = Path(sys.executable).parent / "dermtune"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Stdout as one JSON document."""
-        return json.loads(self.out)
+FOLDER = Path(__file__).parent
+#: Ray, MLflow and SQLAlchemy leave sockets and connections to the garbage collector, and warn of each other.
+_OF_OTHERS = (
+    *("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 
 
-class Shell:
-    """Runs `dermtune` in one folder; whatever is still running at the end is killed, with its process group.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests here bear with what the libraries warn of."""
+    for item in items:
+        if FOLDER in item.path.parents:
+            for warning in _OF_OTHERS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
 
-    Args:    folder: working directory.
-             environment: added to this process's.
-    """
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, **environment}
-        self._running: list[subprocess.Popen[str]] = []
+class OneRay:
+    """Ray in this process, started when it is first asked for; every search that is run here finds it and leaves it running."""
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Starts a command in a process group of its own."""
-        process = subprocess.Popen(
-            [str(COMMAND), *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._running.append(process)
-        return process
+    def __init__(self) -> None:
+        self._running, self._num_gpus = ExitStack(), -1
 
-    def run(self, *arguments: str, timeout_s: float = 300) -> Finished:
-        """Runs a command to its end."""
-        return self.finish(self.start(*arguments), timeout_s)
+    def ensure(self, num_gpus: int = 0) -> None:
+        """Starts it, or starts it anew where it runs with another number of GPUs, which Ray only counts."""
+        if self._num_gpus == num_gpus:
+            return
+        self.stop()
+        if num_gpus:
+            self._running.enter_context(_ray_with_gpus(num_gpus))
+        else:
+            from search.execution.processes import imports
+            from search.execution.ray_session import ray_session
 
-    def finish(self, process: "subprocess.Popen[str]", timeout_s: float = 300) -> Finished:
-        """Waits for a started command."""
-        out, err = process.communicate(timeout=timeout_s)
-        return Finished(process.returncode, out, err)
+            self._running.enter_context(ray_session(None, (*imports("gated"), *imports("attentive"))))
+        self._num_gpus = num_gpus
 
-    def close(self) -> None:
-        """Kills what is left, by its process group."""
-        for process in self._running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+    def stop(self) -> None:
+        """Ends it."""
+        self._running.close()
+        self._num_gpus = -1
+
+
+@contextmanager
+def _ray_with_gpus(num_gpus: int) -> Iterator[None]:
+    import ray
+
+    ray.init(num_cpus=4, num_gpus=num_gpus, include_dashboard=False, object_store_memory=200 * 2**20, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def one_ray() -> Iterator[OneRay]:
+    """Ray of this test process, not started yet."""
+    made = OneRay()
+    yield made
+    made.stop()
 
 
 @pytest.fixture
-def shell(tmp_path: Path, own_cache: Path) -> Iterator[Shell]:
-    """A shell in a new folder whose path has a space."""
-    folder = tmp_path / "a folder"
-    folder.mkdir()
-    made = Shell(folder, {"DERMTUNE_CACHE": str(own_cache)})
+def ray_here(one_ray: OneRay, own_cache: Path) -> None:
+    """Ray runs in this process."""
+    one_ray.ensure()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory whose path has a space."""
+    made = tmp_path / "a folder"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def here(folder: Path, own_cache: Path, ray_here: None) -> Here:
+    """Commands in this process."""
+    return Here(folder, {"DERMTUNE_CACHE": str(own_cache)})
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[CommandClient]:
+    """The server that forks commands; it imports for seconds, once."""
+    made = CommandClient()
     yield made
     made.close()
 
 
-def wait_until(happened: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Waits for something, and says what did not happen."""
-    end = time.monotonic() + timeout_s
-    while not happened():
-        if time.monotonic() > end:
-            pytest.fail(f"{what} did not happen within {timeout_s} s")
-        time.sleep(0.1)
+@pytest.fixture
+def shell(folder: Path, own_cache: Path, client: CommandClient) -> Iterator[Shell]:
+    """Commands in processes of their own."""
+    made = Shell(folder, {"DERMTUNE_CACHE": str(own_cache)}, client)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool], float, str], None]:
+def eventually() -> Callable[[Callable[[], bool], str], None]:
     """`wait_until`, for tests."""
     return wait_until
 

@@ -11,12 +11,8 @@ from search.records.ledger import read_events
 from search.records.tracking.store import trial_runs
 from search.records.trials import TrialTable
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray and MLflow leave sockets and connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::UserWarning"),
-]
+#: Ray runs in this process already: see `ray_here`.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
 RAY = {"finished": "TERMINATED", "stopped": "TERMINATED", "failed": "ERROR"}
 OPTUNA = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
