@@ -1,6 +1,7 @@
 """The ledger and the trials that follow from it: cut files, hand-written events, ranking, listeners."""
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.errors import LedgerDamaged
 from search.records.ledger import Event, Ledger, read_events
 from search.records.trials import TrialRecord, TrialTable
 from trainables.contract import Mode, Objective
@@ -279,3 +281,92 @@ def test_of_equal_trials_the_earlier_leads() -> None:
 
 def test_a_score_of_nought_ranks_by_its_number() -> None:
     assert _ranked({"a": (3, 0.0), "b": (3, 0.1), "c": (3, -0.1)}, "max") == ["b", "a", "c"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every path that is brought to the disk, from here on."""
+    fsync, found = os.fsync, list[str]()
+
+    def note(handle: int) -> None:
+        found.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", note)
+    return found
+
+
+def test_a_ledgers_name_and_each_of_its_events_are_brought_to_the_disk(tmp_path: Path, synced: list[str]) -> None:
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        assert synced == [str(tmp_path)]
+        ledger.append("n", number=0)
+        ledger.extend([("n", {"number": 1}), ("n", {"number": 2})])
+        ledger.extend([])
+    assert synced == [str(tmp_path)] + [str(tmp_path / "l.jsonl")] * 2
+
+
+def test_time_goes_on_where_the_last_process_left_it(tmp_path: Path) -> None:
+    elapsed = []
+    for ticks in ([100.0, 107.5], [3.0, 3.0, 5.0]):
+        left = iter(ticks)
+        with Ledger(tmp_path / "l.jsonl", clock=left.__next__) as ledger:
+            elapsed += [ledger.append("n")["elapsed_s"] for _ in ticks[1:]]
+    assert elapsed == [7.5, 7.5, 9.5]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"no json", r"b'no json\\n'"),
+        (b'["event"]', r"b'\[\"event\"\]\\n'"),
+        (b'{"kind": "n"}', r"b'{\"kind\": \"n\"}\\n'"),
+        (b'"event"', r"b'\"event\"\\n'"),
+        (b"[" * 100_000, r"b'\[{60}'"),
+    ],
+)
+def test_a_line_without_an_event_is_damage_and_said_with_its_number(tmp_path: Path, line: bytes, shown: str) -> None:
+    file = tmp_path / "l.jsonl"
+    file.write_bytes(b'{"event": "n"}\n' + line + b"\n")
+    with pytest.raises(LedgerDamaged, match=rf"^every line of {file} must hold an event; got {shown} on line 2 \(damaged\)$"):
+        list(read_events(file))
+
+
+def test_an_epoch_may_have_had_another_share_of_a_gpu_than_was_planned() -> None:
+    epochs = [_epoch(1, 3.0, 3.0, True, 10.0), {**_epoch(2, 2.0, 2.5, True, 4.0), "gpus": 0.25}]
+    table = TrialTable.of([*EVENTS[:3], _event("reported", 2.0, trial="t0", epochs=epochs)], MIN)
+    assert table.trials["t0"].gpu_s(0.5) == 10.0 * 0.5 + 4.0 * 0.25
+
+
+def test_a_search_that_resumes_has_not_ended() -> None:
+    assert TrialTable.of(EVENTS, MIN).ended == "interrupted"
+    assert TrialTable.of([*EVENTS, _event("search_resumed", 7.5)], MIN).ended is None
+
+
+def test_a_trial_remembers_why_it_began_again() -> None:
+    retries = [_event("retried", 2.0, trial="t0", reason=reason) for reason in ("WorkerDied: gone", "NodeLost: away")]
+    table = TrialTable.of([*EVENTS[:3], *retries], MIN)
+    assert table.trials["t0"].retries == ["WorkerDied: gone", "NodeLost: away"]
+    assert table.trials["t0"].state == "running"
+
+
+def test_the_first_few_are_the_best_of_those_with_a_score_that_have_not_failed() -> None:
+    table = TrialTable.of(EVENTS[:1], MIN)
+    for trial, score in (("a", 3.0), ("b", None), ("c", 1.0), ("d", 0.5), ("e", 2.0)):
+        table.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
+        if score is not None:
+            table.apply(_event("reported", 2.0, trial=trial, epochs=[_epoch(3, score, score, True)]))
+    table.apply(_event("failed", 3.0, trial="d", reason="broke"))
+    assert [trial.trial for trial in table.first(2, table.trials.values())] == ["c", "e"]
+    assert [trial.trial for trial in table.first(9, table.trials.values())] == ["c", "e", "a"]
+
+
+def test_the_front_stands_before_better_ranked_trials_when_there_are_several_objectives() -> None:
+    """t1 is beaten by t0 in both; t2 ranks last by height, and nobody is as light."""
+    objectives = (Objective("valid/height", "min"), Objective("valid/weight", "min"))
+    table = TrialTable(objectives[0])
+    for trial, height, weight in (("t0", 1.0, 5.0), ("t1", 2.0, 6.0), ("t2", 3.0, 1.0)):
+        metrics = {"valid/height": height, "valid/weight": weight}
+        table.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
+        table.apply(_event("reported", 2.0, trial=trial, epochs=[{**_epoch(3, height, height, True), "metrics": metrics}]))
+    assert [trial.trial for trial in table.front_first(objectives)] == ["t0", "t2", "t1"]
+    assert [trial.trial for trial in table.front_first(objectives[:1])] == ["t0", "t1", "t2"]
