@@ -77,14 +77,6 @@ RESUMED = [event("search_resumed", 8.9), event("continued", 8.95, trial="t3"), *
 TOTAL_S = 2 + 2 + 3 + 2 + 1802 + 4
 
 
-@pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without an experiment: making its tables takes longer than copying them."""
-    file = tmp_path_factory.mktemp("fresh") / "mlflow.db"
-    open_client(f"sqlite:///{file}")
-    return file
-
-
 class Storage:
     """A folder of searches with its store."""
 
