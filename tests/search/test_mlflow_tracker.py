@@ -3,6 +3,8 @@
 import json
 import shutil
 import sqlite3
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from search.records.ledger import Event
-from search.records.tracking import mlflow_tracker, patience
+from search.records.tracking import mlflow_tracker, patience, store
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.patience import StoreAway
@@ -275,6 +277,40 @@ def test_a_search_goes_on_in_another_process_wherever_the_first_was_cut_short(le
     assert storage.run(None).info.status == "FINISHED"
 
 
+def test_a_search_that_goes_on_is_running_again_with_its_trials(storage: Storage) -> None:
+    assert storage.write([], INTERRUPTED) is None
+    assert storage.write(INTERRUPTED, RESUMED[:2]) is None
+    assert [storage.run(trial).info.status for trial in (None, "t3", "t0")] == ["RUNNING", "RUNNING", "FINISHED"]
+
+
+def test_the_experiments_page_is_that_of_the_search_when_it_has_ended(written: Storage) -> None:
+    page = written.client.get_experiment_by_name(PLAN.name).tags[NOTE]
+    assert "Ended: all trials ended. 1 finished, 2 stopped, 1 failed." in page
+    assert page == written.run(None).data.tags[NOTE]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_what_ended_in_the_store_already_is_not_sent_again(
+    early: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store takes no value twice anyway; sending all of a long search's past would take minutes."""
+    assert storage.write([], INTERRUPTED) is None
+    runs = {storage.run(trial).info.run_id: trial for trial in ("t0", "t1", "t2", "t3")}
+    sent: list[str] = []
+
+    def wrapper(name: str, original: Call) -> Call:
+        def call(client: MlflowClient, run_id: str, *args: Any, **kwargs: Any) -> Any:
+            sent.append(runs.get(run_id, ""))
+            return original(client, run_id, *args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        around(patched, ["log_batch"], wrapper)
+        assert storage.write(INTERRUPTED, RESUMED, anew=["t1"] if early else []) is None
+    assert set(sent) == {"", "t3", *(["t1"] if early else [])}
+
+
 def test_a_checkpoint_that_is_not_kept_is_said_to_be_gone(storage: Storage) -> None:
     gone = event("checkpoint_deleted", 9.6, trial="t0", path="trials/t0/best-00003")
     assert storage.write([], [*EVENTS[:-1], gone, EVENTS[-1]]) is None
@@ -354,6 +390,35 @@ def test_differences_are_found(written: Storage) -> None:
     assert written.differences(EVENTS) == []
 
 
+def test_a_missing_summary_and_strange_runs_and_scores_are_found(written: Storage) -> None:
+    client, experiment = written.client, written.client.get_experiment_by_name(PLAN.name)
+    client.delete_run(written.run(None).info.run_id)
+    client.log_metric(written.run("t0").info.run_id, "best/score", 9.5, timestamp=time_ms(60.0))
+    client.create_run(experiment.experiment_id, tags={"kind": "trial", TRIAL_TAG: "t9"})
+    assert written.differences(EVENTS) == [
+        ("", "no summary run"),
+        ("t0", "best/score 9.5, the ledger says 3.0"),
+        ("t9", "a run of a trial that the ledger does not know"),
+    ]
+
+
+def test_a_store_that_does_not_take_the_mending_says_so_and_keeps_its_runs(
+    written: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.client.log_param(written.run("t0").info.run_id, "stray", "1")
+    kept = {run.info.run_id for run in written.runs()}
+    with monkeypatch.context() as patched:
+        refuse_trial(patched, "t0", "log_batch")
+        failure = mend_mlflow(written.uri, PLAN, written.folder, EVENTS, ["t0"])
+    assert isinstance(failure, MlflowException)
+    assert {run.info.run_id for run in written.runs()} == kept
+
+
+def test_the_pages_of_trials_are_read_to_the_last(written: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_PAGE", 3)
+    assert sorted(trial_runs(written.uri, PLAN.name)) == ["t0", "t1", "t2", "t3"]
+
+
 Call = Callable[..., Any]
 CALLS = (
     "search_experiments",
@@ -393,13 +458,15 @@ def refuse_trial(monkeypatch: pytest.MonkeyPatch, trial: str | None, method: str
 @pytest.mark.parametrize("method", ["log_batch", "set_terminated"])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_run_that_is_refused_does_not_keep_the_others_from_being_written(
-    method: str, early: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    method: str, early: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched:
         refuse_trial(patched, "t1", method)
         failure = storage.write(EVENTS if early else [], [] if early else EVENTS)
     assert isinstance(failure, MlflowException)
     assert "this run may not" in str(failure)
+    said = [record.getMessage() for record in caplog.records if record.name == "dermtune.tracking"]
+    assert [line.partition(":")[0] for line in said] == ["MLflow refused something of t1"]
     differences = storage.differences(EVENTS)
     assert {trial for trial, _ in differences} == {"t1"}
     assert storage.run(None).data.tags["ended"] == "all trials ended"
@@ -408,12 +475,32 @@ def test_a_run_that_is_refused_does_not_keep_the_others_from_being_written(
 
 
 def test_a_summary_that_is_refused_does_not_keep_the_trials_from_being_written(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched:
         refuse_trial(patched, None, "log_batch")
         assert isinstance(storage.write([], EVENTS), MlflowException)
     assert storage.differences(EVENTS) == []
+    said = [record.getMessage() for record in caplog.records if record.name == "dermtune.tracking"]
+    assert [line.partition(":")[0] for line in said] == ["MLflow refused something of the search"]
+
+
+def test_what_a_refused_trial_still_has_to_say_is_not_tried(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def wrapper(name: str, original: Call) -> Call:
+        def call(client: MlflowClient, run_id: str, *args: Any, **kwargs: Any) -> Any:
+            if client.get_run(run_id).data.tags.get(TRIAL_TAG) == "t1":
+                asked.append(name)
+                raise MlflowException("this run may not", error_code=codes.INVALID_PARAMETER_VALUE)
+            return original(client, run_id, *args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        around(patched, ["log_batch", "set_terminated"], wrapper)
+        storage.write([], EVENTS)
+    assert asked == ["log_batch"]
 
 
 @pytest.mark.parametrize("failures", [1, 4, 40])
@@ -521,12 +608,24 @@ def test_a_store_that_goes_for_good_is_said_and_later_given_the_rest(storage: St
     assert len(storage.runs()) == 5
 
 
-def test_a_store_that_cannot_be_opened_is_the_answer_of_close(storage: Storage) -> None:
+def test_a_store_that_cannot_be_opened_is_the_answer_of_close(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
     tracker = MlflowTracker("nosuch://store", PLAN, storage.folder, {}, patience_s=0.1)
     tracker.start()
     for one in EVENTS:
         tracker.on_event(one)
     assert tracker.close() is not None
+    assert caplog.records[-1].getMessage().startswith("MLflow did not take everything: ")
+
+
+def test_the_interpreter_changes_hands_faster_while_a_tracker_writes(storage: Storage) -> None:
+    before = sys.getswitchinterval()
+    tracker = storage.tracker()
+    tracker.start()
+    assert sys.getswitchinterval() == pytest.approx(0.001)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "mlflow"]
+    assert thread.daemon, "it must not keep a dying driver alive"
+    assert tracker.close() is None
+    assert sys.getswitchinterval() == before
 
 
 def test_a_tracker_that_was_never_started_closes_at_once(storage: Storage) -> None:
