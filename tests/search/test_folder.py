@@ -107,11 +107,12 @@ def test_a_folder_is_held_by_one_process_at_a_time(near: SearchFolder) -> None:
 def test_a_search_that_runs_elsewhere_is_not_held_here(far: SearchFolder) -> None:
     run_elsewhere(far)
     assert far.is_running()
-    with pytest.raises(PlanError, match=r"^a search must run once at a time; got 'far', which is running on elsewhere "):
+    with pytest.raises(PlanError, match=r"^a search must run once at a time; got 'far', which is running on elsewhere") as raised:
         far.lock()
     lock = FileLock(far.path / "lock")
     lock.acquire(timeout=0)
     lock.release()
+    assert raised.tb is not None, "whoever keeps the error keeps no lock"
 
 
 def test_only_a_running_search_can_be_asked_to_stop(near: SearchFolder) -> None:

@@ -317,6 +317,15 @@ def test_a_checkpoint_that_is_not_kept_is_said_to_be_gone(storage: Storage) -> N
     assert storage.run("t0").data.tags["checkpoint"] == "deleted: not among the best"
 
 
+def test_a_checkpoint_that_goes_after_a_resumption_is_said_to_be_gone(storage: Storage) -> None:
+    """Its trial ended in an earlier process, whose past is left alone; this is news."""
+    assert storage.write([], INTERRUPTED) is None
+    assert "best-00003" in storage.run("t0").data.tags["checkpoint"]
+    gone = event("checkpoint_deleted", 8.92, trial="t0", path="trials/t0/best-00003")
+    assert storage.write(INTERRUPTED, [RESUMED[0], gone, *RESUMED[1:]]) is None
+    assert storage.run("t0").data.tags["checkpoint"] == "deleted: not among the best"
+
+
 def test_an_interrupted_search_looks_like_one(storage: Storage) -> None:
     assert storage.write([], INTERRUPTED) is None
     assert storage.run(None).info.status == "KILLED"
