@@ -12,8 +12,17 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 from shown import DERMTUNE, REPOSITORY, Shown, dermtune, tested
+from waiting import wait_until
 
 ISSUE = 4
+
+
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def overhead(folder: Path) -> list[Shown]:
@@ -60,12 +69,7 @@ def _page_seconds(folder: Path) -> float:
         [str(DERMTUNE), "ui", "--port", str(port)], cwd=folder, start_new_session=True, stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_until(lambda: _answers(port), "MLflow's page")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1700, "height": 950})
@@ -100,7 +104,7 @@ SHOWS = {
     "outage": tested(
         ISSUE,
         "tracking server away for 60 s in mid-search, and the driver killed meanwhile: every metric once, in order",
-        {"DERMTUNE_TEST_OUTAGE_S": "60"},
+        {"DERMTUNE_TEST_MISSED_TRIALS": "60"},
         _OUTAGE,
     ),
     "served": tested(

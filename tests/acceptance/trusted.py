@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 from shown import DERMTUNE, REPOSITORY, Shown, dermtune, tests
+from waiting import wait_until
 
 ISSUE = 3
 #: Beyond noise: so many standard errors.
@@ -119,12 +120,15 @@ def thousand(folder: Path) -> list[Shown]:
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err)
         driver = psutil.Process(process.pid)
-        while process.poll() is None:
-            time.sleep(1)
+
+        def has_ended() -> bool:
             ended = _ended(ledger) if ledger.is_file() else 0
             for mark in (100, 1000):
                 if ended >= mark and mark not in memory and process.poll() is None:
                     memory[mark] = driver.memory_info().rss / 2**20
+            return process.poll() is not None
+
+        wait_until(has_ended, "the end of a search of 1000 trials", patience_s=600, every_s=1)
     wall_s = time.monotonic() - start
     times = [event["elapsed_s"] for event in _events(ledger) if event["event"] in ("finished", "stopped", "failed")]
     # A hundred trials each: from the 50th to the 150th, and the last hundred.

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 import psutil
 from bridge import DIES_WITH_US, NETWORK, SYSTEM_PATH, Bridge, must, program
+from waiting import happens
 
 _ACCOUNT = pwd.getpwuid(os.geteuid())
 USER = _ACCOUNT.pw_name
@@ -23,7 +23,6 @@ USER = _ACCOUNT.pw_name
 HOME = Path(_ACCOUNT.pw_dir)
 
 _SCRIPT = Path(__file__).with_name("place.sh")
-_ANSWERS_WITHIN_S = 20
 _SSHD = """\
 ListenAddress {ip}
 HostKey {home}/.sshd/host_key
@@ -239,11 +238,8 @@ class Host(Place):
         return [str(program("sshd")), "-D", "-e", "-f", str(HOME / ".sshd" / "config")]
 
     def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + _ANSWERS_WITHIN_S
-        while self.run(f"exec 3<> /dev/tcp/{self.ip}/22").returncode != 0:
-            if time.monotonic() > end:
-                raise OSError(f"sshd on {self.name} must answer; got {self._log()}")
-            time.sleep(0.1)
+        if not happens(lambda: self.run(f"exec 3<> /dev/tcp/{self.ip}/22").returncode == 0):
+            raise OSError(f"sshd on {self.name} must answer; got {self._log()}")
 
 
 def _pid_space(process: int) -> str:

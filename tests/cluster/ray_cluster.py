@@ -5,8 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from hosts import HOME, USER, Host, Place
+from waiting import happens
 
 NUM_NODES = 3
 #: What `ray start` gets besides: no host may take all of this machine for itself.
@@ -135,16 +135,6 @@ def object_store(head: Place) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL": f"http://{head.ip}:{_OBJECT_STORE_PORT}",
     }
-
-
-def happens(what: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> bool:
-    """Whether something holds before the time is up."""
-    end = time.monotonic() + timeout_s
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(every_s)
-    return True
 
 
 def rendered(text: str, head: Host, workers: tuple[Host, ...], storage: Path) -> dict[str, Any]:

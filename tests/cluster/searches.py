@@ -1,9 +1,9 @@
 """Searches on the test's cluster, as one runs them from elsewhere, and what their ledgers say."""
 
 import json
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from waiting import happens
 
 if TYPE_CHECKING:
     from ray_cluster import Cluster
@@ -44,18 +44,16 @@ def job_status(cluster: "Cluster", job: str) -> str:
     return str(cluster.told(f"jobs/{job}")["status"])
 
 
-def wait_while(cluster: "Cluster", job: str, *statuses: str, within_s: float = 120) -> str:
+def wait_while(cluster: "Cluster", job: str, *statuses: str) -> str:
     """Waits until a job's status is another; gives it."""
-    end = time.monotonic() + within_s
-    while (status := job_status(cluster, job)) in statuses:
-        assert time.monotonic() < end, f"{job} must leave {status} within {within_s} s\n{log_of(cluster, job)}"
-        time.sleep(1)
-    return status
+    left = happens(lambda: job_status(cluster, job) not in statuses, every_s=1)
+    assert left, f"{job} must not be {' or '.join(statuses)} for ever\n{log_of(cluster, job)}"
+    return job_status(cluster, job)
 
 
-def wait_for_job(cluster: "Cluster", job: str, within_s: float = 180) -> None:
+def wait_for_job(cluster: "Cluster", job: str) -> None:
     """Waits until a job has succeeded."""
-    assert wait_while(cluster, job, "PENDING", "RUNNING", within_s=within_s) == "SUCCEEDED", log_of(cluster, job)
+    assert wait_while(cluster, job, "PENDING", "RUNNING") == "SUCCEEDED", log_of(cluster, job)
 
 
 def assert_clean(cluster: "Cluster", name: str) -> None:
@@ -74,14 +72,6 @@ def events(cluster: "Cluster", name: str, *kinds: str) -> list[dict[str, Any]]:
     file = cluster.storage / name / "ledger.jsonl"
     lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
     return [event for event in map(json.loads, lines) if not kinds or event["event"] in kinds]
-
-
-def eventually(what: Callable[[], bool], within_s: float, told: str) -> None:
-    """Waits until something holds."""
-    end = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < end, f"within {within_s} s: {told}"
-        time.sleep(0.3)
 
 
 def assert_all_ended_once(cluster: "Cluster", name: str, num_trials: int) -> None:

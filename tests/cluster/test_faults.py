@@ -1,10 +1,10 @@
 """In mid-search a worker dies, another is cut off, the driver is killed: each costs minutes at most, and no search."""
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from searches import assert_all_ended_once, assert_clean, events, eventually, submit, wait_for_job, wait_while
+from searches import assert_all_ended_once, assert_clean, events, submit, wait_for_job, wait_while
+from waiting import let_pass, wait_until
 
 if TYPE_CHECKING:
     from hosts import Host
@@ -20,9 +20,7 @@ def begin(cluster: "Cluster", name: str, num_trials: int) -> str:
     """Starts a search and waits until its trials train everywhere and all but one have a state to go on from."""
     cluster.wait_for_nodes()
     job = submit(cluster, "search", "bowl", "--name", name, "--trials", str(num_trials), *BOWL)
-    eventually(
-        lambda: len({event["trial"] for event in events(cluster, name, "saved")}) >= 5, 90, "five trials have saved a state"
-    )
+    wait_until(lambda: len({event["trial"] for event in events(cluster, name, "saved")}) >= 5, "states of five trials")
     return job
 
 
@@ -66,11 +64,10 @@ def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_tria
     assert all(lost.values()), lost
     dead.kill()
     severed.cut()
-    time.sleep(CUT_S)
+    let_pass(CUT_S)
     severed.mend()
-    eventually(
+    wait_until(
         lambda: lost[dead] | lost[severed] <= {event["trial"] for event in events(cluster, "struck", "retried", "finished")},
-        90,
         "the lost trials retried",
     )
     driver = "python -m search.cli.main search bowl --name struck"
@@ -80,7 +77,7 @@ def test_a_worker_that_dies_one_that_is_cut_off_and_a_killed_driver_cost_no_tria
     assert before.keys() & lost[dead]
     again = submit(cluster, "resume", "struck", "--no-pictures")
     dead.start()
-    wait_for_job(cluster, again, 240)
+    wait_for_job(cluster, again)
     assert_all_ended_once(cluster, "struck", 14)
     assert_went_on(cluster, "struck", lost[dead] | lost[severed])
     resumed = next(i for i, event in enumerate(events(cluster, "struck")) if event["event"] == "search_resumed")

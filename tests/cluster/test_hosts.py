@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -13,20 +12,21 @@ import psutil
 import pytest
 from hosts import HOME, Host, Place
 from network import Network, missing, network
-from ray_cluster import happens
+from waiting import happens
 
 #: Makes a host that runs something, says which processes there are for it and where its folder is, and waits.
 HOLD = """
-import time
+import signal
 import psutil
 from hosts import Host
 from network import network
 with network() as made:
     (host,) = made.add(Host, "lonely")
     host.popen("sleep 1000 & setsid sleep 1000")
-    time.sleep(0.5)
+    while len(psutil.Process().children(recursive=True)) < 6:
+        pass
     print(made.storage.parent, *(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 
@@ -105,13 +105,12 @@ def test_a_command_that_takes_too_long_is_killed(made: Network) -> None:
 def test_nothing_is_left_of_a_network_whose_process_is_told_to_end(kind: signal.Signals) -> None:
     if missing() is not None:
         pytest.skip(str(missing()))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])}
     command, pipe = [sys.executable, "-c", HOLD], subprocess.PIPE
     holder = subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe)
     assert holder.stdout is not None
     folder, *processes = holder.stdout.readline().split()
     assert len(processes) >= 6
-    time.sleep(0.2)
     holder.send_signal(kind)
     holder.communicate(timeout=30)
     assert happens(lambda: not any(psutil.pid_exists(int(process)) for process in processes), 10)

@@ -18,7 +18,6 @@ from searches import (
     assert_clean,
     dermtune,
     events,
-    eventually,
     log_of,
     slots_over_time,
     submit,
@@ -26,6 +25,7 @@ from searches import (
     wait_for_job,
     wait_while,
 )
+from waiting import wait_until
 
 from trainables.data.source import synthetic_location
 
@@ -140,7 +140,7 @@ def test_a_search_that_can_never_be_placed_says_so_at_once(cluster: "Cluster", s
 
 def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> None:
     job = submit(cluster, "search", "bowl", "--name", "halted", "--trials", "100", "--max-concurrent", "2", *SLOW_BOWL)
-    eventually(lambda: bool(events(cluster, "halted", "reported")), 60, "a report")
+    wait_until(lambda: bool(events(cluster, "halted", "reported")), "a report")
     dermtune(cluster, "stop", job, *through_one_tunnel(cluster))
     assert wait_while(cluster, job, "RUNNING") != "SUCCEEDED"
     assert events(cluster, "halted")[-1]["event"] == "search_ended"
@@ -155,7 +155,7 @@ def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> N
     with ThreadPoolExecutor() as pool:
         jobs = pool.map(lambda s: submit(cluster, "search", s[0], "--name", s[1], "--data", s[2], *small), searches)
     for job in jobs:
-        wait_for_job(cluster, job, 280)
+        wait_for_job(cluster, job)
     for name in ("one", "other"):
         assert_all_ended_once(cluster, name, 8)
     steps = {name: slots_over_time(events(cluster, name)) for name in ("one", "other")}

@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ray_cluster import happens
 from strangers import RIGHT, admitted
+from waiting import happens, wait_until
 
 if TYPE_CHECKING:
     from hosts import Host, Place
@@ -105,10 +104,7 @@ def dashboard(cluster: "Cluster") -> Iterator[str]:
     known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes"]
     tunnel = cluster.client.popen(["ssh", "-N", *known, "-L", f"18265:127.0.0.1:{DASHBOARD}", cluster.head.ip])
     address = "http://127.0.0.1:18265"
-    for _ in range(50):
-        if get(cluster.client, f"{address}/api/version")[0] != "URLError":
-            break
-        time.sleep(0.1)
+    wait_until(lambda: get(cluster.client, f"{address}/api/version")[0] != "URLError", "an answer of the dashboard", every_s=0.1)
     yield address
     tunnel.terminate()
     tunnel.wait(10)

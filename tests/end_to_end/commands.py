@@ -133,7 +133,7 @@ class CommandClient:
         self._server = subprocess.Popen(
             [sys.executable, str(script), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "RAY_AUTH_MODE": "token"}
+            env={**os.environ, "RAY_AUTH_MODE": "token"},
         )
         theirs.close()
         self._connection, self._numbers = ours, itertools.count()

@@ -1,5 +1,6 @@
-"""Commands, and one Ray for all tests of a process that do not ask how Ray starts or ends."""
+"""Commands, one Ray for all tests of a process that do not ask how Ray starts or ends, and one recorded search of each task."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from commands import CommandClient, Here, Shell
-from waiting import wait_until
+from recorded import Recorded, record
+from waiting import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parent
 #: Ray, MLflow and SQLAlchemy leave sockets and connections to the garbage collector, and warn of each other.
@@ -18,9 +20,11 @@ _OF_OTHERS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests here bear with what the libraries warn of."""
+    """Tests here bear with what the libraries warn of, and slow ones with a machine that does other things."""
     for item in items:
         if FOLDER in item.path.parents:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.timeout(2 * PATIENCE_S))
             for warning in _OF_OTHERS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
@@ -42,7 +46,7 @@ class OneRay:
             from search.execution.processes import imports
             from search.execution.ray_session import ray_session
 
-            self._running.enter_context(ray_session(None, (*imports("gated"), *imports("attentive"))))
+            self._running.enter_context(ray_session(None, imports("bowl")))
         self._num_gpus = num_gpus
 
     def stop(self) -> None:
@@ -102,6 +106,13 @@ def shell(folder: Path, own_cache: Path, client: CommandClient) -> Iterator[Shel
     made = Shell(folder, {"DERMTUNE_CACHE": str(own_cache)}, client)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory, one_ray: OneRay) -> Callable[[str], Recorded]:
+    """The recorded search of a task; the first test that asks for it, in whichever process, makes it for all."""
+    base = tmp_path_factory.getbasetemp()
+    return lambda task: record(task, base.parent if "PYTEST_XDIST_WORKER" in os.environ else base, one_ray.ensure)
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ OPTUNA = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
 MLFLOW = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 
-def run_bowl(storage: Path, **settings: object) -> SearchResult:
+def run_bowl(storage: Path, num_trials: int = 12, **settings: object) -> SearchResult:
     """A small search of the bowl."""
-    return search.run("bowl", storage=str(storage), settings=settings, num_trials=12, max_epochs=9, name="agree", pictures=False)
+    options = {"num_trials": num_trials, "max_epochs": 9, "name": "agree", "pictures": False}
+    return search.run("bowl", storage=str(storage), settings=settings, **options)
 
 
 def assert_agreement(result: SearchResult, storage: Path) -> dict[str, str]:
@@ -63,7 +64,7 @@ def test_the_four_records_agree_when_a_budget_ends_the_search(tmp_path: Path, li
 
 
 def test_a_value_that_is_no_number_fails_its_trial_with_its_reason(tmp_path: Path) -> None:
-    result = run_bowl(tmp_path / "my runs", fault="nan")
+    result = run_bowl(tmp_path / "my runs", num_trials=4, fault="nan")
     assert set(assert_agreement(result, tmp_path / "my runs").values()) == {"failed"}
     reasons = {trial.reason for trial in result.table.trials.values()}
     assert reasons == {"TrialDiverged: valid/height must be finite; got nan at epoch 3"}

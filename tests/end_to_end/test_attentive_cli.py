@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import NUM_TRIALS
 
 import trainables.attentive  # noqa: F401  torch takes seconds to import, which no test's time limit should pay
 from search.cli.main import run
@@ -201,30 +202,23 @@ def test_other_tasks_do_not_take_the_set(drawn: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_tiny_search_for_two_objectives(shell: Any) -> None:
-    data = "isic2017:a set"
-    assert shell.run("data", "synth", "isic2017", "a set", "--cases", "60", "--size", "48", "--seed", "11").status == 0
+def test_a_tiny_search_for_two_objectives(recorded: Any, tmp_path: Path) -> None:
+    searched = recorded("attentive")
+    data, found, here = searched.data, searched.json, searched.copy(tmp_path)
     metrics = ("valid/melanoma/auroc", "valid/structures/iou_mean")
-    search = shell.run(
-        *("search", "attentive", "--data", data, "--name", "small", "--trials", "3", "--max-epochs", "3", *SMALL),
-        *("--metric", f"{metrics[0]}:max", "--metric", f"{metrics[1]}:max", "--no-pictures", "--json"),
-        timeout_s=400,
-    )
-    assert search.status == 0, search.err
-    found = search.json
-    assert (found["metrics"], found["modes"], found["num_trials"], found["num_failed"]) == (list(metrics), ["max", "max"], 3, 0)
+    assert (found["metrics"], found["modes"], found["num_failed"]) == (list(metrics), ["max", "max"], 0)
+    assert found["num_trials"] == int(NUM_TRIALS)
     assert found["pareto"]
-    shown = shell.run("show", "small", "--json").json["trials"]
-    assert len(shown) == 3
-    log = shell.run("show", "small", "--trial", found["best_trial"], "--json").json
+    shown = here.run("show", "small", "--json").json["trials"]
+    assert len(shown) == int(NUM_TRIALS)
+    log = here.run("show", "small", "--trial", found["best_trial"], "--json").json
     assert all(set(metrics) <= set(epoch["metrics"]) for epoch in log["log"])
     assert not any("test/" in name for epoch in log["log"] for name in epoch["metrics"])
-    (best,) = shell.run("best", "small", "--out", "the winner", "--json").json
+    (best,) = here.run("best", "small", "--out", "the winner", "--json").json
     assert (best["trial"], best["value"], best["epoch"]) == (found["best_trial"], found["best_value"], found["best_epoch"])
     document = json.loads((Path(best["checkpoint"]) / "config.json").read_text())
     assert document["config"] == best["config"]
-    evaluated = shell.run("evaluate", best["checkpoint"], "--data", data, "--json")
+    evaluated = here.run("evaluate", best["checkpoint"], "--data", data, "--json")
     assert evaluated.status == 0, evaluated.err
     evaluation = evaluated.json
     assert evaluation["metrics"][metrics[0]] == best["value"]
@@ -232,12 +226,12 @@ def test_a_tiny_search_for_two_objectives(shell: Any) -> None:
     assert (evaluation["num_cases"], evaluation["task"]) == (15, "attentive")
     assert len(evaluation["structures_classes"]) == 6
     assert sum(map(sum, evaluation["structures"]["confusion"])) == 15 * document["config"]["timesteps"]
-    images = sorted((shell.folder / "a set" / "ISIC-2017_Validation_Data").glob("*.jpg"))[:2]
-    predictions = shell.run("predict", best["checkpoint"], *map(str, images), "--json").json
+    images = sorted((searched.folder / "a set" / "ISIC-2017_Validation_Data").glob("*.jpg"))[:2]
+    predictions = here.run("predict", best["checkpoint"], *map(str, images), "--json").json
     assert [one["image"] for one in predictions] == [str(image) for image in images]
     for one in predictions:
         assert sum(one["probabilities"]["melanoma"].values()) == pytest.approx(1)
         assert len(one["gazes"]) == document["config"]["timesteps"]
     for command in (("show", "small"), ("best", "small"), ("evaluate", best["checkpoint"], "--data", data)):
-        assert shell.run(*command).status == 0
-    assert shell.run("predict", best["checkpoint"], str(images[0])).status == 0
+        assert here.run(*command).status == 0
+    assert here.run("predict", best["checkpoint"], str(images[0])).status == 0

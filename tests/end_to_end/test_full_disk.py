@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND
+from commands import COMMAND
 
 pytestmark = pytest.mark.slow
 _SIZE_MIB = 96
@@ -86,18 +86,18 @@ class SmallDisk:
 
 
 def test_a_search_waits_while_the_disk_is_full_and_then_goes_on(
-    small_disk: SmallDisk, eventually: Callable[[Callable[[], bool], float, str], None]
+    small_disk: SmallDisk, eventually: Callable[[Callable[[], bool], str], None]
 ) -> None:
     # The namespace goes with the search, so its own doctor looks before it ends.
     script = "search bowl --name small --trials 10 --no-pictures --scheduler none --max-epochs 20 --set seconds_per_epoch=0.1"
     process = small_disk.search(*script.split())
-    eventually(lambda: sum(e["event"] == "finished" for e in small_disk.events("small")) >= 2, 120, "the end of two trials")
+    eventually(lambda: sum(e["event"] == "finished" for e in small_disk.events("small")) >= 2, "the end of two trials")
     small_disk.fill()
-    eventually(lambda: "is full: the search waits until there is room" in small_disk.said, 120, "a line that says so")
+    eventually(lambda: "is full: the search waits until there is room" in small_disk.said, "a line that says so")
     before = small_disk.events("small")
     copied = small_disk.folder / "copy"
     small_disk.empty()
-    eventually(lambda: "there is room again" in small_disk.said, 60, "a line that says that it goes on")
+    eventually(lambda: "there is room again" in small_disk.said, "a line that says that it goes on")
 
     def look() -> bool:
         # Copied while the disk is there: it goes with the search.
@@ -105,7 +105,7 @@ def test_a_search_waits_while_the_disk_is_full_and_then_goes_on(
             shutil.copy(small_disk.runs / "small" / "ledger.jsonl", copied)
         return process.poll() is not None
 
-    eventually(look, 240, "the end of the search")
+    eventually(look, "the end of the search")
     assert process.returncode == 0, small_disk.said
     after = [json.loads(line) for line in copied.read_bytes().split(b"\n")[:-1]]
     assert after[: len(before)] == before

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Shell
+from commands import Here, Shell
+from striking import Striker, struck_search
 
 from trainables.contract import LATENCY_MS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 #: 4 epochs of 10 batches: 40 steps, in double precision. What changes a shape is fixed.
 FIXED = ("precision=float64", "sampling=uniform", "batch_size=16", "width=0.5", "batches_per_epoch=10")
 #: At higher rates a network may collapse and say the same of all cases up to rounding, which an AUROC would then rank.
@@ -62,9 +59,9 @@ def processes(folder: Path, name: str) -> dict[str, set[int]]:
     return found
 
 
-def assert_clean(shell: Shell, name: str) -> None:
+def assert_clean(here: Here, name: str) -> None:
     """Tune, Optuna and MLflow say what the ledger says."""
-    examined = shell.run("doctor", name, "--json")
+    examined = here.run("doctor", name, "--json")
     assert (examined.status, examined.json["differences"]) == (0, []), examined.out
 
 
@@ -81,96 +78,101 @@ def assert_same(folder: Path, one: str, other: str) -> None:
             assert ours == pytest.approx(theirs, abs=1e-8, rel=1e-8), trial
 
 
-def done(shell: Shell, *arguments: str) -> Any:
+def done(here: Here, *arguments: str) -> Any:
     """What a search says at its end."""
-    finished = shell.run(*arguments, "--json", timeout_s=400)
+    finished = here.run(*arguments, "--json")
     assert finished.status == 0, finished.err
     return finished.json
 
 
 @pytest.mark.long
 def test_the_same_trials_have_the_same_values_killed_and_resumed_as_well(
-    shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
+    shell: Shell, here: Here, eventually: Callable[[Callable[[], bool], str], None]
 ) -> None:
-    alone = done(shell, *GATED, "--name", "alone")
+    alone = done(here, *GATED, "--name", "alone")
     one_array = ("--fuse-trials", "8", "--max-concurrent", "1")
-    fused = done(shell, *GATED, *one_array, "--name", "fused")
+    fused = done(here, *GATED, *one_array, "--name", "fused")
     assert_same(shell.folder, "fused", "alone")
-    assert_clean(shell, "fused")
+    assert_clean(here, "fused")
     first = [f"t{index:04d}" for index in range(8)]
     assert len(set.union(*(processes(shell.folder, "fused")[trial] for trial in first))) == 1, "eight in one process"
     assert fused["best_trial"] == alone["best_trial"]
     assert fused["best_value"] == pytest.approx(alone["best_value"], abs=1e-8)
 
     killed = shell.start(*GATED, *one_array, "--name", "killed")
-    eventually(lambda: len(events(shell.folder, "killed", "saved")) >= 8, 200, "a state of each member")
+    eventually(lambda: len(events(shell.folder, "killed", "saved")) >= 8, "a state of each member")
     os.kill(killed.pid, signal.SIGKILL)
-    shell.finish(killed, 30)
-    resumed = done(shell, "resume", "killed", "--no-pictures")
+    shell.finish(killed)
+    resumed = done(here, "resume", "killed", "--no-pictures")
     assert events(shell.folder, "killed", "continued")
     assert_same(shell.folder, "killed", "alone")
-    assert_clean(shell, "killed")
+    assert_clean(here, "killed")
     assert resumed["best_trial"] == alone["best_trial"]
 
-    (best,) = shell.run("best", "killed", "--json", "--out", "winner").json
-    (own,) = shell.run("best", "alone", "--json").json
+    (best,) = here.run("best", "killed", "--json", "--out", "winner").json
+    (own,) = here.run("best", "alone", "--json").json
     assert (best["trial"], best["epoch"]) == (own["trial"], own["epoch"])
     document = json.loads((shell.folder / "winner" / best["trial"] / "config.json").read_text())
     assert document["metrics"]["valid/auroc_mean"] == pytest.approx(own["value"], abs=1e-8)
 
 
-def test_trials_that_are_paused_and_promoted_end_once(shell: Shell) -> None:
-    done(shell, *BOWL, "--name", "fused", "--fuse-trials", "4", "--scheduler", "asha-promote")
-    assert outcomes(shell.folder, "fused").keys() == {f"t{index:04d}" for index in range(12)}
-    assert events(shell.folder, "fused", "promoted")
-    for own in curves(shell.folder, "fused").values():
+def test_trials_that_are_paused_and_promoted_end_once(here: Here) -> None:
+    done(here, *BOWL, "--name", "fused", "--fuse-trials", "4", "--scheduler", "asha-promote")
+    assert outcomes(here.folder, "fused").keys() == {f"t{index:04d}" for index in range(12)}
+    assert events(here.folder, "fused", "promoted")
+    for own in curves(here.folder, "fused").values():
         assert [epoch["epoch"] for epoch in own] == list(range(1, len(own) + 1))
-    assert_clean(shell, "fused")
+    assert_clean(here, "fused")
 
 
-def test_members_that_fail_take_no_other_with_them(shell: Shell) -> None:
-    finished = shell.run(*BOWL, "--name", "fused", "--fuse-trials", "4", "--set", "fault=raise_tilted", "--json")
-    found = outcomes(shell.folder, "fused")
-    tilted = {e["trial"] for e in events(shell.folder, "fused", "suggested") if e["config"]["shape"] == "tilted"}
+def test_members_that_fail_take_no_other_with_them(here: Here) -> None:
+    finished = here.run(*BOWL, "--name", "fused", "--fuse-trials", "4", "--set", "fault=raise_tilted", "--json")
+    found = outcomes(here.folder, "fused")
+    tilted = {e["trial"] for e in events(here.folder, "fused", "suggested") if e["config"]["shape"] == "tilted"}
     assert finished.status == 0, finished.err
     assert len(found) == 12
     for trial, (how, why) in found.items():
         assert (how == "failed") == (trial in tilted), (trial, how, why)
         assert trial not in tilted or "RuntimeError: the bowl broke" in why
-    assert_clean(shell, "fused")
+    assert_clean(here, "fused")
 
 
-def test_an_array_whose_process_is_killed_goes_on_from_its_members_states(
-    shell: Shell, eventually: Callable[[Callable[[], bool], float, str], None]
-) -> None:
-    slow = ("--set", "seconds_per_epoch=0.2", "--scheduler", "none", "--save-every", "1s", "--max-concurrent", "1")
-    search = shell.start(*BOWL, *slow, "--name", "struck", "--fuse-trials", "6", "--set", "shape=round")
-    eventually(lambda: len(events(shell.folder, "struck", "saved")) >= 6, 120, "a state of each member")
-    (process,) = set.union(*processes(shell.folder, "struck").values())
-    os.kill(process, signal.SIGKILL)
-    finished = shell.finish(search, 240)
-    assert finished.status == 0, finished.err
-    retried = events(shell.folder, "struck", "retried")
+def test_an_array_whose_process_is_killed_goes_on_from_its_members_states(here: Here) -> None:
+    saved = set[str]()
+
+    def six_have_saved(event: dict[str, Any]) -> bool:
+        if event["event"] == "saved":
+            saved.add(event["trial"])
+        return event["event"] == "reported" and len(saved) == 6
+
+    striker = Striker((signal.SIGKILL,), six_have_saved)
+    result = struck_search(
+        *(here.folder / "runs", striker, "struck", {"seconds_per_epoch": "0.05", "shape": "round"}),
+        **{"num_trials": 12, "max_epochs": 9, "scheduler": "none", "save_every_s": 0.3, "max_concurrent": 1, "fuse_trials": "6"},
+    )
+    assert len(striker.struck) == 1
+    assert result.ended == "all trials"
+    retried = events(here.folder, "struck", "retried")
     assert len(retried) == 6
     assert {event["kind"] for event in retried} == {"died"}
     assert {tuple(event["suspects"]) for event in retried} == {("t0000", 3), ("t0003", 3)}, "in halves"
-    assert set(outcomes(shell.folder, "struck").values()) == {("finished", "max_epochs")}
-    assert all([epoch["epoch"] for epoch in own] == list(range(1, 10)) for own in curves(shell.folder, "struck").values())
-    assert_clean(shell, "struck")
+    assert set(outcomes(here.folder, "struck").values()) == {("finished", "max_epochs")}
+    assert all([epoch["epoch"] for epoch in own] == list(range(1, 10)) for own in curves(here.folder, "struck").values())
+    assert_clean(here, "struck")
 
 
-def refusal(shell: Shell, arguments: Sequence[str]) -> str:
+def refusal(here: Here, arguments: Sequence[str]) -> str:
     """What is said of a request that makes no sense."""
-    finished = shell.run(*arguments)
+    finished = here.run(*arguments)
     assert finished.status == 2
     return finished.err
 
 
-def test_what_cannot_be_fused_is_refused_or_said(shell: Shell) -> None:
-    assert "--fuse-trials must be auto, off or 1 to 256; got 'many'" in refusal(shell, [*BOWL, "--fuse-trials", "many"])
-    assert "--fuse-trials must be off or auto for attentive" in refusal(shell, ["search", "attentive", "--fuse-trials", "4"])
-    done(shell, *BOWL, "--name", "measured", "--fuse-trials", "auto")
-    (note,) = [event["text"] for event in events(shell.folder, "measured", "noted") if "one program" in event["text"]]
+def test_what_cannot_be_fused_is_refused_or_said(here: Here) -> None:
+    assert "--fuse-trials must be auto, off or 1 to 256; got 'many'" in refusal(here, [*BOWL, "--fuse-trials", "many"])
+    assert "--fuse-trials must be off or auto for attentive" in refusal(here, ["search", "attentive", "--fuse-trials", "4"])
+    done(here, *BOWL, "--name", "measured", "--fuse-trials", "auto")
+    (note,) = [event["text"] for event in events(here.folder, "measured", "noted") if "one program" in event["text"]]
     assert note.startswith("trials train as one program where they agree in shape: fix some of these (--set)")
-    assert len(outcomes(shell.folder, "measured")) == 12
-    assert_clean(shell, "measured")
+    assert len(outcomes(here.folder, "measured")) == 12
+    assert_clean(here, "measured")

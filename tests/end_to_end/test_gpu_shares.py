@@ -1,37 +1,33 @@
 """GPUs that Ray only counts: where trials with a share of one are placed, and what becomes of one that needs more."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
-#: Ray is told of two GPUs; `search.run` uses the Ray that it finds running.
-_SCRIPT = """
-import json, logging, sys
-import ray
-from search import run
-ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=200 * 2**20, logging_level=logging.ERROR)
-found = run("bowl", name="shares", storage=sys.argv[1], address="auto", pictures=False, **json.loads(sys.argv[2]))
-print(json.dumps(found.summary()))
-"""
+import search
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_gpus"), pytest.mark.xdist_group("two gpus")]
+
+
+@pytest.fixture
+def two_gpus(one_ray: Any, own_cache: Path) -> None:
+    """Ray runs in this process and was told of two GPUs."""
+    one_ray.ensure(num_gpus=2)
 
 
 def run_on_two_gpus(folder: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A search's summary and ledger."""
-    command = [sys.executable, "-c", _SCRIPT, str(folder / "runs"), json.dumps(options)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # With an address nothing is taken for granted of this machine, which has no GPU.
+    found = search.run("bowl", name="shares", storage=str(folder / "runs"), address="auto", pictures=False, **options)
     ledger = (folder / "runs" / "shares" / "ledger.jsonl").read_text()
-    return json.loads(done.stdout.splitlines()[-1]), [json.loads(line) for line in ledger.splitlines()]
+    return found.summary(), [json.loads(line) for line in ledger.splitlines()]
 
 
 def test_four_halves_lie_on_two_gpus(tmp_path: Path) -> None:
-    settings = {"seconds_per_epoch": "1.5"}
+    settings = {"seconds_per_epoch": "0.5"}
     summary, events = run_on_two_gpus(
         tmp_path, num_trials=4, max_epochs=4, gpus_per_trial="0.5", scheduler="none", settings=settings
     )
@@ -87,7 +83,7 @@ def test_an_error_that_comes_again_is_tried_but_once_more(tmp_path: Path) -> Non
 
 
 def test_what_nobody_can_measure_is_packed_by_default_after_the_first_report(tmp_path: Path) -> None:
-    options = {"num_trials": 6, "max_epochs": 6, "scheduler": "none", "settings": {"seconds_per_epoch": "1"}}
+    options = {"num_trials": 6, "max_epochs": 6, "scheduler": "none", "settings": {"seconds_per_epoch": "0.5"}}
     summary, events = run_on_two_gpus(tmp_path, **options)
     (packed,) = [event for event in events if event["event"] == "packed"]
     assert packed["gpus_per_trial"] == 0.25

@@ -8,13 +8,11 @@ from typing import Any
 
 import optuna
 import pytest
+from commands import Shell
 
 from search.records.tracking.store import trial_runs
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 SLOW_BOWL = ("search", "bowl", "--name", "long", "--trials", "200", "--set", "seconds_per_epoch=0.3")
 
 
@@ -26,12 +24,12 @@ def started(folder: Path) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_search_ends_with_130_and_leaves_nothing_running(
-    shell: Any, eventually: Any, number: signal.Signals
+    shell: Shell, eventually: Any, number: signal.Signals
 ) -> None:
     process = shell.start(*SLOW_BOWL)
-    eventually(started(shell.folder), 90, "a report")
+    eventually(started(shell.folder), "a report")
     os.kill(process.pid, number)
-    finished = shell.finish(process, 60)
+    finished = shell.finish(process)
     assert finished.status == 130, finished.err
     assert "everything so far is saved" in finished.err
     assert "Traceback" not in finished.err
@@ -47,14 +45,14 @@ def test_an_interrupted_search_ends_with_130_and_leaves_nothing_running(
     assert found == {row["trial"]: told[row["state"]] for row in rows["trials"]}
 
 
-def test_stop_ends_a_search_of_another_process(shell: Any, eventually: Any) -> None:
+def test_stop_ends_a_search_of_another_process(shell: Shell, eventually: Any) -> None:
     process = shell.start(*SLOW_BOWL, "--no-pictures", "--json")
-    eventually(started(shell.folder), 90, "a report")
+    eventually(started(shell.folder), "a report")
     assert shell.run("list", "--json").json[0]["state"] == "running"
     refused = shell.run("delete", "long")
     assert (refused.status, "which is running" in refused.err) == (2, True)
     assert shell.run("stop", "long").status == 0
-    finished = shell.finish(process, 60)
+    finished = shell.finish(process)
     assert finished.status == 0, finished.err
     assert finished.json["ended"] == "stop requested"
     assert shell.run("list", "--json").json[0]["state"] == "finished"

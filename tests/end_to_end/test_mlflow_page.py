@@ -2,31 +2,20 @@
 
 import os
 import re
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Shell
 from playwright.sync_api import Page, sync_playwright
+from waiting import wait_until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.slow
 SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 CHROMIUM = "/usr/bin/chromium"
 SIZE = {"width": 1700, "height": 950}
-SMALL = {
-    "gated": ("--max-epochs", "3", "--set", "batches_per_epoch=2", "--set", "gates=learned", "--set", "width=0.5"),
-    "attentive": (
-        *("--max-epochs", "3", "--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36"),
-        *("--set", "size_px=32"),
-    ),
-}
-DATA = {"gated": ("derm7pt", "60", "96"), "attentive": ("isic2017", "40", "32")}
 PICTURE = {"gated": "sharing", "attentive": "attention"}
 #: MLflow opens an assistant over the table at the first visit.
 CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');" + (
@@ -64,10 +53,7 @@ def rows(page: Page) -> list[str]:
 
 def settled(page: Page, expected: list[str]) -> None:
     """Waits until the table begins with these runs."""
-    deadline = time.monotonic() + 60
-    while rows(page)[: len(expected)] != expected:
-        assert time.monotonic() < deadline, (rows(page), expected)
-        page.wait_for_timeout(200)
+    wait_until(lambda: rows(page)[: len(expected)] == expected, f"a table that begins with {expected}", 60)
 
 
 def keep(page: Page, name: str) -> None:
@@ -76,25 +62,21 @@ def keep(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", [pytest.param("gated", marks=pytest.mark.long), "attentive"])
-def test_a_search_is_compared_in_mlflows_page(shell: Any, eventually: Any, page: Page, unused_port: int, task: str) -> None:
-    data_format, cases, size = DATA[task]
-    assert shell.run("data", "synth", data_format, "a set", "--cases", cases, "--size", size).status == 0
-    trials = os.environ.get("DERMTUNE_TEST_PAGE_TRIALS", "8")
-    search = shell.run("search", task, "--data", f"{data_format}:a set", "--name", "seen", "--trials", trials, *SMALL[task])
-    assert search.status == 0, search.err
-    top = shell.run("best", "seen", "--top", "5", "--json").json
-    scored = [row for row in shell.run("show", "seen", "--json").json["trials"] if row["score"] is not None]
+@pytest.mark.parametrize("task", ["gated", "attentive"])
+def test_a_search_is_compared_in_mlflows_page(
+    recorded: Any, shell: Shell, eventually: Any, page: Page, unused_port: int, task: str
+) -> None:
+    searched = recorded(task)
+    top = searched.here.run("best", "small", "--top", "5", "--json").json
+    scored = [row for row in searched.here.run("show", "small", "--json").json["trials"] if row["score"] is not None]
     by_score = [row["trial"] for row in sorted(scored, key=lambda row: -row["score"])]
 
     port = unused_port
-    ui = shell.start("ui", "--port", str(port))
-    eventually(lambda: answers(port), 120, "MLflow's page")
+    ui = shell.start("ui", "--port", str(port), "--storage", str(searched.folder / "runs"), fresh=True)
+    eventually(lambda: answers(port), "MLflow's page")
     from search.records.tracking.store import trial_runs
 
-    uri = f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}"
-    runs = {trial: run for trial, (run, _) in trial_runs(uri, "seen").items()}
+    runs = {trial: run for trial, (run, _) in trial_runs(searched.uri, "small").items()}
     best_first = [runs[trial] for trial in by_score]
 
     # The view that `dermtune ui` links to: trials only, best first.
@@ -128,21 +110,19 @@ def test_a_search_is_compared_in_mlflows_page(shell: Any, eventually: Any, page:
     page.wait_for_function("[...document.querySelectorAll('img')].some(i => i.src.startsWith('blob:') && i.naturalWidth > 300)")
     keep(page, f"{task}-picture")
     os.kill(ui.pid, 2)
-    ended = shell.finish(ui, 30)
+    ended = shell.finish(ui)
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.timeout(300)
-def test_the_report_is_one_page_that_needs_nothing_else(shell: Any, page: Page) -> None:
-    search = shell.run("search", "bowl", "--name", "told", "--trials", "15", "--json")
-    assert search.status == 0, search.err
+def test_the_report_is_one_page_that_needs_nothing_else(recorded: Any, page: Page) -> None:
+    report = Path(recorded("bowl").json["report"])
     asked: list[str] = []
     wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(Path(search.json["report"]).as_uri())
-    assert [url for url in asked if not url.startswith("data:")] == [Path(search.json["report"]).as_uri()]
+    page.goto(report.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
     assert wrong == []
     figures = page.get_by_role("img")
     assert figures.count() >= 6

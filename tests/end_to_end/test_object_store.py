@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Shell
+from commands import CommandClient, Shell
 from tracking_servers import Server, free_port, listens
 
 from trainables.data.derm7pt_synthetic import write
@@ -51,13 +51,13 @@ def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 
 @pytest.fixture
-def machines(tmp_path: Path, s3_environment: dict[str, str]) -> Iterator[tuple[Shell, Shell]]:
+def machines(tmp_path: Path, s3_environment: dict[str, str], client: CommandClient) -> Iterator[tuple[Shell, Shell]]:
     """Two machines that share the bucket and nothing else."""
     made = []
     for name in ("one machine", "another"):
         folder = tmp_path / name
         folder.mkdir()
-        made.append(Shell(folder, {**s3_environment, "DERMTUNE_CACHE": str(folder / "cache")}))
+        made.append(Shell(folder, {**s3_environment, "DERMTUNE_CACHE": str(folder / "cache")}, client))
     yield made[0], made[1]
     for machine in made:
         machine.close()
@@ -79,11 +79,11 @@ def ledger(bucket: RemoteFolder, name: str) -> list[dict[str, Any]]:
 def test_a_killed_search_goes_on_on_another_machine(machines: tuple[Shell, Shell], bucket: RemoteFolder, eventually: Any) -> None:
     one, another = machines
     storage = ("--storage", "s3://lesions/runs")
-    slow = ("--set", "seconds_per_epoch=0.5", "--max-epochs", "12", "--scheduler", "asha-promote", "--grace-period", "3")
+    slow = ("--set", "seconds_per_epoch=0.2", "--max-epochs", "12", "--scheduler", "asha-promote", "--grace-period", "3")
     search = one.start("search", "bowl", "--name", "moved", "--trials", "16", "--no-pictures", *slow, *storage)
-    eventually(lambda: sum(event["event"] in ENDS for event in ledger(bucket, "moved")) >= 2, 150, "the end of two trials")
+    eventually(lambda: sum(event["event"] in ENDS for event in ledger(bucket, "moved")) >= 2, "the end of two trials")
     os.killpg(search.pid, signal.SIGKILL)
-    one.finish(search, 30)
+    one.finish(search)
     known = ledger(bucket, "moved")
     resumed = another.run("resume", "moved", "--no-pictures", "--json", *storage)
     assert resumed.status == 0, resumed.err

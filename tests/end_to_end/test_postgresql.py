@@ -2,25 +2,20 @@
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psutil
 import pytest
+from commands import Finished, Shell
 from tracking_servers import PostgresServer, postgres_server
+from waiting import wait_until
 
 from search.cli.main import run
 from search.records.ledger import read_events
 
-pytestmark = [
-    pytest.mark.slow,
-    # Optuna and SQLAlchemy leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.slow
 NAMES = ("north", "east", "south", "west")
 STATES = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
 
@@ -37,19 +32,21 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def shell(database: PostgresServer, shell: Any) -> Any:
+def shell(database: PostgresServer, shell: Shell) -> Shell:
     """A shell takes the environment when it is made: after the database has changed it."""
     return shell
 
 
-def finish_all(shell: Any, commands: Sequence[Sequence[str]], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+def finish_all(shell: Shell, commands: Sequence[Sequence[str]], meanwhile: Callable[[], None] = lambda: None) -> list[Finished]:
     """Runs commands at the same time; calls a function again and again until the last has ended."""
-    running = [shell.start(*command) for command in commands]
-    end = time.monotonic() + 300
-    while any(process.poll() is None for process in running) and time.monotonic() < end:
+    running = [shell.start(*command, fresh=True) for command in commands]
+
+    def all_have_ended() -> bool:
         meanwhile()
-        time.sleep(0.2)
-    return [shell.finish(process, 5) for process in running]
+        return all(process.poll() is not None for process in running)
+
+    wait_until(all_have_ended, "the end of all commands")
+    return [shell.finish(process) for process in running]
 
 
 def command_lines() -> set[str]:
@@ -70,7 +67,7 @@ def files_with(folder: Path, secret: str) -> list[Path]:
 
 
 def test_four_searches_at_once_on_a_fresh_database(
-    shell: Any, database: PostgresServer, capsys: pytest.CaptureFixture[str]
+    shell: Shell, database: PostgresServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: set[str] = set()
     size = ("--trials", "6", "--max-epochs", "9", "--max-concurrent", "1")

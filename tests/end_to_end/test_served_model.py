@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +17,37 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from recorded import Recorded
 
 import search.records.tracking.logged_models  # noqa: F401  MLflow warns while it imports its own pyfunc
 from trainables import metrics
 from trainables.data import read
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::UserWarning"),
-]
-SMALL = {
-    "gated": ("--set", "batches_per_epoch=2", "--set", "gates=learned", "--set", "width=0.5"),
-    "attentive": ("--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36", "--set", "size_px=32"),
-}
-DATA = {"gated": ("derm7pt", "60", "96"), "attentive": ("isic2017", "40", "32")}
+pytestmark = pytest.mark.slow
 EXPLAINED = {"gated": ("sharing", "seven_point_score", "seven_point_criteria"), "attentive": ("gazes",)}
 
 
-@pytest.fixture
-def served(shell: Any, request: pytest.FixtureRequest) -> tuple[str, str, str]:
-    """Task, store and data of a small search whose winner is the champion of `lesions`."""
-    task = request.param
-    data_format, cases, size = DATA[task]
-    assert shell.run("data", "synth", data_format, "a set", "--cases", cases, "--size", size).status == 0
-    data = f"{data_format}:{shell.folder / 'a set'}"
-    search = shell.run("search", task, "--data", data, "--name", "small", "--trials", "2", "--max-epochs", "2", *SMALL[task])
-    assert search.status == 0, search.err
-    registered = shell.run("register", "small", "--as", "lesions", "--alias", "champion", "--json")
+@pytest.mark.parametrize("task", ["gated", "attentive"])
+def test_a_registered_model_gives_what_evaluate_and_predict_gave(
+    recorded: Callable[[str], Recorded], eventually: Any, task: str, unused_port: int
+) -> None:
+    searched = recorded(task)
+    registered = searched.here.run("register", "small", "--as", "lesions", "--alias", "champion", "--json")
     assert registered.status == 0, registered.err
     assert registered.json["version"] == "1"
     assert registered.json["model_uri"] == "models:/lesions@champion"
     # Asked again it is the same version.
-    assert shell.run("register", "small", "--as", "lesions", "--alias", "champion", "--json").json["version"] == "1"
-    return task, f"sqlite:///{shell.folder / 'runs' / 'mlflow.db'}", data
-
-
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("served", ["gated", pytest.param("attentive", marks=pytest.mark.long)], indirect=True)
-def test_a_registered_model_gives_what_evaluate_and_predict_gave(
-    shell: Any, eventually: Any, served: tuple[str, str, str], unused_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, uri, data = served
-    pyfunc_gives_what_evaluate_gave(shell, task, uri, data, monkeypatch)
+    assert searched.here.run("register", "small", "--as", "lesions", "--alias", "champion", "--json").json["version"] == "1"
+    pyfunc_gives_what_evaluate_gave(searched)
     if task == "gated":
-        the_readmes_server_gives_what_predict_gave(shell, eventually, unused_port)
+        the_readmes_server_gives_what_predict_gave(searched, eventually, unused_port)
 
 
-def pyfunc_gives_what_evaluate_gave(shell: Any, task: str, uri: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (best,) = shell.run("best", "small", "--json").json
-    evaluated = shell.run("evaluate", best["checkpoint"], "--data", data, "--json").json
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+def pyfunc_gives_what_evaluate_gave(searched: Recorded) -> None:
+    task, uri, data, here = searched.task, searched.uri, searched.data, searched.here
+    (best,) = here.run("best", "small", "--json").json
+    evaluated = here.run("evaluate", best["checkpoint"], "--data", data, "--json").json
+    mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model("models:/lesions@champion")
     cases = getattr(read(data), "cases", read(data))
     members = cases.splits["valid"]
@@ -102,12 +83,12 @@ def readme_lines(port: int) -> list[str]:
     return text.splitlines()
 
 
-def the_readmes_server_gives_what_predict_gave(shell: Any, eventually: Any, unused_port: int) -> None:
-    image = next((shell.folder / "a set" / "images").rglob("*.jpg"))
-    shutil.copy(image, shell.folder / "lesion.jpg")
+def the_readmes_server_gives_what_predict_gave(searched: Recorded, eventually: Any, unused_port: int) -> None:
+    image = next((searched.folder / "a set" / "images").rglob("*.jpg"))
+    shutil.copy(image, searched.folder / "lesion.jpg")
     *serve, ask = readme_lines(unused_port)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    given = {"cwd": shell.folder, "env": environment, "start_new_session": True}
+    given = {"cwd": searched.folder, "env": environment, "start_new_session": True}
     server = subprocess.Popen(["bash", "-c", "\n".join(serve)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **given)
 
     def is_up() -> bool:
@@ -119,14 +100,14 @@ def the_readmes_server_gives_what_predict_gave(shell: Any, eventually: Any, unus
         return True
 
     try:
-        eventually(is_up, 120, "the model's server")
+        eventually(is_up, "the model's server")
         answer = subprocess.run(["bash", "-c", ask], capture_output=True, check=True, timeout=60, **given)
         (said,) = json.loads(answer.stdout)["predictions"]
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.communicate()
-    (best,) = shell.run("best", "small", "--json").json
-    (expected,) = shell.run("predict", best["checkpoint"], str(image), "--json").json
+    (best,) = searched.here.run("best", "small", "--json").json
+    (expected,) = searched.here.run("predict", best["checkpoint"], str(image), "--json").json
     assert said["probabilities"] == expected["probabilities"]
     assert said["seven_point_score"] == expected["seven_point_score"]
     assert set(said["sharing"]) == set(expected["probabilities"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from soak import Soak
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_searches_that_are_struck_again_and_again_come_to_their_end_whole(tmp_path: Path, own_cache: Path) -> None:

@@ -1,22 +1,16 @@
 """An MLflow server that wants a name and a password, and takes artifacts itself."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
+from commands import Here
 from tracking_servers import MlflowServer, mlflow_server
 
 from search.cli.main import run
 
-pytestmark = [
-    pytest.mark.slow,
-    # MLflow leaves sockets and connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.slow
 NAME, PASSWORD = "keeper", "sesame-0pen-thyself"
 
 
@@ -34,28 +28,20 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
 
 
-@pytest.fixture
-def shell(credentials: None, shell: Any) -> Any:
-    """A shell takes the environment when it is made: after the credentials are there."""
-    return shell
-
-
 def artifacts(client: mlflow.MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
     """Paths of files and folders on a run."""
     return {entry.path for entry in client.list_artifacts(run_id, folder)}
 
 
 def test_a_search_with_credentials_logs_its_pictures_through_the_server(
-    shell: Any, guarded: MlflowServer, capsys: pytest.CaptureFixture[str]
+    here: Here, guarded: MlflowServer, credentials: None
 ) -> None:
     size = ("--trials", "4", "--max-epochs", "4")
-    searched = shell.run("search", "bowl", "--name", "admitted", *size, "--tracking-uri", guarded.uri)
+    searched = here.run("search", "bowl", "--name", "admitted", *size, "--tracking-uri", guarded.uri)
     assert searched.status == 0, searched.err
     assert "MLflow d" not in searched.err  # does not have, did not take
-    # In this process, which has imported everything.
-    status = run(("doctor", "admitted", "--storage", str(shell.folder / "runs"), "--tracking-uri", guarded.uri, "--json"))
-    examined = capsys.readouterr()
-    assert (status, json.loads(examined.out)["differences"]) == (0, []), examined.out + examined.err
+    examined = here.run("doctor", "admitted", "--tracking-uri", guarded.uri, "--json")
+    assert (examined.status, examined.json["differences"]) == (0, []), examined.out + examined.err
 
     client = mlflow.MlflowClient(tracking_uri=guarded.uri)
     experiment = client.get_experiment_by_name("admitted")
@@ -65,10 +51,10 @@ def test_a_search_with_credentials_logs_its_pictures_through_the_server(
     assert {"plan.json", "report.html", "pictures"} <= artifacts(client, summary)
     assert "pictures/best_so_far.png" in artifacts(client, summary, "pictures")
     assert artifacts(client, runs["t0000"], "pictures")
-    assert not (shell.folder / "runs" / "mlartifacts").exists()
+    assert not (here.folder / "runs" / "mlartifacts").exists()
 
     assert PASSWORD not in searched.out + searched.err + examined.out + examined.err
-    held = [file for file in shell.folder.rglob("*") if file.is_file() and PASSWORD.encode() in file.read_bytes()]
+    held = [file for file in here.folder.rglob("*") if file.is_file() and PASSWORD.encode() in file.read_bytes()]
     assert held == []
 
 

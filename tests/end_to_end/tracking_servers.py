@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,8 +18,8 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import wait_until
 
-_STARTS_WITHIN_S = 60
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -79,14 +78,16 @@ class Server:
                 start_new_session=True,
                 **account,
             )
-        end = time.monotonic() + _STARTS_WITHIN_S
-        while not self._answers():
-            ended = self._process.poll() is not None
-            if ended or time.monotonic() > end:
-                self.stop()
-                said = self._log.read_text(errors="replace")[-3000:]
-                pytest.fail(f"{self._command[0]} {'ended' if ended else 'did not answer'}: {said}")
-            time.sleep(0.1)
+        try:
+            wait_until(lambda: self._has_ended() or self._answers(), f"an answer of {self._command[0]}")
+            if self._has_ended():
+                pytest.fail(f"{self._command[0]} ended: {self._log.read_text(errors='replace')[-3000:]}")
+        except pytest.fail.Exception:
+            self.stop()
+            raise
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     def stop(self, kind: int = signal.SIGKILL) -> None:
         """Ends it at once, with all that it started; it may be stopped already.

@@ -95,10 +95,7 @@ def test_a_stop_asked_for_elsewhere_is_heard(tmp_path: Path, monkeypatch: pytest
         mirror = Mirror(folder.remote, folder.path, folder.stop_file, lambda line: None)
         mirror.start()
         folder.remote.write("stop-requested", b"1")
-        end = time.monotonic() + 5
-        while not folder.stop_file.exists():
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_until(folder.stop_file.exists, "a stop file")
         assert mirror.close() is None
 
 

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
+from waiting import let_pass, wait_until
 
 from search.records.ledger import Event
 from search.records.tracking import mlflow_tracker, patience, store
@@ -134,7 +135,7 @@ def storage(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder.mkdir()
     shutil.copy(fresh_store, folder / "mlflow.db")
     monkeypatch.setattr(mlflow_tracker, "GATHER_S", 0.02)
-    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: time.sleep(0.001)))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: let_pass(0.001)))
     return Storage(folder)
 
 
@@ -341,13 +342,11 @@ def test_a_running_search_is_followed(storage: Storage, monkeypatch: pytest.Monk
     tracker.start()
     for one in BEGINNING:
         tracker.on_event(one)
-    deadline = time.monotonic() + 8
 
     def is_there() -> bool:
         return bool(trial_runs(storage.uri, PLAN.name).get("t3") and storage.history("t3", "valid/height"))
 
-    while not is_there() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(is_there, "the trial's first epoch in MLflow")
     assert storage.history("t3", "valid/height") == [(1, 8.0, time_ms(8.5))]
     assert storage.run("t3").info.status == "RUNNING"
     assert storage.run("t3").data.tags["state"] == "running"

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import let_pass
 
 from search.execution.process_meter import ProcessMeter
 
@@ -79,7 +80,7 @@ def test_processor_and_memory_are_those_of_this_process() -> None:
     resident_mib = psutil.Process().memory_info().rss / 2**20
     assert resident_mib / 2 < found["process_memory_mib"] < 2 * resident_mib
     assert 5 < found["process_cpu_percent"] < 100 * (os.cpu_count() or 1) + 50
-    time.sleep(0.3)
+    let_pass(0.3)
     assert meter.read()["process_cpu_percent"] < 60, "since the last reading, not since the start"
     assert all(value == round(value, 1) for value in found.values())
 
@@ -142,6 +143,6 @@ def test_a_refused_reading_does_not_make_the_next_one_longer(monkeypatch: pytest
     asked = with_driver(monkeypatch, RuntimeError("not now"))
     meter = ProcessMeter()
     meter.read()
-    time.sleep(0.01)
+    let_pass(0.01)
     meter.read()
     assert asked[1][1] > asked[0][1]

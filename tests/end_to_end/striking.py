@@ -1,0 +1,53 @@
+"""Searches of the bowl in this process whose trials' processes are struck between two events: always at the same place."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from search.execution.options import SearchOptions
+from search.execution.preparation import prepare_search
+from search.execution.result import SearchResult
+from search.execution.session import run_search
+from search.records.ledger import Event
+
+
+class Striker:
+    """Follows a ledger and ends the process of a trial, once for each signal.
+
+    A trial's process trains when it is asked to by the driver, which is this process: from an event on nothing has moved.
+
+    Args:    signals: to be sent, in order; each after the trial that was struck before has begun again.
+             when: the event, after which its trial's process is struck.
+    """
+
+    def __init__(self, signals: Sequence[int], when: Callable[[Event], bool]) -> None:
+        self._signals, self._when = list(signals), when
+        self._processes: dict[str, int] = {}
+        self._waits_for: str | None = None
+        self.struck: list[str] = []
+
+    def on_event(self, event: Event) -> None:
+        """Takes one event."""
+        trial = event.get("trial")
+        if event["event"] == "started":
+            self._processes[trial] = event["where"]["pid"]
+            if trial == self._waits_for:
+                self._waits_for = None
+        elif self._signals and self._waits_for is None and self._when(event):
+            os.kill(self._processes[trial], self._signals.pop(0))
+            self.struck.append(trial)
+            self._waits_for = trial
+
+
+def struck_search(storage: Path, striker: Striker, name: str, settings: dict[str, str], **options: Any) -> SearchResult:
+    """Runs a search of the bowl that is struck.
+
+    Args:    storage: folder of all searches.
+             settings: as in `--set`.
+             options: of `SearchOptions`.
+    """
+    storage.mkdir(exist_ok=True)
+    plan = prepare_search(SearchOptions(task="bowl", name=name, settings=settings, **options), storage=storage).plan
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    return run_search(plan, storage, tracking_uri=uri, listeners=lambda plan, table: (striker.on_event,))
