@@ -18,7 +18,7 @@ from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
 pytestmark = pytest.mark.timeout(60)
-SMALL = {"precision": "float64", "size_px": 96, "k": 1, "batches_per_epoch": 2, "width": 0.5}
+SMALL = {"precision": "float64", "size_px": 96, "k": 2, "batches_per_epoch": 2, "width": 0.5}
 #: Whatever may differ in an array.
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -73,7 +73,7 @@ def assert_same_weights(one: TrainedTrial, other: TrainedTrial) -> None:
 @pytest.mark.parametrize(
     ("count", "epochs"),
     [
-        (2, 10),
+        (2, 3),
         (5, 2),
         (16, 1),
         pytest.param(5, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
