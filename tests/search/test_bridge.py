@@ -1,11 +1,12 @@
 """The bridge: what it asks, what it hears and what stands in the ledger and the study afterwards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bowl_search import of_kind, recording
 from optuna.trial import TrialState
 
 from search.records.ledger import Ledger, read_events
@@ -289,3 +290,95 @@ def test_the_epoch_budget_stops_trials_and_exhausts_the_search(make: Make, tmp_p
     assert _events(tmp_path)[-1] == {"event": "stopped", "trial": one, "reason": "epoch budget"}
     assert bridge.report(three, _epochs(1.0), None) is True
     assert [told.state for told in bridge.study.trials] == [TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED]
+
+
+def _both_rungs(bridge: Bridge, early: Iterable[int], late: Iterable[int]) -> None:
+    """New trials that report epochs 1 to 3 at once, with these heights at the first and the last."""
+    for first, last in zip(early, late, strict=True):
+        bridge.report(_next(bridge).trial, _epochs(float(first), 5.0, float(last)), None)
+
+
+def _dropped(tmp_path: Path) -> list[dict[str, Any]]:
+    return [event for event in _events(tmp_path) if event["event"] == "rung_dropped"]
+
+
+def test_a_first_rung_that_misjudges_the_second_is_dropped_as_soon_as_eight_trials_show_it(make: Make, tmp_path: Path) -> None:
+    """Squared differences of ranks sum to 36 + 16 + 0 + 1 + 16 + 4 + 9 + 36 = 118: a correlation of 1 - 6·118 / (8·63) = -0.405.
+
+    Fisher's z -0.4294, its deviation √((1 + 0.1638/2) / 5) = 0.4652: at most tanh(-0.4294 + 1.645 · 0.4652) = 0.324 < 1/3.
+    """
+    bridge = make(scheduler="asha", max_epochs=27)
+    late = [6, 5, 2, 4, 0, 7, 3, 1]
+    _both_rungs(bridge, range(7), late[:7])
+    assert bridge.rungs == (1, 3, 9)
+    _both_rungs(bridge, [7], late[7:])
+    assert bridge.rungs == (3, 9)
+    assert _dropped(tmp_path) == [{"event": "rung_dropped", "rung": 1, "grace_period": 3, "correlation": -0.405}]
+    found = bridge.correlation(1, 3)
+    assert found is not None
+    assert (found.num_trials, round(found.observed, 5), round(found.high, 3)) == (8, -0.40476, 0.324)
+    _both_rungs(bridge, range(8), late)
+    assert len(_dropped(tmp_path)) == 1, "of the two rungs left, nobody has reached the second"
+
+
+def test_where_a_first_rung_may_yet_say_something_of_the_second_it_stays(make: Make, tmp_path: Path) -> None:
+    """Squared differences sum to 116: the correlation is -0.381, and may be 0.346 > 1/3."""
+    bridge = make(scheduler="asha")
+    _both_rungs(bridge, range(8), [1, 7, 6, 4, 5, 2, 0, 3])
+    found = bridge.correlation(1, 3)
+    assert found is not None
+    assert (round(found.observed, 3), round(found.high, 3)) == (-0.381, 0.346)
+    assert (bridge.rungs, _dropped(tmp_path)) == ((1, 3), [])
+
+
+def test_the_first_of_two_rungs_is_dropped_as_well_and_the_last_one_left_stays(make: Make, tmp_path: Path) -> None:
+    bridge = make(scheduler="asha")
+    _both_rungs(bridge, range(8), range(8, 0, -1))
+    assert bridge.rungs == (3,)
+    _both_rungs(bridge, range(8), range(8, 0, -1))
+    assert bridge.rungs == (3,)
+    assert len(_dropped(tmp_path)) == 1
+
+
+def test_after_ten_trials_the_first_rung_is_looked_at_with_every_tenth_more(make: Make) -> None:
+    """With ten the correlation may be 0.371; with eleven it would be 0.26 at most, but the next look is at twelve."""
+    bridge = make(scheduler="asha")
+    early, late = [8, 3, 9, 2, 6, 0, 10, 4, 5, 11, 1, 7], [11, 6, 7, 9, 8, 5, 2, 4, 0, 1, 10, 3]
+    _both_rungs(bridge, early[:10], late[:10])
+    found = bridge.correlation(1, 3)
+    assert found is not None
+    assert round(found.high, 3) == 0.371
+    _both_rungs(bridge, early[10:11], late[10:11])
+    found = bridge.correlation(1, 3)
+    assert found is not None
+    assert round(found.high, 2) == 0.26
+    assert bridge.rungs == (1, 3)
+    _both_rungs(bridge, early[11:], late[11:])
+    assert bridge.rungs == (3,)
+
+
+def test_a_rung_that_was_dropped_before_a_crash_stays_dropped(make: Make, tmp_path: Path) -> None:
+    bridge = make(scheduler="asha", max_epochs=27)
+    _both_rungs(bridge, range(8), range(8, 0, -1))
+    assert bridge.rungs == (3, 9)
+    journal, new = recording()
+    again = Bridge(bridge.plan, journal, list(read_events(tmp_path / "ledger.jsonl")))
+    assert again.rungs == (3, 9)
+    assert of_kind(new, "rung_dropped") == []
+
+
+def test_finalists_are_taken_up_once_nobody_can_arrive_at_the_first_rung_any_more(make: Make) -> None:
+    bridge = make(scheduler="one-epoch", grace_period=2, num_trials=4)
+    trials = [_next(bridge).trial for _ in range(3)]
+    for height, trial in enumerate(trials, start=1):
+        assert bridge.report(trial, _epochs(5.0, float(height)), None) is True
+    assert _next(bridge).trial == "t0003", "a new one before any finalist"
+    assert bridge.next() is None, "what runs has not been seen at the rung"
+    bridge.report("t0003", _epochs(5.0), None)
+    assert bridge.next() is None
+    assert not bridge.exhausted
+    assert bridge.report("t0003", _epochs(2.5, first=2), None) is True
+    assert not bridge.exhausted
+    finalists = [_next(bridge) for _ in range(3)]
+    assert [(found.trial, found.known_epoch) for found in finalists] == [("t0000", 2), ("t0001", 2), ("t0003", 2)]
+    assert bridge.next() is None

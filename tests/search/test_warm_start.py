@@ -24,9 +24,9 @@ PLAN = plan_of()
 VARIED = ["x", "y", "shape", "tilt", "rate"]
 
 
-def _trial(trial: str, height: float, end: str = "finished", cost: float | None = None, **given: Value) -> list[Event]:
+def _trial(trial: str, height: float, end: str = "finished", cost: float | None = None, **given: Any) -> list[Event]:
     """A trial of one epoch."""
-    more = {} if cost is None else {"cost": cost}
+    more: dict[str, Any] = {} if cost is None else {"cost": cost}
     events = [*begun(trial, 1.0, **given), reported(trial, 2.0, epoch_of(1, height, height, True, **more))]
     return events if end == "running" else [*events, event(end, 3.0, trial=trial, reason="")]
 
