@@ -9,17 +9,21 @@ import pytest
 from bowl_search import bowl_curves, bowl_epochs, ends, heard_epochs, of_kind, recording, with_changes
 
 from search.records.ledger import Event
-from search.records.plan import Plan
+from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.strategy.array_size import ArraySize
 from search.strategy.arrays import Arrays, MemberReport
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor
+from search.strategy.grid import Grid
 from search.strategy.packing import Packing
+from search.strategy.race import Race
 from search.strategy.retries import Failure, FailureKind, Retries
 from search.strategy.samplers import make_sampler
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
-from search.strategy.suspects import Suspicion
+from search.strategy.suspects import Suspects, Suspicion
+from spaces.bowl import BowlSpace
+from spaces.fields import complete
 
 RANDOM = with_changes(sampler="random", num_trials=30)
 Fault = Callable[[str, int], Failure | None]
@@ -31,9 +35,9 @@ def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
     return lambda suggestion: Curve([{**epoch, "seconds": 1.0} for epoch in known(suggestion).epochs])
 
 
-def arrays_of(conductor: Conductor, size: int, shapes: Sequence[str] = (), **more: Any) -> Arrays:
+def arrays_of(conductor: Conductor, size: int | ArraySize, shapes: Sequence[str] = (), **more: Any) -> Arrays:
     known = {"retries": Retries(), "suspicion": Suspicion(), "packing": Packing(0.0), **more}
-    return Arrays(conductor, shapes, ArraySize(size), **known)
+    return Arrays(conductor, shapes, size if isinstance(size, ArraySize) else ArraySize(size), **known)
 
 
 def run(
@@ -356,3 +360,263 @@ def test_after_a_crash_members_go_on_behind_what_was_heard_of_them() -> None:
 def test_the_sampler_knows_that_an_arrays_members_run_at_once(fuse_trials: int | None, liar: bool) -> None:
     plan = replace(RANDOM, sampler="tpe", max_concurrent=1, fuse_trials=fuse_trials)
     assert make_sampler(plan).inner._constant_liar is liar
+
+
+def grid_of(shapes: str, **changes: Any) -> tuple[Grid, list[Event]]:
+    """A search whose trials have these shapes, in order, r for round and t for tilted, and the events that it writes."""
+    configs = [complete(BowlSpace, {"shape": "round" if letter == "r" else "tilted"}) for letter in shapes]
+    reproduction = Reproduction(tuple(Experiment(f"e{index}", config) for index, config in enumerate(configs)), 1)
+    plan = with_changes(num_trials=len(shapes), scheduler="none", reproduction=reproduction, **changes)
+    journal, events = recording()
+    return Grid(plan, journal), events
+
+
+def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ended: str | None = None) -> list[MemberReport]:
+    """The same epochs of each of these trials."""
+    known = [
+        {"epoch": epoch, "metrics": {"valid/height": 1.0}, "score": 1.0, "seconds": seconds, "is_best": epoch == 1}
+        for epoch in epochs
+    ]
+    return [MemberReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
+
+
+def begin(arrays: Arrays) -> tuple[str, list[str]]:
+    """A new array's id and members; there must be one."""
+    begun = arrays.begin()
+    assert begun is not None
+    return begun[0], [suggestion.trial for suggestion in begun[1]]
+
+
+def test_arrays_are_numbered_from_none_on() -> None:
+    conductor, _ = grid_of("rrr")
+    arrays = arrays_of(conductor, 1)
+    assert [begin(arrays) for _ in range(3)] == [("a0000", ["t0000"]), ("a0001", ["t0001"]), ("a0002", ["t0002"])]
+    assert arrays.begin() is None
+    assert arrays.num_running == 3
+
+
+def test_no_more_trials_are_asked_for_than_an_array_holds() -> None:
+    conductor, _ = grid_of("trrtrrr")
+    arrays = arrays_of(conductor, 4, ("shape",))
+    assert begin(arrays) == ("a0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
+    assert (arrays.num_waiting, conductor.num_to_come) == (2, 3)
+
+
+def test_of_two_shapes_the_one_that_more_wait_for_begins() -> None:
+    conductor, _ = grid_of("trrrr")
+    arrays = arrays_of(conductor, 4, ("shape",))
+    assert begin(arrays) == ("a0000", ["t0001", "t0002", "t0003"])
+    assert (arrays.num_waiting, conductor.num_to_come) == (1, 1)
+    assert begin(arrays) == ("a0001", ["t0000"])
+
+
+def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
+    """Round ones train in twos, others may in fours."""
+    past = [{"event": "fused", "shape": [None, 0.0, 1, "round"], "num_trials": 2, "settled": True}]
+    conductor, _ = grid_of("rrrr")
+    arrays = arrays_of(conductor, ArraySize(4, past), ("shape",))
+    assert begin(arrays)[1] == ["t0000", "t0001"]
+    assert (arrays.num_waiting, conductor.num_to_come) == (0, 2)
+
+
+def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() -> None:
+    told: list[tuple[str, str]] = []
+    conductor, events = grid_of("rrrr")
+    arrays = arrays_of(conductor, 2, tell=lambda trial, status: told.append((trial, status)))
+    name, members = begin(arrays)
+    assert told == [("t0000", "RUNNING"), ("t0001", "RUNNING")]
+    change = arrays.hear(name, [*heard("t0000"), *heard("t0001", ended="patience")])
+    assert (change.leaving, [found.trial for found in change.joining], change.over) == (["t0001"], ["t0002"], False)
+    assert told[2:] == [("t0001", "TERMINATED"), ("t0002", "RUNNING")]
+    assert (arrays.num_waiting, conductor.num_to_come) == (0, 1)
+    change = arrays.hear(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
+    assert (change.leaving, [found.trial for found in change.joining]) == (["t0000", "t0002"], ["t0003"])
+    change = arrays.hear(name, heard("t0003", ended="patience"))
+    assert (change.leaving, change.joining, change.over, arrays.num_running) == (["t0003"], [], True, 0)
+    assert [event["trial"] for event in of_kind(events, "finished")] == ["t0001", "t0000", "t0002", "t0003"]
+    assert members == ["t0000", "t0001"]
+
+
+def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> None:
+    conductor, events = grid_of("rr")
+    arrays = arrays_of(conductor, 2)
+    name, _ = begin(arrays)
+    arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
+    assert [event["trial"] for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
+    arrays.hear(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
+    arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
+    assert [(event["trial"], event["where"], event["notes"]) for event in of_kind(events, "started")] == [
+        ("t0001", {"host": "host of t0001"}, ["smaller"]),
+        ("t0000", {"host": "host of t0000"}, ["smaller"]),
+    ]
+    kinds = [event["event"] for event in events if event["trial"] == "t0000"]
+    assert kinds == ["suggested", "started", "reported", "reported"]
+
+
+def test_whoever_goes_on_in_another_array_says_again_where() -> None:
+    conductor, events = grid_of("r")
+    arrays = arrays_of(conductor, 2)
+    name, _ = begin(arrays)
+    arrays.hear(name, heard("t0000"))
+    arrays.broke(name, Failure("lost", "NodeLost: gone"))
+    name, _ = begin(arrays)
+    arrays.hear(name, heard("t0000", epochs=(2,)))
+    assert name == "a0001"
+    assert [event["trial"] for event in of_kind(events, "started")] == ["t0000", "t0000"]
+
+
+def test_whoever_is_promoted_says_again_where_it_trains() -> None:
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=9, scheduler="asha-promote"), journal)
+    run(conductor, arrays_of(conductor, 3))
+    begun = Counter(event["trial"] for event in of_kind(events, "started"))
+    promoted = Counter(event["trial"] for event in of_kind(events, "promoted"))
+    assert promoted
+    assert begun == Counter({f"t{i:04d}": 1 for i in range(9)}) + promoted
+
+
+def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody() -> None:
+    told: dict[str, str] = {}
+    reasons: list[str] = []
+    conductor, events = grid_of("rrrr")
+    arrays = arrays_of(conductor, 2, end_now=lambda: reasons[0] if reasons else None, tell=told.__setitem__)
+    name, _ = begin(arrays)
+    arrays.hear(name, heard("t0000", "t0001"))
+    reasons.append("time budget")
+    change = arrays.hear(name, heard("t0000", "t0001", epochs=(2,)))
+    assert (change.leaving, change.joining, change.over) == (["t0000", "t0001"], [], True)
+    assert [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")] == [
+        ("t0000", "time budget"),
+        ("t0001", "time budget"),
+    ]
+    assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
+    assert (arrays.num_running, conductor.num_running, conductor.num_to_come) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("kind", ["lost", "memory"])
+def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> None:
+    told: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
+    conductor, events = grid_of("r")
+    arrays = arrays_of(
+        conductor,
+        1,
+        end_now=lambda: "stop requested",
+        on_failure=lambda trial, failure: failed.append((trial, failure.reason)),
+        tell=told.__setitem__,
+    )
+    name, _ = begin(arrays)
+    arrays.broke(name, Failure(kind, "it is gone"))
+    assert [(event["trial"], event["reason"]) for event in of_kind(events, "failed")] == [("t0000", "it is gone")]
+    assert of_kind(events, "retried") == []
+    assert (failed, told) == ([("t0000", "it is gone")], {"t0000": "ERROR"})
+    assert arrays.begin() is None
+
+
+def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
+    told: dict[str, str] = {}
+    conductor, events = grid_of("rrt", epoch_budget=2)
+    arrays = arrays_of(conductor, 3, ("shape",), tell=told.__setitem__)
+    name, members = begin(arrays)
+    assert (members, arrays.num_waiting) == (["t0000", "t0001"], 1)
+    arrays.hear(name, [*heard("t0000"), MemberReport("t0001")])
+    assert arrays.num_waiting == 1, "an epoch is left of the budget"
+    arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
+    stopped = [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")]
+    assert stopped == [("t0001", "epoch budget"), ("t0002", "epoch budget")]
+    assert told == {"t0000": "RUNNING", "t0001": "TERMINATED", "t0002": "TERMINATED"}
+    assert (arrays.num_waiting, arrays.begin()) == (0, None)
+
+
+def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_for_another() -> None:
+    told: dict[str, str] = {}
+    conductor, events = grid_of("rr", epoch_budget=2)
+    arrays = arrays_of(conductor, 1, tell=told.__setitem__)
+    (first, _), (second, _) = begin(arrays), begin(arrays)
+    arrays.hear(first, heard("t0000", epochs=(1, 2)))
+    arrays.broke(second, Failure("lost", "NodeLost: gone"))
+    stopped = [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")]
+    assert stopped == [("t0000", "epoch budget"), ("t0001", "epoch budget")]
+    assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
+    assert (arrays.num_waiting, arrays.num_running) == (0, 0)
+
+
+def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
+    """Alone 2 epochs in 5 s; together 2 in 6 s, less than 1.2 times as fast: 0.33 against 0.48 epochs per second."""
+    shape = (None, 0.0, 1)
+    conductor, events = grid_of("rrrr")
+    arrays = arrays_of(conductor, ArraySize(None))
+    name, members = begin(arrays)
+    assert members == ["t0000"]
+    assert arrays.hear(name, heard("t0000")).joining == [], "what is made once is in the first report"
+    change = arrays.hear(name, heard("t0000", epochs=(2, 3), seconds=2.5))
+    assert [found.trial for found in change.joining] == ["t0001"]
+    arrays.hear(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
+    arrays.hear(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
+    found = [(event["shape"], event["num_trials"], event["settled"]) for event in of_kind(events, "fused")]
+    assert found == [([None, 0.0, 1], 2, False), ([None, 0.0, 1], 1, True)]
+    assert (arrays.size.limit(shape), arrays.size.is_settled(shape)) == (1, True)
+
+
+def test_the_memory_that_an_array_was_seen_to_use_ends_its_growth() -> None:
+    conductor, events = grid_of("rrrr")
+    arrays = arrays_of(conductor, ArraySize(None))
+    name, _ = begin(arrays)
+    arrays.hear(name, heard("t0000"), 0.7)
+    arrays.hear(name, heard("t0000", epochs=(2,), seconds=5.0), 0.7)
+    assert [(event["num_trials"], event["settled"]) for event in of_kind(events, "fused")] == [(1, True)]
+
+
+def suspects_of_three() -> tuple[Grid, list[Event], Arrays]:
+    """Three of four trials are left in an array when it breaks; four more are still to come."""
+    conductor, events = grid_of("rrrrrrrr")
+    refill = [False]
+    arrays = arrays_of(conductor, 4, may_refill=lambda: refill[0])
+    name, _ = begin(arrays)
+    arrays.hear(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
+    refill[0] = True
+    arrays.broke(name, Failure("raised", "RuntimeError: one of them"))
+    return conductor, events, arrays
+
+
+def test_suspects_begin_without_anybody_being_asked_for() -> None:
+    conductor, events, arrays = suspects_of_three()
+    assert [event["suspects"] for event in of_kind(events, "retried")] == [["t0000", 2], ["t0000", 2], ["t0002", 1]]
+    assert (arrays.num_waiting, conductor.num_to_come) == (3, 4)
+    assert begin(arrays)[1] == ["t0000", "t0001"]
+    assert (arrays.num_waiting, conductor.num_to_come) == (1, 4)
+
+
+def test_the_place_of_a_suspect_stays_empty_and_nobody_is_asked_for_to_take_it() -> None:
+    conductor, _, arrays = suspects_of_three()
+    name, _ = begin(arrays)
+    change = arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
+    assert (change.leaving, change.joining, change.over) == (["t0001"], [], False)
+    assert (arrays.num_waiting, conductor.num_to_come) == (1, 4)
+
+
+def test_suspects_that_run_out_of_memory_together_are_parted_before_any_gets_smaller_batches() -> None:
+    _, events, arrays = suspects_of_three()
+    name, _ = begin(arrays)
+    arrays.broke(name, Failure("memory", "OutOfMemory: no room"))
+    found = [(event["trial"], event["kind"], event["suspects"], event["batch_parts"]) for event in of_kind(events, "retried")[3:]]
+    assert found == [("t0000", "memory", ["t0000", 1], 1), ("t0001", "memory", ["t0001", 1], 1)]
+    assert of_kind(events, "fused") == [], "it says nothing of how many others fit"
+
+
+def test_trials_of_two_folds_never_train_as_one() -> None:
+    """They have other data."""
+    candidates = tuple(Candidate(name, complete(BowlSpace, {"x": x}), 5, 0.5) for name, x in (("a", 0.1), ("b", 0.2)))
+    plan = with_changes(num_trials=4, confirmation=Confirmation("bowls", candidates, 1, 2))
+    journal, events = recording()
+    conductor = Race(plan, journal)
+    arrays = arrays_of(conductor, 4)
+    assert [begin(arrays)[1], begin(arrays)[1]] == [["t0000", "t0001"], ["t0002", "t0003"]]
+    fold = {event["trial"]: event["fold"] for event in of_kind(events, "suggested")}
+    assert fold == {"t0000": 1, "t0001": 1, "t0002": 2, "t0003": 2}
+
+
+def test_a_retry_that_was_a_trials_own_leaves_it_its_company() -> None:
+    own = {"event": "retried", "trial": "t0000", "kind": "lost", "reason": "gone", "gpus_per_trial": 0.0, "batch_parts": 1}
+    suspicion = Suspicion([own, {**own, "trial": "t0001", "suspects": ["t0001", 2]}])
+    assert (suspicion.of("t0000"), suspicion.of("t0001")) == (None, Suspects("t0001", 2))
