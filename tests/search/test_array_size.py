@@ -1,5 +1,7 @@
 """How many trials one program may hold, by hand."""
 
+import pytest
+
 from search.strategy.array_size import GROWTH, MEASURED_S, MOST, ArraySize, Shape
 
 A = ("a",)
@@ -84,3 +86,55 @@ def test_a_resumed_search_takes_over_what_was_measured_and_tries_again_what_was_
     assert (size.limit(narrow), size.is_settled(narrow)) == (16, False)
     trained(size, 101, narrow)
     assert (size.limit(narrow), size.is_settled(narrow)) == (8, True)
+
+
+def test_a_size_is_judged_by_five_seconds_after_its_first_report() -> None:
+    size = ArraySize(None)
+    assert not size.observe(A, 1, 100, 100.0), "the first report pays for what is made once"
+    assert not size.observe(A, 1, 9, 4.5)
+    assert size.limit(A) == 1
+    assert size.observe(A, 1, 1, 0.5)
+    assert (size.limit(A), size.is_settled(A)) == (2, False)
+
+
+def test_so_many_times_as_fast_is_enough_by_hand() -> None:
+    """Alone 10 epochs in 5 s, 2 per second; two together 12 in 5 s, 2.4 per second, just 1.2 times as fast; four 28 in 10 s."""
+    size = ArraySize(None)
+    size.observe(A, 1, 1, 1.0)
+    assert size.observe(A, 1, 10, 5.0)
+    size.observe(A, 2, 2, 1.0)
+    assert size.observe(A, 2, 12, 5.0)
+    assert size.limit(A) == 4
+    size.observe(A, 4, 4, 1.0)
+    assert size.observe(A, 4, 28, 10.0), "2.8 per second"
+    assert (size.limit(A), size.is_settled(A)) == (2, True)
+    assert isinstance(size.limit(A), int)
+
+
+def test_twice_the_memory_may_fill_four_fifths_of_the_device() -> None:
+    size = ArraySize(None)
+    trained(size, 100, peak_share=0.4)
+    assert (size.limit(A), size.is_settled(A)) == (2, False)
+    trained(size, 200, peak_share=0.41)
+    assert (size.limit(A), size.is_settled(A)) == (2, True)
+
+
+@pytest.mark.parametrize(("num_members", "limit"), [(8, 4), (5, 2), (3, 1), (2, 1)])
+def test_half_of_what_did_not_fit_is_the_limit_from_then_on(num_members: int, limit: int) -> None:
+    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": 16, "settled": False}])
+    assert (size.limit(A), size.is_settled(A)) == (8, False)
+    assert size.ran_out(A, num_members)
+    assert (size.limit(A), size.is_settled(A)) == (limit, True)
+
+
+def test_a_smaller_array_that_does_not_fit_never_makes_the_limit_larger() -> None:
+    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": 2, "settled": True}])
+    assert size.ran_out(A, 8)
+    assert size.limit(A) == 2
+
+
+@pytest.mark.parametrize(("tried", "limit"), [(1, 1), (2, 1), (3, 1), (8, 4)])
+def test_a_size_that_was_being_tried_at_a_crash_is_come_to_again(tried: int, limit: int) -> None:
+    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": tried, "settled": False}])
+    assert (size.limit(A), size.is_settled(A)) == (limit, False)
+    assert isinstance(size.limit(A), int)

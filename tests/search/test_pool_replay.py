@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import optuna
 import pytest
 from bowl_search import FIXED, PLAN, bowl_epochs, ends, recording, with_changes
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.bridge import Bridge
 from search.strategy.distributions import paper_config
@@ -130,3 +133,50 @@ def _run(sampler: str, seed: int) -> list[Any]:
 def test_the_same_seed_takes_from_a_pool_in_the_same_order(sampler: str) -> None:
     assert _run(sampler, 1) == _run(sampler, 1)
     assert _run(sampler, 1) != _run(sampler, 2)
+
+
+@pytest.mark.parametrize(
+    ("configs", "wish", "nearest"),
+    [
+        # Another shape is 1, a tilt where there is none 1 more, whatever the tilt; x from end to end 1, y half of its range 0.25.
+        ([_config(x=-1, tilt=0.0), _config(x=1, y=1)], _config(x=-1), 1),
+        ([_config(x=-1, tilt=0.0), _config(x=1, y=1, rate=0.05)], _config(x=-1, rate=1.0), 0),
+        # 0.1 is 0.54 of the logarithmic range from 0.5; x = 1 is 0.6 of its own from -0.2.
+        ([_config(x=-0.2, rate=0.1), _config(x=1, rate=0.5)], _config(x=-0.2, rate=0.5), 0),
+    ],
+)
+def test_how_far_a_missing_field_and_a_logarithm_are_by_hand(
+    configs: Sequence[Mapping[str, Value]], wish: Mapping[str, Value], nearest: int
+) -> None:
+    assert Pool(configs, SEARCHED).nearest(wish) == nearest
+
+
+def test_the_lowest_value_of_a_range_is_as_far_from_none_as_one_end_from_the_other() -> None:
+    fields = [Field("a", "real", 0.0, low=0, high=1), Field("b", "real", 1.0, low=1, high=2)]
+    pool = Pool([{"a": 0.0, "b": None}, {"a": 1.0, "b": 1.5}], fields)
+    assert pool.nearest({"a": 0.0, "b": 1.0}) == 0, "1 against 1 and 0.25"
+
+
+class Books(RandomSampler):
+    """A sampler that remembers what it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.told: list[tuple[int, str]] = []
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """One begins."""
+        self.told.append((trial.number, "begins"))
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """One has ended."""
+        self.told.append((trial.number, f"{state.name} {values}"))
+
+
+def test_the_sampler_behind_a_pool_hears_of_every_beginning_and_end() -> None:
+    books = Books()
+    pool = Pool([_config(x=0.1), _config(x=0.2)], SEARCHED)
+    study = optuna.create_study(sampler=PoolSampler(books, pool, PLAN.fields, FIXED))
+    study.tell(study.ask(), 3.0)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert books.told == [(0, "begins"), (0, "COMPLETE [3.0]"), (1, "begins"), (1, "FAIL None")]
