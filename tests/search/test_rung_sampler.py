@@ -311,3 +311,90 @@ def test_no_configuration_is_suggested_twice(sampler: str, seed: int) -> None:
     """Three fields are real numbers: that two draws agree in all of them is no chance."""
     places = [(config["x"], config["y"], config["rate"]) for config in _search(sampler, 25, seed)[0]]
     assert len(set(places)) == len(places)
+
+
+class Books(Recorder):
+    """Remembers what else it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def reseed_rng(self) -> None:
+        """Another seed."""
+        self.told.append("reseed")
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """One begins."""
+        self.told.append(f"{trial.number} begins beside {len(study.get_trials(deepcopy=False))}")
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """One has ended."""
+        self.told.append(f"{trial.number} {state.name} {values}")
+
+
+def test_the_sampler_hears_of_every_beginning_and_end_and_of_another_seed() -> None:
+    books = Books()
+    study = optuna.create_study(sampler=RungSampler(books, RUNGS, 2))
+    for _ in range(2):
+        study.ask().suggest_float("x", 0, 1)
+    study.tell(0, 3.0)
+    study.tell(1, state=TrialState.FAIL)
+    study.sampler.reseed_rng()
+    assert books.told == ["0 begins beside 0", "1 begins beside 1", "0 COMPLETE [3.0]", "1 FAIL None", "reseed"]
+
+
+def test_what_is_drawn_at_random_does_not_hang_on_when_a_rung_is_reached() -> None:
+    """The same trials are drawn at random, whether the first rung was reached before the third trial or before the twelfth."""
+    early, late = (Shown(num_needed=2, explore=0.5, seed=3) for _ in range(2))
+    for shown, before in ((early, 0), (late, 10)):
+        for _ in range(before):
+            shown.ask()
+        for _ in range(2):
+            shown.add(1, TrialState.PRUNED)
+    found = {number: early.ask()[1] != DRAWN for number in range(2, 32)}
+    assert [late.ask()[1] != DRAWN for _ in range(12, 32)] == [found[number] for number in range(12, 32)]
+    assert set(found.values()) == {True, False}
+
+
+def test_beside_earlier_trials_the_latest_running_ones_are_shown() -> None:
+    shown = Shown(num_needed=2, earlier=_earlier())
+    for _ in range(MEMORY + 30):
+        shown.add(0)
+    seen, _ = shown.ask()
+    # The one that is asked for is one of them.
+    assert sorted(seen) == [-2, -1, *range(30 + 1, 30 + MEMORY)]
+
+
+def test_a_trial_of_which_nothing_has_been_drawn_yet_is_not_shown() -> None:
+    shown = Shown(num_needed=1)
+    shown.add(9, TrialState.COMPLETE)
+    shown.study.ask()
+    shown.add(0)
+    assert shown.ask()[0] == {0: ("complete", 0.9), 2: ("running", None)}
+
+
+def test_where_more_is_better_the_highest_of_many_are_remembered() -> None:
+    shown = Shown(directions=["maximize"])
+    for number in range(MEMORY + 20):
+        shown.add(9, TrialState.COMPLETE, offset=10.0 if number < BEST_REMEMBERED else 0.0)
+    seen, _ = shown.ask()
+    assert sorted(seen) == [*range(BEST_REMEMBERED), *range(BEST_REMEMBERED + 20, MEMORY + 20)]
+
+
+def test_running_trials_beyond_the_rung_count_among_the_best_of_many() -> None:
+    """They have not ended, but are as far; the values that they had at the rung are compared."""
+    shown = Shown()
+    good = [shown.add(9, offset=-5.0 - number) for number in range(3)]
+    for _ in range(MEMORY + 20):
+        shown.add(9, TrialState.COMPLETE, offset=10.0)
+    seen, _ = shown.ask()
+    assert [seen[trial.number] for trial in good] == [("complete", pytest.approx(-4.1 - number)) for number in range(3)]
+    assert len([number for number in seen if number >= 3]) == MEMORY - 3
+
+
+def test_a_sampler_that_looks_at_no_trials_is_shown_none() -> None:
+    shown = Shown(num_needed=1, looks=False)
+    shown.add(9, TrialState.COMPLETE)
+    shown.ask()
+    assert shown.recorder.seen == [[], []]
