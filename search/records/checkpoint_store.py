@@ -81,8 +81,8 @@ class CheckpointStore:
         """
         trials = self._table.trials
         if len(self._objectives) > 1:
-            rivals = [trial for trial in self._table.front_first(self._objectives) if trial.state in ENDED]
             others = [trial for trial in trials.values() if trial.state in ENDED]
+            rivals = self._table.front_first(self._objectives, others)
         else:
             if self._kept is None:
                 self._kept = {trial.trial for trial in trials.values() if trial.state in ENDED}

@@ -174,23 +174,26 @@ class TrialTable:
     def _key(self, trial: TrialRecord) -> tuple[float, int, float]:
         return -trial.excess(self.constraints), *rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
 
-    def pareto(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
+    def pareto(self, objectives: Sequence[Objective], among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
         """Trials that no other one equals in every objective and beats in one, best first by the one that ranks.
 
         As in ranking, a mean over fewer than three validations never beats one over three.
+
+        Args:    among: these trials, None for all.
         """
-        ranked = [trial for trial in self.ranked() if not trial.excess(self.constraints)]
+        ranked = [trial for trial in self.ranked(among) if not trial.excess(self.constraints)]
         validated = [t for t in ranked if min(t.best_epoch, SCORE_WINDOW) == min(ranked[0].best_epoch, SCORE_WINDOW)]
         scored = [(trial, scores) for trial in validated if (scores := trial.scores(objectives)) is not None]
         gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
         return [t for t, _ in scored if not any(_dominates(other, gains[t.trial]) for other in gains.values())]
 
-    def front_first(self, objectives: Sequence[Objective]) -> list[TrialRecord]:
-        """`ranked`, but with several objectives the Pareto front stands before the others."""
-        ranked = self.ranked()
+    def front_first(self, objectives: Sequence[Objective], among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
+        """`ranked`, but with several objectives the Pareto front of these trials stands before the others."""
+        trials = None if among is None else list(among)
+        ranked = self.ranked(trials)
         if len(objectives) < 2:
             return ranked
-        front = self.pareto(objectives)
+        front = self.pareto(objectives, trials)
         return [*front, *(trial for trial in ranked if trial not in front)]
 
     def count(self, *states: State) -> int:

@@ -213,6 +213,20 @@ def test_with_several_objectives_the_front_is_kept_before_what_ranks_better(tmp_
     assert search.on_disk() == {"t0": ["best-00003"], "t2": ["best-00003"], "t3": ["best-00003", "state-00003"]}
 
 
+def test_a_running_trial_on_the_front_costs_no_ended_trial_its_checkpoint(tmp_path: Path) -> None:
+    """t3 beats everybody while it runs, and then fails: the front of those that have ended is what it was."""
+    objectives = (Objective("valid/auroc", "max"), Objective("valid/size", "min"))
+    search = Search(tmp_path / "runs", 2, objectives=objectives)
+    for trial, score, size in (("t0", 0.9, 5.0), ("t1", 0.8, 6.0), ("t2", 0.7, 1.0)):
+        search.run(trial, score, size=size)
+    search.start("t3")
+    search.report("t3", 3, 0.95, size=0.5)
+    search.run("t4", 0.1, size=9.0)
+    search.end("t3", "failed")
+    search.ledger.close()
+    assert search.on_disk() == {"t0": ["best-00003"], "t2": ["best-00003"]}
+
+
 def test_behind_a_uri_nothing_goes_before_the_ledger_that_does_without_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
