@@ -55,6 +55,20 @@ def test_what_nobody_can_measure_gets_the_default() -> None:
     assert packing.share == DEFAULT_SHARE
 
 
+@pytest.mark.parametrize(("peak_mib", "gpu_mib"), [(None, 16 * GIB), (2 * GIB, None), (0.0, 16 * GIB), (2 * GIB, 0.0)])
+def test_half_a_measurement_gives_the_default(peak_mib: float | None, gpu_mib: float | None) -> None:
+    packing = Packing(None)
+    assert packing.observe(peak_mib, gpu_mib)
+    assert packing.share == DEFAULT_SHARE
+
+
+def test_a_trial_that_uses_as_much_as_the_first_changes_nothing() -> None:
+    packing = Packing(None)
+    assert packing.observe(2 * GIB, 16 * GIB)
+    assert not packing.observe(2 * GIB, 16 * GIB)
+    assert packing.share == 0.2
+
+
 def test_what_was_asked_for_stays() -> None:
     packing = Packing(0.5)
     assert packing.measured

@@ -16,7 +16,7 @@ from search.errors import PlanError
 from search.records.constraints import Constraint
 from search.records.ledger import Event
 from search.records.plan import Plan
-from search.records.study import export_study, export_to_file, exported_trials
+from search.records.study import FAR_BEYOND, export_study, export_to_file, exported_trials
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
@@ -204,3 +204,14 @@ def test_a_database_that_another_has_locked_is_told_in_one_line(tmp_path: Path) 
             export_study(bridge.study, f"sqlite:///{file}?timeout=0.1")
     assert len(str(caught.value).splitlines()) == 1
     export_study(bridge.study, f"sqlite:///{file}")
+
+
+def test_of_a_trial_that_never_validated_no_limit_is_told() -> None:
+    plan = with_changes(sampler="random", constraints=(Constraint("valid/cost", "<=", 0.0),))
+    journal, events = recording()
+    bridge = Bridge(plan, journal)
+    broken, silent = (suggestion.trial for _ in range(2) if (suggestion := bridge.next()) is not None)
+    bridge.fail(broken, "RuntimeError: broke")
+    bridge.report(silent, bowl_epochs(plan, Suggestion(silent, bridge.records[silent].config, 0))[:1], None)
+    told = study_of(plan, TrialTable.of(events, plan.objective, plan.constraints)).trials
+    assert [trial.constraints for trial in told] == [{}, {"valid/cost<=0": FAR_BEYOND}]

@@ -255,3 +255,90 @@ def test_a_race_that_has_ended_hands_out_nothing() -> None:
     assert race.exhausted
     assert race.next() is None
     assert race.num_to_come == 0
+
+
+def test_two_shared_blocks_are_enough() -> None:
+    """Differences 0.80 and 0.79: residuals of 0.0025 each, freedom 1, deviation 0.005; t(0.95, 1) = 6.314 reaches 0.0316."""
+    assert out_of_race(_gains([0.90, 0.91], [0.10, 0.12]), {0, 1}, 1) == {1}
+    assert out_of_race(_gains([0.90, 0.91], [0.875, 0.875]), {0, 1}, 1) == set(), "0.025 and 0.035: 0.03 on average"
+
+
+def _end(race: Race, value: float) -> None:
+    """The next run ends with this value."""
+    suggestion = race.next()
+    assert suggestion is not None
+    epoch = {"epoch": suggestion.epochs, "metrics": {"valid/height": value}, "score": value, "seconds": 1.0, "is_best": True}
+    assert race.report(suggestion.trial, [epoch], "max_epochs") is True
+
+
+def test_a_race_of_two_seeds_looks_once() -> None:
+    """Differences 0.045 and 0.055: 0.05, with a deviation of 0.005. One look reaches 0.0316, two would reach 0.0635."""
+    journal, events = recording()
+    race = Race(_plan(("good", "alike"), num_seeds=2), journal)
+    for value in (0.500, 0.545, 0.500):
+        _end(race, value)
+    assert of_kind(events, "out_of_race") == []
+    _end(race, 0.555)
+    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["alike"]
+
+
+def test_a_race_of_three_seeds_looks_twice() -> None:
+    """The same differences on the first two seeds are not enough; 0.05 on the third makes them so: t(0.975, 2) = 4.303.
+
+    Three differences of 0.05 on average, residuals 0.0025, 0.0025 and 0: deviation √(2 · 2 · 0.0025² / 2) = 0.0035 and a reach of
+    4.303 · 0.0035 · √(2/3) = 0.0124.
+    """
+    journal, events = recording()
+    race = Race(_plan(("good", "alike"), num_seeds=3), journal)
+    for value in (0.500, 0.545, 0.500, 0.555):
+        _end(race, value)
+    assert of_kind(events, "out_of_race") == []
+    for value in (0.500, 0.550):
+        _end(race, value)
+    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["alike"]
+
+
+def test_a_candidate_alone_runs_on_its_seeds() -> None:
+    journal, events = recording()
+    race = Race(_plan(("good",), num_seeds=1), journal)
+    assert race.num_to_come == 1
+    _end(race, 0.5)
+    assert (race.num_to_come, race.next(), race.exhausted) == (0, None, True)
+    assert of_kind(events, "out_of_race") == []
+
+
+@pytest.mark.parametrize("reason", ["failed on seed 100: broke", "worse than the leader beyond what seeds explain"])
+def test_what_is_noted_after_a_crash_is_why_a_candidate_is_out(reason: str) -> None:
+    plan = _plan(("good", "alike"), num_seeds=2)
+    journal, events = recording()
+    race = Race(plan, journal)
+    if reason.startswith("failed"):
+        _end(race, 0.5)
+        suggestion = race.next()
+        assert suggestion is not None
+        race.fail(suggestion.trial, "broke")
+    else:
+        for value in (0.500, 0.545, 0.500, 0.555):
+            _end(race, value)
+    assert events[-1]["event"] == "out_of_race"
+    journal, new = recording()
+    Race(plan, journal, events[:-1])
+    assert [(event["event"], event["candidate"], event["reason"]) for event in new] == [("out_of_race", "alike", reason)]
+    journal, new = recording()
+    Race(plan, journal, events)
+    assert new == []
+
+
+def test_a_candidate_that_the_ledger_says_is_out_stays_out_whatever_would_be_decided_now() -> None:
+    plan = _plan(("good", "alike"))
+    journal, events = recording()
+    race = Race(plan, journal)
+    for value in (0.500, 0.501):
+        _end(race, value)
+    journal.append("out_of_race", candidate="alike", reason="by an older rule")
+    again = Race(plan, recording()[0], events)
+    assert again.num_to_come == 3
+    following = again.next()
+    assert following is not None
+    assert (following.trial, following.seed) == ("t0002", 101)
+    assert again.num_to_come == 2

@@ -398,3 +398,13 @@ def test_a_sampler_that_looks_at_no_trials_is_shown_none() -> None:
     shown.add(9, TrialState.COMPLETE)
     shown.ask()
     assert shown.recorder.seen == [[], []]
+
+
+def test_running_trials_beyond_the_rung_count_among_the_latest_of_many() -> None:
+    shown = Shown()
+    for _ in range(MEMORY + 20):
+        shown.add(9, TrialState.COMPLETE, offset=0.0)
+    late = [shown.add(9, offset=10.0) for _ in range(2)]
+    seen, _ = shown.ask()
+    assert [seen[trial.number] for trial in late] == [("complete", pytest.approx(10.9))] * 2
+    assert len(seen) == MEMORY

@@ -371,3 +371,10 @@ def test_a_slow_node_holds_nobody_up(scheduler: str) -> None:
     # Three slots that never wait train one epoch after another until there is nothing left to train.
     busy_s = sum(found.epoch["seconds"] for found in before)
     assert busy_s >= 0.8 * 3 * before[-1].time_s
+
+
+def test_three_others_are_enough_for_the_median_rule() -> None:
+    scheduler = MedianRule(Ladder(2, 27, 3))
+    for trial, score in (("a", 0.4), ("b", 0.5), ("c", 0.6)):
+        assert [scheduler.judge(trial, epoch, score) for epoch in (1, 2)] == ["go on", "go on"]
+    assert [scheduler.judge("d", epoch, 0.45) for epoch in (1, 2)] == ["go on", "stop"], "the median of the others is 0.5"

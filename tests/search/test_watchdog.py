@@ -55,3 +55,18 @@ def test_where_beginnings_are_long_they_may_be_longer() -> None:
     assert watchdog.silent() == {}
     clock.now += 2.0
     assert watchdog.silent() == {"second": 10_001.0}
+
+
+def test_a_beginning_lasts_from_when_it_is_watched_to_its_first_report() -> None:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    clock.now = 5000.0
+    watchdog.watch("first")
+    clock.now = 5400.0
+    watchdog.reported("first")
+    watchdog.watch("second")
+    watchdog.forget("first")
+    clock.now += 4000.0
+    assert watchdog.silent() == {}, "ten of the 400 s that the first took"
+    clock.now += 1.0
+    assert watchdog.silent() == {"second": 4001.0}
