@@ -654,3 +654,18 @@ def test_limits_that_a_resumption_raises_are_written_anew(storage: Storage) -> N
     assert tracker.close() is None
     tags = storage.run(None).data.tags
     assert (tags["num_trials"], tags["time_budget_s"], tags["env.python"]) == ("9", "60.0", "3.13")
+
+
+def test_ctrl_c_goes_without_a_store_that_is_away_from_the_line_that_offers_it_on(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = storage.tracker()
+    tracker.start()
+    monkeypatch.setattr(patience.PatientCaller, "is_away", True)
+
+    def interrupted(text: str, *values: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow_tracker._log, "warning", interrupted)
+    failure = tracker.close()
+    assert str(failure) == "interrupted while MLflow was being written to"

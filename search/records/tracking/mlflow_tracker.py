@@ -47,6 +47,7 @@ _BATCH = 900
 _SENDERS = 4
 #: Tune's loop takes the interpreter back so soon from the thread that writes; Python's own 5 ms a turn would hold it up.
 _SWITCH_S = 0.001
+_STILL_AWAY = "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
 _log = logging.getLogger("dermtune.tracking")
 _T = TypeVar("_T")
 
@@ -120,10 +121,12 @@ class MlflowTracker:
         if self._thread.ident is not None:
             self._events.put(None)
             self._caller.last_calls()
-            if self._caller.is_away:
-                text = "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
-                _log.warning(text, self._caller.patience_s, self._plan.name)
-            try:
+            try:  # from the line that offers Ctrl-C on
+                if self._caller.is_away:
+                    text = (
+                        "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
+                    )
+                    _log.warning(text, self._caller.patience_s, self._plan.name)
                 self._thread.join()
             except KeyboardInterrupt:
                 self._caller.give_up()
