@@ -237,6 +237,7 @@ def test_the_ledger_is_copied_now_and_then_unasked(copied: Copied, pace: Callabl
     copied.mirror.start()
     copied.append(b"two\n")
     wait_until(lambda: copied.there() == b"one\ntwo\n", "the copy", 10)
+    assert not copied.mirror._wake.is_set(), "nobody asked"
 
 
 @pytest.mark.timeout(20)

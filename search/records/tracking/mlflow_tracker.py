@@ -123,10 +123,7 @@ class MlflowTracker:
             self._caller.last_calls()
             try:  # from the line that offers Ctrl-C on
                 if self._caller.is_away:
-                    text = (
-                        "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
-                    )
-                    _log.warning(text, self._caller.patience_s, self._plan.name)
+                    _log.warning(_STILL_AWAY, self._caller.patience_s, self._plan.name)
                 self._thread.join()
             except KeyboardInterrupt:
                 self._caller.give_up()
