@@ -13,18 +13,17 @@ from search.records.ledger import Event
 
 
 class Striker:
-    """Follows a ledger and ends the process of a trial, once for each signal.
+    """Follows a ledger and ends processes of trials, of another trial for each signal.
 
     A trial's process trains when it is asked to by the driver, which is this process: from an event on nothing has moved.
 
-    Args:    signals: to be sent, in order; each after the trial that was struck before has begun again.
+    Args:    signals: to be sent, in order.
              when: the event, after which its trial's process is struck.
     """
 
     def __init__(self, signals: Sequence[int], when: Callable[[Event], bool]) -> None:
         self._signals, self._when = list(signals), when
         self._processes: dict[str, int] = {}
-        self._waits_for: str | None = None
         self.struck: list[str] = []
 
     def on_event(self, event: Event) -> None:
@@ -32,12 +31,9 @@ class Striker:
         trial = event.get("trial")
         if event["event"] == "started":
             self._processes[trial] = event["where"]["pid"]
-            if trial == self._waits_for:
-                self._waits_for = None
-        elif self._signals and self._waits_for is None and self._when(event):
+        elif self._signals and trial not in self.struck and self._when(event):
             os.kill(self._processes[trial], self._signals.pop(0))
             self.struck.append(trial)
-            self._waits_for = trial
 
 
 def struck_search(storage: Path, striker: Striker, name: str, settings: dict[str, str], **options: Any) -> SearchResult:
