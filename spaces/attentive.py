@@ -213,7 +213,7 @@ PRESETS = {
         max_epochs=12,
         synthetic_cases=400,
         synthetic_size_px=96,
-        reproduced_seeds=2,
+        reproduced_seeds=3,
         reproduced_epochs=10,
     ),
     "paper": Preset(fixed={}, num_trials=40, max_epochs=20, synthetic_cases=2750, synthetic_size_px=256, reproduced_epochs=20),

@@ -166,12 +166,14 @@ class Casewise:
              num_cases: cases in it.
              measure: indices of cases, with repetitions, or None for all → full metric name → value.
              confusions: what was confused with what over all cases, by name.
+             groups: the patient or lesion that each case is of, None where every case is one of its own.
     """
 
     split: str
     num_cases: int
     measure: Callable[[Int[np.ndarray, " chosen"] | None], Mapping[str, float]]
     confusions: Mapping[str, Confusions] = field(default_factory=dict)
+    groups: Int[np.ndarray, " cases"] | None = None
 
 
 @runtime_checkable

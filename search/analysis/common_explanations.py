@@ -88,7 +88,7 @@ class Dependence:
     Args:    task: the one.
              taken: mean share that it takes of the others, by network.
              others: mean share that the others take of each other, by network.
-             interval: 95 % of the mean difference, Student's t over the networks; None for fewer than two.
+             interval: 95 % of the mean difference, Student's t over the networks; None for fewer than three.
     """
 
     task: str

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from search.analysis import figures
-from search.analysis.confirmation import Standing, Verdict
-from search.analysis.means import RESAMPLES
+from search.analysis.confirmation import ERROR_WITH_LOOK
+from search.analysis.means import MAX_BLOCKS, Mean
 from search.analysis.page import picture, table, write_page
+from search.analysis.uncertainty import MINIMUM_SEEDS
+from search.analysis.verdict import Standing, Verdict, counted
 
 
 def write_report(verdict: Verdict, folder: Path) -> Path:
@@ -35,20 +37,17 @@ def _text(verdict: Verdict) -> str:
     folds = f" on each of {verdict.num_folds} stratified folds" if verdict.num_folds > 1 else ""
     parts = [
         f"**{verdict.sentence}**",
-        f"The {len(verdict.standings)} best configurations of the search were trained again on {verdict.num_seeds} fresh"
-        f" seeds{folds}, each to the epoch at which the search had found it best; nothing was chosen again. A configuration"
-        " that had become worse than the leader beyond what seeds explain ran on no further seed.",
+        f"The {len(verdict.standings)} best configurations of the search were trained again on"
+        f" {counted(verdict.num_seeds, 'fresh seed')}{folds}, each to the epoch at which the search had found it best; nothing"
+        f" was chosen again.{_dropping(verdict)}",
         picture("confirmation"),
         "## Configurations",
         table(
             ("trial", "epoch", "claimed", "confirmed [95 %]", "runs", "difference to the winner [95 %]", ""),
-            [_row(standing, verdict) for standing in verdict.standings],
+            [_row(standing) for standing in verdict.standings],
         ),
         f"Metric: {verdict.metric} ({'more' if verdict.mode == 'max' else 'less'} is better; a positive difference is better"
-        f" than the winner). Data: {verdict.source or 'none'}. Intervals: 95 %, bootstrap over {verdict.sampled}:"
-        f" {RESAMPLES} resamples of the cases, the same for every configuration, and residuals of the seeds, pooled over the"
-        " configurations, with the tails of Student's t. Differences are paired; their intervals hold together (Bonferroni)."
-        " Tied: the interval of the difference holds 0.",
+        f" than the winner). Data: {verdict.source or 'none'}. {_method(verdict)}",
         "## What the search had claimed",
         _curse(verdict),
     ]
@@ -66,8 +65,46 @@ def _text(verdict: Verdict) -> str:
     return "\n\n".join(parts)
 
 
-def _row(standing: Standing, verdict: Verdict) -> list[str]:
-    note = "winner" if standing.trial == verdict.winner else standing.out and f"out: {standing.out}"
+def _dropping(verdict: Verdict) -> str:
+    if not verdict.num_looks:
+        return ""
+    return (
+        " Half-way, configurations that more seeds on these cases would hardly have brought to the front were dropped to save"
+        " time. That is no finding: what is said of them follows from the intervals of the seeds that they ran on."
+    )
+
+
+def _method(verdict: Verdict) -> str:
+    if verdict.num_seeds < MINIMUM_SEEDS:
+        return (
+            f"No intervals: how much the metric varies over seeds cannot be known from {counted(verdict.num_seeds, 'seed')}."
+            " Three or more are needed."
+        )
+    together = "those of the differences hold together for any two configurations (Hothorn, Bretz, Westfall 2008)"
+    over = (
+        f"over cases (a jackknife; in {MAX_BLOCKS} blocks where there are more) and seeds, as in multi-reader multi-case studies"
+        " with seeds for readers (Dorfman, Berbaum, Metz 1992; Hillis 2007)"
+        if verdict.sampled == "cases and seeds"
+        else "over seeds (Student's t), since this metric is not measured on cases"
+    )
+    looks = f", and pay for the look half-way ({100 * ERROR_WITH_LOOK:g} % of error instead of 5 %)" if verdict.num_looks else ""
+    return (
+        f"Intervals: 95 %, {over}. Those of the means hold together and stay within what the metric can be; {together}{looks}."
+        " A configuration is worse than the winner where the whole interval of its difference lies below 0, and cannot be told"
+        " from it where that contains 0."
+    )
+
+
+_FINDINGS = {
+    "winner": "winner",
+    "worse": "worse than the winner",
+    "better": "better where it ran",
+    "tied": "cannot be told from the winner",
+    "not compared": "not compared",
+}
+
+
+def _row(standing: Standing) -> list[str]:
     return [
         standing.trial,
         str(standing.epoch),
@@ -75,7 +112,7 @@ def _row(standing: Standing, verdict: Verdict) -> list[str]:
         _with_interval(standing.mean, standing.interval),
         str(len(standing.values)),
         _with_interval(standing.difference, standing.difference_interval, sign="+"),
-        note or ("tied" if standing.trial in verdict.tied else "worse than the winner"),
+        _FINDINGS[standing.finding] + (f"; {standing.out}" if standing.out else ""),
     ]
 
 
@@ -103,8 +140,6 @@ def _curse(verdict: Verdict) -> str:
     )
 
 
-def _metrics(found: Mapping[str, tuple[float, float, float]]) -> str:
-    return table(
-        ("metric", "mean", "95 % interval"),
-        [(name, f"{mean:.4f}", f"{low:.4f} to {high:.4f}") for name, (mean, low, high) in found.items()],
-    )
+def _metrics(found: Mapping[str, Mean]) -> str:
+    edges = {name: "–" if known is None else f"{known[0]:.4f} to {known[1]:.4f}" for name, (_, known) in found.items()}
+    return table(("metric", "mean", "95 % interval"), [(name, f"{mean:.4f}", edges[name]) for name, (mean, _) in found.items()])

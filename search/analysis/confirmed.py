@@ -43,6 +43,6 @@ def winners_checkpoints(found: RecordedSearch, winner: str) -> list[Path]:
              winner: the trial of the search whose configuration it is.
     """
     names = [candidate.trial for candidate in found.plan.confirmation.candidates] if found.plan.confirmation else []
-    own = {f"t{index:04d}" for index, heat in enumerate(heats(found.plan)) if names[heat.candidate] == winner}
+    own = {heat.trial for heat in heats(found.plan) if names[heat.candidate] == winner}
     runs = [record for record in found.table.trials.values() if record.trial in own and record.checkpoint is not None]
     return [found.folder.fetched(str(record.checkpoint)) for record in runs]

@@ -38,10 +38,12 @@ def forest(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]],
              axis: what the values are.
     """
     figure, axes = panel(width=6.4, height=1.1 + 0.42 * len(rows))
+    known = any(interval is not None for *_, interval in rows)
+    filled = "confirmed, 95 % interval" if known else "confirmed (no interval: fewer than three seeds)"
     for position, (_, claimed, confirmed, interval) in enumerate(rows):
         if interval is not None:
             axes.plot(interval, [position, position], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
-        axes.plot(confirmed, position, "o", color=COLOURS[0], label="confirmed, 95 % interval" if not position else None)
+        axes.plot(confirmed, position, "o", color=COLOURS[0], label=filled if not position else None)
         axes.plot(claimed, position, "D", color=COLOURS[1], fillstyle="none", label="claimed" if not position else None)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -1,59 +1,84 @@
-"""Means of a metric over runs that differ in nothing but their seed, and what cases and seeds leave open of them."""
+"""Means of metrics over runs that differ in nothing but their seed (and fold), and what cases and seeds leave open of them."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from search.analysis.uncertainty import SeedSpread, interval, within
+from search.analysis.uncertainty import Interval, SeedRuns, mean_intervals
 from trainables.contract import Casewise
+from trainables.metric_ranges import range_of
 
-RESAMPLES = 500
+#: More cases than this are left out in blocks.
+MAX_BLOCKS = 200
+Mean = tuple[float, Interval | None]
 
 
-def means_over_runs(groups: Sequence[Sequence[Casewise]], seed: int) -> list[dict[str, tuple[float, float, float]]]:
-    """For each group: metric → mean over its runs and its 95 % interval over cases and runs.
+@dataclass(frozen=True)
+class RunMetrics:
+    """One run's metrics, and what each block of cases contributes to each.
 
-    Runs on the same cases are resampled together. What a seed changes is pooled over the groups, each of which has few. Every
-    metric is computed each time, so there are fewer resamples.
-
-    Args:    groups: runs that differ in nothing but their seed; one or more each.
-             seed: of the resampling.
+    Args:    values: full metric name → value.
+             influences: full metric name → contribution of each block, see `SeedRuns`.
     """
-    generator = np.random.default_rng(seed)
-    plain = [[run.measure(None) for run in runs] for runs in groups]
-    found = []
-    for runs, measured in zip(groups, plain, strict=True):
-        names = [name for name in measured[0] if all(name in metrics for metrics in measured)]
-        deviations = _over_cases(runs, measured, names, generator)
-        result = {}
-        for name in names:
-            values = [metrics[name] for metrics in measured]
-            mean = math.fsum(values) / len(values)
-            result[name] = (mean, *interval(mean, deviations[name], _spread(plain, name, generator), len(values)))
-        found.append(result)
+
+    values: Mapping[str, float]
+    influences: Mapping[str, Float[np.ndarray, " blocks"]]
+
+
+def run_metrics(cases: Casewise) -> RunMetrics:
+    """A run's metrics with a jackknife over its cases: everything is computed once without each block.
+
+    A block is one patient or lesion (one case where groups are not known), or several where there are more than 200. A metric
+    that a block leaves without meaning (its class was in no other case) is taken to be unchanged by it.
+
+    Args:    cases: what the run's checkpoint says of each.
+    """
+    values = dict(cases.measure(None))
+    blocks = _blocks(cases)
+    without = [cases.measure(np.flatnonzero(blocks != block)) for block in range(blocks.max() + 1)]
+    influences = {}
+    for name, value in values.items():
+        found = np.array([metrics.get(name, value) for metrics in without])
+        influences[name] = (found - found.mean()) * math.sqrt((len(found) - 1) / len(found))
+    return RunMetrics(values, influences)
+
+
+def _blocks(cases: Casewise) -> Int[np.ndarray, " cases"]:
+    """Which block each case is left out with; the same for every run on these cases."""
+    groups = np.arange(cases.num_cases) if cases.groups is None else np.unique(cases.groups, return_inverse=True)[1]
+    num_groups = int(groups.max()) + 1
+    order = np.random.default_rng(0).permutation(num_groups)
+    return np.asarray((order % min(num_groups, MAX_BLOCKS))[groups])
+
+
+def seed_runs(runs: Sequence[Sequence[RunMetrics]], metric: str) -> SeedRuns:
+    """A metric of a configuration's runs.
+
+    Args:    runs: seeds × folds, perhaps none.
+             metric: that all of them have.
+    """
+    num_folds = len(runs[0]) if runs else 0
+    values = np.array([[run.values[metric] for run in folds] for folds in runs]).reshape(len(runs), num_folds)
+    return SeedRuns(values, [np.array([folds[fold].influences[metric] for folds in runs]) for fold in range(num_folds)])
+
+
+def means_over_runs(configurations: Sequence[Sequence[Sequence[RunMetrics]]]) -> list[dict[str, Mean]]:
+    """For each configuration: metric → mean over its runs and its interval over cases and seeds, None for fewer than three.
+
+    A metric's intervals hold together over the configurations: pass one alone for intervals each by itself.
+
+    Args:    configurations: configurations × seeds × folds.
+    """
+    flat = [[run for folds in runs for run in folds] for runs in configurations]
+    every = [run for runs in flat for run in runs]
+    names = [name for name in every[0].values if all(name in run.values for run in every)] if every else []
+    found: list[dict[str, Mean]] = [{} for _ in configurations]
+    for name in names:
+        own = [seed_runs(runs, name) for runs in configurations]
+        for means, of, interval in zip(found, own, mean_intervals(own, range_of(name)), strict=True):
+            if of.num_seeds:
+                means[name] = (of.mean, interval)
     return found
-
-
-def _over_cases(
-    runs: Sequence[Casewise], plain: Sequence[Mapping[str, float]], names: Sequence[str], generator: np.random.Generator
-) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """What resamples of the cases take each metric's mean away from where it is."""
-    drawn: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(RESAMPLES // 5):
-        cases = {size: generator.integers(0, size, size) for size in sorted({run.num_cases for run in runs})}
-        measured = [run.measure(cases[run.num_cases]) for run in runs]
-        for name in names:
-            gaps = [found[name] - own[name] for found, own in zip(measured, plain, strict=True) if name in found]
-            if gaps:
-                drawn[name].append(math.fsum(gaps) / len(gaps))
-    # A metric without meaning in every resample has no interval over cases.
-    return {name: np.asarray(values or [0.0]) for name, values in drawn.items()}
-
-
-def _spread(groups: Sequence[Sequence[Mapping[str, float]]], name: str, generator: np.random.Generator) -> SeedSpread | None:
-    """What a fresh seed changes in a metric; None where no group has two runs that have it."""
-    values = {index: {run: m[name] for run, m in enumerate(runs) if name in m} for index, runs in enumerate(groups)}
-    residuals, freedom = within(values)
-    return SeedSpread(residuals, freedom, generator) if freedom else None

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.leaderboard import RecordedSearch
-from search.analysis.means import means_over_runs
+from search.analysis.means import Mean, RunMetrics, means_over_runs, run_metrics
 from search.analysis.papers import other_data, paper_values
 from search.analysis.uncertainty import Interval
 from search.errors import PlanError
@@ -17,7 +17,7 @@ from search.records.readings import record_reading
 from search.records.trials import TrialRecord
 from spaces.fields import fields_of, format_value
 from trainables import folders
-from trainables.contract import Casewise, Confusions
+from trainables.contract import Confusions
 from trainables.data import portable_source, read
 from trainables.explanation import Sharing
 from trainables.tasks import TASKS, TaskModule
@@ -32,12 +32,12 @@ class Measured:
     """A metric of an experiment.
 
     Args:    mean: over its runs.
-             interval: 95 %, over cases and seeds; over cases alone where no experiment has two runs.
+             interval: 95 %, over cases and seeds, of this number by itself; None for fewer than three seeds.
              paper: what the paper reports, None where it reports nothing.
     """
 
     mean: float
-    interval: Interval
+    interval: Interval | None
     paper: float | None
 
     @property
@@ -47,7 +47,12 @@ class Measured:
 
     def to_json(self) -> dict[str, Any]:
         """All four numbers."""
-        return {"mean": self.mean, "interval": list(self.interval), "paper": self.paper, "difference": self.difference}
+        return {
+            "mean": self.mean,
+            "interval": self.interval and list(self.interval),
+            "paper": self.paper,
+            "difference": self.difference,
+        }
 
 
 @dataclass(frozen=True)
@@ -170,14 +175,9 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
     for name, records in runs.items():
         read_runs[name] = [reader.read(record) for record in records if record.state == "finished" and record.checkpoint]
         progress(reader.num_read, total)
-    groups = [found_runs for found_runs in read_runs.values() if found_runs]
-    if not groups:
+    if not any(read_runs.values()):
         raise PlanError(f"a run of {plan.name} must have ended well; got none (dermtune show {plan.name})")
-    means = iter(means_over_runs([[run.cases for run in group] for group in groups], plan.seed))
-    outcomes = [
-        _outcome(reader, name, runs[name], found_runs, next(means) if found_runs else {})
-        for name, found_runs in read_runs.items()
-    ]
+    outcomes = [_outcome(reader, name, runs[name], found_runs) for name, found_runs in read_runs.items()]
     primary = getattr(cases, "primary", "") or "melanoma"
     why = other_data(plan.task, plan.source, counts)
     return Reproduced(
@@ -214,7 +214,8 @@ class _Run(NamedTuple):
     """One run that ended well."""
 
     epoch: int
-    cases: Casewise
+    metrics: RunMetrics
+    confusions: Mapping[str, Confusions]
     sharing: Sharing | None
 
 
@@ -232,7 +233,7 @@ class _Reader:
         if self.split == "test":
             self._readings = record_reading(self.found.folder.storage, folders.digest(folder), portable_source(self.source))
         self.num_read += 1
-        return _Run(record.best_epoch, cases, self.module.explain_model(folder).sharing)
+        return _Run(record.best_epoch, run_metrics(cases), cases.confusions, self.module.explain_model(folder).sharing)
 
     @property
     def note(self) -> str:
@@ -245,25 +246,19 @@ class _Reader:
         )
 
 
-def _outcome(
-    reader: _Reader,
-    name: str,
-    records: Sequence[TrialRecord],
-    runs: Sequence[_Run],
-    means: Mapping[str, tuple[float, float, float]],
-) -> Outcome:
+def _outcome(reader: _Reader, name: str, records: Sequence[TrialRecord], runs: Sequence[_Run]) -> Outcome:
     papers, prefix = paper_values(reader.found.plan.task, name), f"{reader.split}/"
-    # All of these are shares: few seeds leave wide tails, but none beyond what there can be.
+    means: Mapping[str, Mean] = means_over_runs([[[run.metrics] for run in runs]])[0]
     metrics = {
-        (own := metric.removeprefix(prefix)): Measured(mean, (max(low, 0.0), min(high, 1.0)), papers.get(own))
-        for metric, (mean, low, high) in means.items()
+        (own := metric.removeprefix(prefix)): Measured(mean, interval, papers.get(own))
+        for metric, (mean, interval) in means.items()
     }
     return Outcome(
         experiment=name,
         epochs=tuple(run.epoch for run in runs),
         failures=tuple(f"{record.trial}: {record.reason}" for record in records if record.state == "failed"),
         metrics=metrics,
-        confusions=_averaged([run.cases.confusions for run in runs]) if runs else {},
+        confusions=_averaged([run.confusions for run in runs]) if runs else {},
         sharings=tuple(run.sharing for run in runs if run.sharing is not None),
     )
 

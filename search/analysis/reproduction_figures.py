@@ -28,7 +28,9 @@ def beside_paper(outcomes: Sequence[Outcome], metrics: Mapping[str, str]) -> Fig
         axes.set_xlabel(label)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0].plot([], [], "o-", color=COLOURS[0], label="here, 95 % interval")
+    known = any(measured.interval for outcome in outcomes for measured in outcome.metrics.values())
+    label = "here, 95 % interval" if known else "here (no interval: fewer than three seeds)"
+    grid[0].plot([], [], "o-" if known else "o", color=COLOURS[0], label=label)
     if any(measured.paper is not None for outcome in outcomes for n, measured in outcome.metrics.items() if n in metrics):
         grid[0].plot([], [], "D", color=COLOURS[1], fillstyle="none", label="the paper, on its own data")
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
@@ -36,10 +38,14 @@ def beside_paper(outcomes: Sequence[Outcome], metrics: Mapping[str, str]) -> Fig
 
 
 def _rows(axes: Axes, rows: Sequence[Measured | None]) -> None:
+    if not any(rows):
+        axes.text(0.5, 0.5, "nothing to draw:\nno run has it", ha="center", va="center", transform=axes.transAxes, fontsize=8)
+        axes.set_xticks([])
     for place, measured in enumerate(rows):
         if measured is None:
             continue
-        axes.plot(measured.interval, [place, place], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
+        if measured.interval is not None:
+            axes.plot(measured.interval, [place, place], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
         axes.plot(measured.mean, place, "o", color=COLOURS[0])
         if measured.paper is not None:
             axes.plot(measured.paper, place, "D", color=COLOURS[1], fillstyle="none")

@@ -22,6 +22,8 @@ from search.analysis.papers import (
 )
 from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
+from search.analysis.uncertainty import MINIMUM_SEEDS
+from search.analysis.verdict import counted
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
 
 _OF_A_TASK = ("accuracy", "recall", "precision")
@@ -77,12 +79,16 @@ def _beginning(found: Reproduced) -> str:
             f"**These are not the paper's data: {found.other_data}. The paper's numbers stand beside ours for their order of"
             " size; a difference says nothing of either.**"
         )
-    runs = "one seed, so every interval is over the cases alone" if found.num_seeds == 1 else f"{found.num_seeds} seeds"
+    intervals = (
+        "Intervals: 95 %, each by itself, over cases and seeds, as in multi-reader multi-case studies with seeds for readers"
+        " (Dorfman, Berbaum, Metz 1992; Hillis 2007)."
+        if found.num_seeds >= MINIMUM_SEEDS
+        else "No intervals: how much a metric varies over seeds cannot be known from fewer than three (`--seeds 3`)."
+    )
     parts.append(
-        f"Every experiment was trained on {runs}, by the paper's own rules: nothing was pruned, and the epoch of the least"
-        f" validation loss was kept. Data: {found.source}; measured on the {found.split} split. Intervals: 95 %, bootstrap over"
-        " cases and residuals of the seeds, pooled over the experiments. Differences are ours less the"
-        " paper's."
+        f"Every experiment was trained on {counted(found.num_seeds, 'seed')}, by the paper's own rules: nothing was pruned, and"
+        f" the epoch of the least validation loss was kept. Data: {found.source}; measured on the {found.split} split."
+        f" {intervals} Differences are ours less the paper's."
     )
     if found.unlike_paper:
         parts.append(f"Not as in the paper: {'; '.join(found.unlike_paper)}.")
@@ -102,8 +108,10 @@ def _cell(measured: Measured | None, scale: float = 1.0, digits: int = 3) -> tup
     """Ours with its interval; the paper's with the difference."""
     if measured is None:
         return "–", "–"
-    low, high = (scale * edge for edge in measured.interval)
-    ours = f"{scale * measured.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    ours = f"{scale * measured.mean:.{digits}f}"
+    if measured.interval is not None:
+        low, high = (scale * edge for edge in measured.interval)
+        ours += f" [{low:.{digits}f}, {high:.{digits}f}]"
     if measured.paper is None or measured.difference is None:
         return ours, "–"
     return ours, f"{scale * measured.paper:.{digits}f} ({scale * measured.difference:+.{digits}f})"
@@ -204,12 +212,12 @@ def _sharing(measured: Sequence[Outcome], primary: str) -> list[str]:
             dependence = dependence_of(primary, outcome.sharings, block)
             if dependence is None:
                 continue
-            edges = "–" if dependence.interval is None else "[{:+.1f}, {:+.1f}]".format(*(100 * e for e in dependence.interval))
-            verdict = {None: "one network tells nothing", True: "more", False: "cannot be told"}[dependence.found]
+            edges = "" if dependence.interval is None else " [{:+.1f}, {:+.1f}]".format(*(100 * e for e in dependence.interval))
+            verdict = {None: "not known from fewer than three networks", True: "more", False: "cannot be told"}[dependence.found]
             if dependence.interval is not None and dependence.interval[1] < 0:
                 verdict = "less"
             means = [f"{100 * np.mean(values):.1f}" for values in (dependence.taken, dependence.others)]
-            rows.append((outcome.experiment, where, *means, f"{100 * dependence.difference:+.1f} {edges}", verdict))
+            rows.append((outcome.experiment, where, *means, f"{100 * dependence.difference:+.1f}{edges}", verdict))
     headings = (
         "percent",
         "of",

@@ -164,7 +164,7 @@ def show_confirmation(verdict: Any, page: Path) -> None:
                 number(s.claimed, 3),
                 _with_interval(s.mean, s.interval),
                 _with_interval(s.difference, s.difference_interval),
-                "winner" if s.trial == verdict.winner else ("out" if s.out else "tied" if s.trial in verdict.tied else ""),
+                s.finding + (" (dropped)" if s.out and "dropped" in s.out else " (failed)" if s.out else ""),
             )
             for s in verdict.standings
         ],
@@ -202,6 +202,6 @@ def show_reproduction(document: Mapping[str, Any], page: Path) -> None:
 def _reproduced(metric: Mapping[str, Any] | None) -> str:
     if metric is None:
         return "–"
-    low, high = metric["interval"]
+    interval = "" if metric["interval"] is None else " [{:.2f}, {:.2f}]".format(*metric["interval"])
     paper = "" if metric["paper"] is None else f"\npaper {metric['paper']:.2f}"
-    return f"{metric['mean']:.2f} [{low:.2f}, {high:.2f}]{paper}"
+    return f"{metric['mean']:.2f}{interval}{paper}"

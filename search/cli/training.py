@@ -88,7 +88,7 @@ def _show_confirmation(context: Context, name: str) -> int:
     found = open_search(context.storage, name)
     verdict = read_report(found.folder.path)
     if verdict is None:
-        with bar("resampling cases and seeds") as progress:
+        with bar("measuring without each case") as progress:
             verdict = confirm_search(found, found.folder.storage, progress)
     page = write_report(verdict, found.folder.path)
     _put_by(found, "confirmation.*")

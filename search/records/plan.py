@@ -86,7 +86,7 @@ class Reproduction:
 
 
 def trial_number(trial: str) -> int:
-    """The number in a trial's id, from 0."""
+    """The number in the id of a search's or a reproduction's trial, from 0."""
     return int(trial.removeprefix("t"))
 
 

@@ -1,4 +1,4 @@
-"""A race of a few configurations over fresh seeds: each runs on the same ones, and who is out of it runs no further."""
+"""A race of a few configurations over fresh seeds: all run on the same ones until one is dropped to save time."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,17 @@ import numpy as np
 from scipy import stats
 
 from search.records.ledger import Event, Journal
-from search.records.plan import Candidate, Plan, trial_number
+from search.records.plan import Candidate, Plan
 from search.strategy.conductor import Conductor, Outcome
 from search.strategy.suggestion import Suggestion
 
-#: Chance of taking a configuration out although it is as good as the leader.
+#: Chance of dropping a configuration that is as good as the leader on these cases. It costs that configuration seeds, and no
+#: verdict: that is `search.analysis.confirmation`'s, over cases and seeds.
 ERROR = 0.05
+#: Seeds before the first look: with fewer the spread over seeds is not known, and a dropped configuration could not be compared.
+FIRST_LOOK = 3
+#: How the reason begins why a configuration whose training failed is out.
+FAILED = "failed on seed"
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,14 @@ class Heat:
              block: position among the pairs of seed and fold, on which all candidates run.
              seed: of its training.
              fold: from 1, None for the data's own split.
+             trial: id of the run: the candidate's in the search, and what it runs on.
     """
 
     candidate: int
     block: int
     seed: int
     fold: int | None
+    trial: str
 
 
 def heats(plan: Plan) -> list[Heat]:
@@ -43,17 +50,29 @@ def heats(plan: Plan) -> list[Heat]:
     folds = list[int | None]([None]) if race.num_folds == 1 else list(range(1, race.num_folds + 1))
     blocks = [(plan.seed + index, fold) for index in range(race.num_seeds) for fold in folds]
     return [
-        Heat(candidate, block, seed, fold)
+        Heat(index, block, seed, fold, f"{candidate.trial}-seed{seed}" + ("" if fold is None else f"-fold{fold}"))
         for block, (seed, fold) in enumerate(blocks)
-        for candidate in range(len(race.candidates))
+        for index, candidate in enumerate(race.candidates)
     ]
 
 
-def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int], num_looks: int) -> set[int]:
-    """Candidates that are worse than the leader beyond what seeds explain.
+def looks(num_seeds: int) -> tuple[int, ...]:
+    """After how many seeds a race looks whom to drop: half of them, three or more; never where there are three or fewer.
 
-    Differences to the leader over the blocks that all have run are held against a t-interval whose deviation is pooled over
-    the candidates (residuals of candidate and block), one-sided, with Bonferroni's correction for the rivals and the looks.
+    Once is enough, since each look costs the intervals some of their error.
+
+    Args:    num_seeds: that each configuration is to run on.
+    """
+    seeds = max(FIRST_LOOK, (num_seeds + 1) // 2)
+    return (seeds,) if seeds < num_seeds else ()
+
+
+def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int], num_looks: int) -> set[int]:
+    """Candidates that more seeds on the same cases would hardly bring to the front.
+
+    It is no finding about the configurations: what the choice of the cases does to them is left out. Differences to the leader
+    over the blocks that all have run are held against a t-interval whose deviation is pooled over the candidates (residuals of
+    candidate and block), one-sided, with Bonferroni's correction for the rivals and the looks.
 
     Args:    gains: candidate → block → metric, more is better.
              standing: candidates still in the race.
@@ -73,7 +92,7 @@ def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int
 
 
 class Race(Conductor):
-    """Trains the candidates of a confirmation to their epochs on fresh seeds.
+    """Trains the candidates of a confirmation to their epochs on fresh seeds, and drops those that would hardly win.
 
     Args:    plan: of the confirmation.
              journal: of the confirmation.
@@ -87,9 +106,10 @@ class Race(Conductor):
         self._candidates: tuple[Candidate, ...] = race.candidates if race else ()
         self._standing = set(range(len(self._candidates)))
         self._gains: dict[int, dict[int, float]] = {candidate: {} for candidate in self._standing}
-        self._num_looks = max(1, self._heats[-1].block)
+        self._looks = looks(race.num_seeds) if race else ()
+        self._num_looked = 0
         self._next = 0
-        self._heat_of: dict[str, Heat] = {}
+        self._heat_of = {heat.trial: heat for heat in self._heats}
         self._unwritten: dict[int, str] = {}
         self.restore(past)
         for candidate, why in self._unwritten.items():
@@ -108,25 +128,38 @@ class Race(Conductor):
         self._skip()
         heat = self._heats[self._next]
         candidate = self._candidates[heat.candidate]
-        return Suggestion(f"t{self._next:04d}", candidate.config, heat.seed, heat.fold, epochs=candidate.epoch)
+        return Suggestion(heat.trial, candidate.config, heat.seed, heat.fold, epochs=candidate.epoch)
 
     def _enter(self, suggestion: Suggestion) -> None:
-        index = trial_number(suggestion.trial)
-        self._heat_of[suggestion.trial] = self._heats[index]
-        self._next = index + 1
+        heat = self._heat_of[suggestion.trial]
+        self._next = heat.block * len(self._candidates) + heat.candidate + 1
 
     def _end(self, trial: str, outcome: Outcome, reason: str) -> None:
         heat, objective = self._heat_of[trial], self.plan.objective
         if outcome == "finished":
             value = self.records[trial].best_metrics[objective.metric]
             self._gains[heat.candidate][heat.block] = objective.sign * value
-            lost = out_of_race(self._gains, self._standing, self._num_looks)
-            why = "worse than the leader beyond what seeds explain"
         elif outcome == "failed":
-            lost, why = {heat.candidate}, f"failed on seed {heat.seed}: {reason}"
+            self._drop({heat.candidate}, f"{FAILED} {heat.seed}: {reason}")
         else:
             return
-        for candidate in sorted(lost & self._standing):
+        self._look()
+
+    def _look(self) -> None:
+        """Whom to drop, once all that stand have run on the seeds of the next look."""
+        race = self.plan.confirmation
+        while race is not None and self._num_looked < len(self._looks):
+            seeds = self._looks[self._num_looked]
+            blocks = range(seeds * race.num_folds)
+            gains = {c: {b: self._gains[c][b] for b in blocks if b in self._gains[c]} for c in self._standing}
+            if any(len(found) < len(blocks) for found in gains.values()):
+                return
+            self._num_looked += 1
+            lost = out_of_race(gains, self._standing, len(self._looks))
+            self._drop(lost, f"dropped after {seeds} of {race.num_seeds} seeds to save time, which is no finding")
+
+    def _drop(self, candidates: set[int], why: str) -> None:
+        for candidate in sorted(candidates & self._standing):
             self._standing.discard(candidate)
             if self._restoring:
                 self._unwritten[candidate] = why

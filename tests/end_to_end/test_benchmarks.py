@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
+    "confirm_calibration.py": ["--repeats", "3", "--most-seeds", "3", "--jobs", "1"],
     "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
     "fused_trials.py": ["--seconds", "0.2", "--most", "2"],
@@ -38,6 +39,7 @@ SMALL = {
 #: So small a run can miss the bars.
 MAY_MISS = (
     "attentive_step.py",
+    "confirm_calibration.py",
     "data_path.py",
     "fused_trials.py",
     "gated_step.py",

@@ -51,18 +51,19 @@ def test_where_all_is_shared_alike_there_is_no_correlation() -> None:
 
 
 def test_what_the_diagnosis_takes_against_what_the_criteria_take_of_each_other() -> None:
-    found = dependence_of("DIAG", [sharing(ONE), sharing(OTHER)])
+    found = dependence_of("DIAG", [sharing(ONE), sharing(OTHER), sharing(ONE)])
     assert found is not None
-    assert found.taken == pytest.approx((0.7, 0.6))
-    assert found.others == pytest.approx((0.05, 0.15))
-    assert found.difference == pytest.approx(0.55)
-    # Two values, 0.65 and 0.45: their mean's standard error is 0.1, and Student's t with one degree of freedom 12.706.
-    assert found.interval == pytest.approx((0.55 - 1.2706, 0.55 + 1.2706), abs=1e-4)
-    assert found.found is False
+    assert found.taken == pytest.approx((0.7, 0.6, 0.7))
+    assert found.others == pytest.approx((0.05, 0.15, 0.05))
+    assert found.difference == pytest.approx(1.75 / 3)
+    # Values of 0.65, 0.45 and 0.65: their mean's standard error is 0.0667, and Student's t with two degrees of freedom 4.3027.
+    assert found.interval == pytest.approx((1.75 / 3 - 0.2868, 1.75 / 3 + 0.2868), abs=1e-4)
+    assert found.found is True
 
 
-def test_a_single_network_has_no_interval() -> None:
-    found = dependence_of("DIAG", [sharing(ONE)])
+@pytest.mark.parametrize("networks", [[ONE], [ONE, OTHER]])
+def test_fewer_than_three_networks_have_no_interval(networks: list[list[list[float]]]) -> None:
+    found = dependence_of("DIAG", [sharing(network) for network in networks])
     assert found is not None
     assert found.interval is None
     assert found.found is None

@@ -46,12 +46,12 @@ def gated(other: str | None = "these are synthetic images, drawn by dermtune") -
                 "seven_point": MeanConfusions(("benign", "melanoma"), points),
                 "seven_point_annotated": MeanConfusions(("benign", "melanoma"), annotated),
             },
-            sharings=() if name == "gates-off" else (sharing(0.4), sharing(0.5)),
+            sharings=() if name == "gates-off" else (sharing(0.4), sharing(0.5), sharing(0.45)),
         )
         for name in ("standard", "gates-off", "binary")
     )
     failed = Outcome("half", failures=("t0001: diverged",))
-    return Reproduced("mine", "gated", "derm7pt:x", "test", "DIAG", 2, (*outcomes, failed), other, "Read 6 times.")
+    return Reproduced("mine", "gated", "derm7pt:x", "test", "DIAG", 3, (*outcomes, failed), other, "Read 6 times.")
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
@@ -96,8 +96,8 @@ def test_table_3_has_every_rule_beside_the_papers_counts() -> None:
 def test_whether_the_diagnosis_takes_more_is_said_with_an_interval() -> None:
     text, _ = gated_page(gated())
     table = rows(text, "## Figure 4")
-    # Differences of .3 and .4: their standard error is .05, Student's t with one degree of freedom 12.706.
-    assert table[1] == ["standard", "last block", "45.0", "10.0", "+35.0 [-28.5, +98.5]", "cannot be told"]
+    # Differences of .3, .4 and .35: their standard error is .05/√3, Student's t with two degrees of freedom 4.303.
+    assert table[1] == ["standard", "last block", "45.0", "10.0", "+35.0 [+22.6, +47.4]", "more"]
     assert [row[:2] for row in table[1:]] == [
         [name, of] for name in ("standard", "binary") for of in ("last block", "all blocks")
     ]
@@ -150,4 +150,4 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
     assert structures["LIN (as the paper quotes it)"][4] == "0.833"
     assert set(pictures) == {"diagnosis", "structures"}
     page = write_reproduction(found, tmp_path).read_text()
-    assert "one seed, so every interval is over the cases alone" in page
+    assert "No intervals: how much a metric varies over seeds cannot be known from fewer than three" in page

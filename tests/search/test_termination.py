@@ -10,7 +10,6 @@ import optuna
 import pytest
 from bowl_search import PLAN, bowl_curves, recording
 
-from search.analysis.uncertainty import SeedSpread, crossed, interval
 from search.errors import PlanError
 from search.execution.options import SearchOptions
 from search.execution.preparation import prepare_search
@@ -63,21 +62,6 @@ def test_the_rank_correlation_is_corrected_for_who_was_stopped() -> None:
     assert found.high > found.estimate
     assert rung_correlation(1, 3, [1.0] * 9, [1.0] * 9, [2.0] * 9) is None
     assert rung_correlation(1, 3, [1.0, 2.0], [1.0, 2.0], [1.0, 2.0]) is None
-
-
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_intervals_over_few_seeds_hold_what_they_promise(seeds: int) -> None:
-    """On pure noise a 95 % interval of a paired difference leaves 0 out about once in twenty."""
-    generator = np.random.default_rng(1)
-    missed = 0
-    for _ in range(300):
-        values = {c: dict(enumerate(generator.normal(size=seeds))) for c in range(5)}
-        residuals, freedom = crossed(values, range(seeds))
-        spread = SeedSpread([2**0.5 * r for r in residuals], freedom, generator)
-        gap = float(np.mean([values[0][b] - values[1][b] for b in range(seeds)]))
-        low, high = interval(gap, np.zeros(100), spread, seeds)
-        missed += not low <= 0 <= high
-    assert 0.02 <= missed / 300 <= 0.10
 
 
 def _normal_scores(count: int) -> list[float]:
