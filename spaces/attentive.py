@@ -10,6 +10,7 @@ from spaces.fields import Preset, Value, choice, flag, integer, path, real
 
 _DECODER = {"decoder": (True,)}
 _ATTENTION = {"attention": (True,)}
+_ATTRIBUTES = ("pigment_network", "negative_network", "milia_like_cyst", "streaks")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class AttentiveSpace:
         unit="epochs",
         source="Section 5, future work",
         doc="epochs in which only masks and structures are trained, before the diagnosis joins",
+        delays=("melanoma/",),
     )
     generic_first_epochs: int = choice(
         0,
@@ -113,6 +115,7 @@ class AttentiveSpace:
         unit="epochs",
         source="Section 5, future work",
         doc="epochs in which only lesion and skin are learnt, before the attributes join",
+        delays=("structures/", "attributes/", *(f"{name}/" for name in _ATTRIBUTES)),
     )
     augmentation: str = choice(
         "rotations",

@@ -22,6 +22,7 @@ class BowlSpace:
         doc="what goes wrong at the third epoch: an error in all trials or in the tilted ones, a value that is no number, too"
         " little memory with less than half of a GPU, or with batches in less than four parts, or an hour's sleep",
     )
+    idle_epochs: int = integer(0, 0, 20, searched=False, unit="epochs", delays=("height",), doc="epochs before it begins to sink")
     num_metrics: int = integer(1, 1, 1000, searched=False, doc="numbers in a report; those after the first say nothing")
     seconds_per_epoch: float = real(0.0, 0.0, 60.0, searched=False, unit="s", doc="real time an epoch takes")
 

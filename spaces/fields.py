@@ -29,6 +29,7 @@ class Field:
              searched: whether a search varies it unless told otherwise.
              shapes: whether it decides a tensor's shape, the batches of an epoch or the data: trials that differ in it cannot
                  train as one program.
+             delays: beginnings of metrics' names, without the split, that are not trained for as many epochs as its value says.
              unit, source, doc: for people.
     """
 
@@ -42,6 +43,7 @@ class Field:
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     searched: bool = True
     shapes: bool = False
+    delays: tuple[str, ...] = ()
     unit: str = ""
     source: str = ""
     doc: str = ""
@@ -260,6 +262,18 @@ def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
     """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, nothing if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def delay_of(fields: Mapping[str, Field], config: Mapping[str, Value], metric: str) -> int:
+    """Epochs at the beginning of a trial in which what a metric measures is not trained.
+
+    Args:    fields: of the space.
+             config: of the trial.
+             metric: its full name, `valid/melanoma/auroc`.
+    """
+    own = metric.partition("/")[2]
+    delays = [config.get(name) for name, field in fields.items() if field.delays and own.startswith(field.delays)]
+    return int(max((value for value in delays if isinstance(value, int | float)), default=0))
 
 
 def number(config: Mapping[str, Value], name: str) -> float:

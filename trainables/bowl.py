@@ -80,7 +80,8 @@ class BowlTrial:
             np.empty(2**60, dtype=np.uint8)  # an exabyte
         if fault == "hang":
             time.sleep(3600)
-        height = 3 * (1 - float(self._config["rate"] or 0)) ** self._epoch
+        sunk = max(0, self._epoch - int(self._config["idle_epochs"] or 0))
+        height = 3 * (1 - float(self._config["rate"] or 0)) ** sunk
         noise = float(self._config["noise"] or 0) * self._generator.normal()
         value = math.nan if fault == "nan" else floor_of(self._config) + height + noise
         metrics = {"valid/height": value, **{name: value + index for index, name in enumerate(_further(self._config))}}
@@ -92,6 +93,7 @@ class BowlTrial:
             seconds=time.perf_counter() - start,
             is_best=is_best,
             ended="max_epochs" if self._epoch >= self.request.max_epochs else None,
+            window=self.best.window,
         )
 
     def save(self, folder: Path) -> None:

@@ -52,6 +52,8 @@ class TrialRequest:
              fingerprint: of the data that the driver has, "" to take what is there.
              gpu_share: of a GPU's memory that it may take, 0 for no limit.
              batch_parts: in which each training batch passes, to take less memory: the same arithmetic, rounded otherwise.
+             delay: epochs at the beginning in which the objective is not trained; none of them can be the best while one after
+                 them is there, and no mean reaches back into them.
     """
 
     task: str
@@ -66,6 +68,7 @@ class TrialRequest:
     fingerprint: str = ""
     gpu_share: float = 0.0
     batch_parts: int = 1
+    delay: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
@@ -93,6 +96,7 @@ class EpochReport:
              is_best: whether it is the trial's best epoch so far.
              ended: why the trial is over after it ("max_epochs", "patience"), None when it goes on.
              costs: what a diagnosis costs with this model (`trainables.costs`); measured, so never the same twice.
+             window: validations that the score is the mean of; 0 while the objective is not trained yet.
     """
 
     epoch: int
@@ -102,6 +106,7 @@ class EpochReport:
     is_best: bool
     ended: str | None
     costs: Mapping[str, float] = field(default_factory=dict)
+    window: int = SCORE_WINDOW
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ class TrainedTrial:
             is_best=is_best,
             ended=self._ended(),
             costs=self._costs,
+            window=self.best.window,
         )
 
     def rehearse(self) -> float:

@@ -13,14 +13,19 @@ Selection = Literal["metric", "loss"]
 LOSS = "valid/loss"
 
 
-def rank_key(epoch: int, score: float, sign: int) -> tuple[int, float]:
-    """Orders (epoch, score) pairs: a mean over fewer than three validations never beats one over three.
+def rank_key(window: int, score: float, sign: int) -> tuple[int, float]:
+    """Orders scores: a mean over fewer validations never beats one over more, up to three.
 
-    Args:    epoch: 1 for the first, so it is also how many validations there were.
+    Args:    window: validations that the score is the mean of, 0 for one from before the objective was trained.
              score: trailing mean.
              sign: 1 when more is better, else -1.
     """
-    return min(epoch, SCORE_WINDOW), sign * score
+    return window, sign * score
+
+
+def window_of(epoch: Mapping[str, Any]) -> int:
+    """Validations that a reported epoch's score is the mean of."""
+    return int(epoch.get("window", min(epoch["epoch"], SCORE_WINDOW)))
 
 
 @dataclass
@@ -32,16 +37,20 @@ class BestEpoch:
                  validation loss (the paper's rule).
              patience: epochs without a better one before the trial ends.
              only: the one epoch that can be the best, None for any.
+             delay: epochs at the beginning in which the objective is not trained: the first after them is the first that counts.
     """
 
     objective: Objective
     selection: Selection
     patience: int
     only: int | None = None
+    delay: int = 0
     epoch: int = 0
     value: float = math.nan
     score: float = math.nan
     loss: float = math.inf
+    best_window: int = 0
+    window: int = 0
     recent: list[float] = field(default_factory=list)
 
     @staticmethod
@@ -49,7 +58,8 @@ class BestEpoch:
         """As the fields `selection` and `patience` of a request's configuration say."""
         selection: Selection = "loss" if request.config["selection"] == "loss" else "metric"
         patience = int(number(request.config, "patience"))
-        return BestEpoch(request.objective, selection, patience, request.max_epochs if request.only_last_epoch else None)
+        only = request.max_epochs if request.only_last_epoch else None
+        return BestEpoch(request.objective, selection, patience, only, request.delay)
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> tuple[float, bool]:
         """Takes an epoch's metrics; gives its score and whether it is the best so far.
@@ -66,24 +76,28 @@ class BestEpoch:
             raise ValueError(
                 f"--metric must be one that the trials report ({', '.join(sorted(metrics))}); got {self.objective.metric!r}"
             )
+        if epoch == self.delay + 1:
+            self.recent = []
         value = metrics[self.objective.metric]
         self.recent = [*self.recent, value][-SCORE_WINDOW:]
         score = math.fsum(self.recent) / len(self.recent)
+        self.window = len(self.recent) if epoch > self.delay else 0
+        begins = self.epoch == 0 or (self.window > 0 and self.best_window == 0)
         if self.only is not None:
             better = epoch == self.only
         elif self.selection == "loss":
-            better = metrics[LOSS] < self.loss
+            better = begins or metrics[LOSS] < self.loss
         else:
             sign = self.objective.sign
-            better = self.epoch == 0 or rank_key(epoch, score, sign) > rank_key(self.epoch, self.score, sign)
+            better = begins or rank_key(self.window, score, sign) > rank_key(self.best_window, self.score, sign)
         if better:
-            self.epoch, self.value, self.score = epoch, value, score
+            self.epoch, self.value, self.score, self.best_window = epoch, value, score, self.window
             self.loss = metrics.get(LOSS, math.inf)
         return score, better
 
     def out_of_patience(self, epoch: int) -> bool:
         """Whether the trial has waited too long for a better epoch."""
-        return self.only is None and epoch - self.epoch >= self.patience
+        return self.only is None and epoch > self.delay and epoch - self.epoch >= self.patience
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes, as JSON values."""
@@ -95,4 +109,4 @@ class BestEpoch:
             setattr(self, name, state[name])
 
 
-_STATE = ("epoch", "value", "score", "loss", "recent")
+_STATE = ("epoch", "value", "score", "loss", "best_window", "window", "recent")

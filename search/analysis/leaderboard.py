@@ -174,7 +174,13 @@ def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:
         return []
     levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
     records = [record for record in list(table.trials.values()) if record.state != "failed"]
-    at = {level: {r.trial: sign * e["score"] for r in records for e in r.epochs if e["epoch"] == level} for level in levels}
+    at: dict[int, dict[str, float]] = {level: {} for level in levels}
+    for record in records:
+        delay = plan.delay_of(record.config)  # rungs count from where the objective is trained
+        reached = {epoch["epoch"] - delay: sign * float(epoch["score"]) for epoch in record.epochs}
+        for level in levels:
+            if level in reached:
+                at[level][record.trial] = reached[level]
     pairs = [(early, late) for early, late in pairwise(levels)]
     found_pairs = [rung_correlation(early, late, list(at[early].values()), *_both(at[early], at[late])) for early, late in pairs]
     return [asdict(correlation) for correlation in found_pairs if correlation is not None]

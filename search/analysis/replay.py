@@ -21,7 +21,7 @@ from search.strategy.pool import Pool, PoolSampler
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS
 from search.strategy.simulation import Curve, Observation, simulate
-from trainables.selection import rank_key
+from trainables.selection import rank_key, window_of
 
 _POINTS = 100
 
@@ -206,7 +206,7 @@ def _regret_at(times: Any, observed: Sequence[Observation], best: float, sign: i
     leader: tuple[int, float] | None = None
     for observation in observed:
         epoch: Mapping[str, Any] = observation.epoch
-        key = rank_key(epoch["epoch"], epoch["score"], sign)
+        key = rank_key(window_of(epoch), epoch["score"], sign)
         if leader is None or key > leader:
             leader = key
             steps.append((observation.time_s, best - sign * epoch["score"]))

@@ -15,7 +15,7 @@ from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
 from search.strategy.rungs import rungs
 from spaces.fields import Field, Value, format_value
-from trainables.selection import rank_key
+from trainables.selection import rank_key, window_of
 
 #: From worst to best: equally bright steps, readable in grey and by colour-blind readers.
 SCALE = mpl.colormaps["viridis"]
@@ -34,7 +34,7 @@ def best_so_far(plan: Plan, table: TrialTable) -> Figure:
     spent = np.cumsum([float(epoch["seconds"]) for epoch, _ in epochs]) if epochs else np.zeros(0)
     unit, name = (3600, "h") if len(spent) and spent[-1] > 7200 else (60, "min") if len(spent) and spent[-1] > 120 else (1, "s")
     figure, axes = panel(width=6.8, height=4.0)
-    keys = [rank_key(epoch["epoch"], float(epoch["score"]), plan.objective.sign) for epoch, _ in epochs]
+    keys = [rank_key(window_of(epoch), float(epoch["score"]), plan.objective.sign) for epoch, _ in epochs]
     full = max((window for window, _ in keys), default=0)
     steps: list[tuple[float, float]] = []
     leader = -math.inf

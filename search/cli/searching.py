@@ -128,7 +128,14 @@ def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int
 @click.command()
 @click.argument("name")
 @click.option("--top", type=click.IntRange(2), default=5, show_default=True, help="Best configurations to confirm.")
-@click.option("--seeds", "num_seeds", type=click.IntRange(1), default=3, show_default=True, help="Fresh seeds of each; 3 or more for intervals.")
+@click.option(
+    "--seeds",
+    "num_seeds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Fresh seeds of each; 3 or more for intervals.",
+)
 @click.option("--folds", "num_folds", type=click.IntRange(1), default=1, show_default=True, help="Stratified splits.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: as in the search].")
 @command_options

@@ -20,7 +20,7 @@ class Assignments:
     """Makes a trial actor's config from a suggestion.
 
     Args:    plan, folder: of the search.
-             rungs: epochs after which a trial must report at once.
+             rungs: epochs with the objective in training after which a trial must report at once.
              packing: knows each trial's share of a GPU.
     """
 
@@ -38,7 +38,7 @@ class Assignments:
             "folder": str(self.folder.trial(trial)),
             "home": self.folder.home(trial),
             "request": self._request(suggestion).to_json(),
-            "rungs": list(self.rungs),
+            "rungs": [rung + plan.delay_of(suggestion.config) for rung in self.rungs],
             "save_every_s": plan.save_every_s,
             "code_version": plan.code_version,
             KNOWN_EPOCH: suggestion.known_epoch,
@@ -64,4 +64,5 @@ class Assignments:
             fingerprint=plan.data_fingerprint if suggestion.fold is None else "",
             gpu_share=share,
             batch_parts=self.packing.parts_of(suggestion.trial),
+            delay=plan.delay_of(suggestion.config),
         )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from search.records.constraints import Constraint
-from spaces.fields import Field, Value, fields_of, narrowed
+from spaces.fields import Field, Value, delay_of, fields_of, narrowed
 from trainables.contract import Objective
 from trainables.tasks import TASKS
 
@@ -180,6 +180,10 @@ class Plan:
     def objectives(self) -> tuple[Objective, ...]:
         """All objectives, the one that ranks first."""
         return (self.objective, *self.further_objectives)
+
+    def delay_of(self, config: Mapping[str, Value]) -> int:
+        """Epochs at the beginning of a trial in which what ranks it is not trained: rungs and scores count from there."""
+        return delay_of(fields_of(TASKS[self.task].space), config, self.objective.metric)
 
     def source_of(self, fold: int | None) -> str | None:
         """The data of a trial: all of it, or one fold of a confirmation over several splits."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from search.records.constraints import Constraint
 from search.records.ledger import Event
 from spaces.fields import Value
-from trainables.contract import SCORE_WINDOW, Objective
-from trainables.selection import rank_key
+from trainables.contract import Objective
+from trainables.selection import rank_key, window_of
 
 State = Literal["suggested", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -28,6 +28,7 @@ class TrialRecord:
              reason: why it ended, None while it goes on.
              epochs: one object per validated epoch: epoch, metrics, score, seconds, is_best.
              best_epoch, value, score: of its best epoch; 0 and None before the first.
+             best_window: validations that this score is the mean of.
              best_metrics: all metrics of its best epoch.
              checkpoint: its best checkpoint's folder, relative to the search's, None when there is none (any more).
              sha256: of that checkpoint.
@@ -45,6 +46,7 @@ class TrialRecord:
     reason: str | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
+    best_window: int = 0
     value: float | None = None
     score: float | None = None
     best_metrics: Mapping[str, float] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class TrialRecord:
         self.epochs.append(dict(epoch))
         if epoch["is_best"]:
             self.best_epoch, self.score, self.best_metrics = epoch["epoch"], epoch["score"], epoch["metrics"]
+            self.best_window = window_of(epoch)
 
     def excess(self, constraints: Sequence[Constraint]) -> float:
         """How far its best epoch is beyond all limits together; 0 when it keeps them."""
@@ -83,8 +86,9 @@ class TrialRecord:
         return known if len(known) == len(found) else None
 
     def mean_at_best(self, metric: str) -> float | None:
-        """A metric's trailing mean of up to three validations at the best epoch; None where it was not reported."""
-        window = [e["metrics"] for e in self.epochs if self.best_epoch - SCORE_WINDOW < e["epoch"] <= self.best_epoch]
+        """A metric's trailing mean at the best epoch, over as many validations as the score; None where it was not reported."""
+        first = self.best_epoch - max(self.best_window, 1)
+        window = [e["metrics"] for e in self.epochs if first < e["epoch"] <= self.best_epoch]
         values = [metrics[metric] for metrics in window if metric in metrics]
         return math.fsum(values) / len(values) if values else None
 
@@ -172,7 +176,7 @@ class TrialTable:
         self._lead = () if self._leader is None else self._standing(self._leader)
 
     def _key(self, trial: TrialRecord) -> tuple[float, int, float]:
-        return -trial.excess(self.constraints), *rank_key(trial.best_epoch, float(trial.score or 0.0), self.objective.sign)
+        return -trial.excess(self.constraints), *rank_key(trial.best_window, float(trial.score or 0.0), self.objective.sign)
 
     def pareto(self, objectives: Sequence[Objective], among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
         """Trials that no other one equals in every objective and beats in one, best first by the one that ranks.
@@ -182,7 +186,7 @@ class TrialTable:
         Args:    among: these trials, None for all.
         """
         ranked = [trial for trial in self.ranked(among) if not trial.excess(self.constraints)]
-        validated = [t for t in ranked if min(t.best_epoch, SCORE_WINDOW) == min(ranked[0].best_epoch, SCORE_WINDOW)]
+        validated = [trial for trial in ranked if trial.best_window == ranked[0].best_window]
         scored = [(trial, scores) for trial in validated if (scores := trial.scores(objectives)) is not None]
         gains = {t.trial: [o.sign * s for o, s in zip(objectives, scores, strict=True)] for t, scores in scored}
         return [t for t, _ in scored if not any(_dominates(other, gains[t.trial]) for other in gains.values())]

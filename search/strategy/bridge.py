@@ -40,6 +40,8 @@ class Bridge(Conductor):
         self.scheduler = SCHEDULERS[plan.scheduler](Ladder(plan.grace_period, plan.max_epochs, plan.reduction))
         self.study = new_study(plan.name, plan.objectives, optuna.samplers.RandomSampler())
         self._trials: dict[str, optuna.Trial] = {}
+        #: Trial → epochs before its objective is trained; rungs and what Optuna hears count from there.
+        self._delays: dict[str, int] = {}
         self._num_suggested = 0
         self._at_rungs: dict[int, dict[str, float]] = {rung: {} for rung in self.scheduler.rungs}
         self._look_at: dict[int, int] = {}
@@ -114,12 +116,15 @@ class Bridge(Conductor):
                 self._enqueue(suggestion.config)
             self._trials[name] = self.study.ask()
             suggest(drawn_from(self._trials[name]), self._fields, self.plan.fixed)
+        self._delays[name] = self.plan.delay_of(suggestion.config)
         self._trials[name].set_user_attr(TRIAL_ATTRIBUTE, name)
         self._num_suggested += 1
         self.scheduler.enter(name)
 
     def _hear(self, trial: str, epoch: Mapping[str, Any]) -> tuple[Verdict, str]:
-        number, score = epoch["epoch"], epoch["score"]
+        number, score = epoch["epoch"] - self._delays[trial], epoch["score"]
+        if number < 1:
+            return "go on", ""
         if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
             self._trials[trial].report(score, number)
         beyond = sum(max(0.0, limit.excess(epoch["metrics"])) for limit in self.plan.constraints)
@@ -154,7 +159,7 @@ class Bridge(Conductor):
 
     def _promotable(self) -> str | None:
         first = self.rungs[0] if self.rungs else 0
-        coming = self.num_to_come > 0 or any(self.records[trial].last_epoch < first for trial in self._running)
+        coming = self.num_to_come > 0 or any(self.records[t].last_epoch - self._delays[t] < first for t in self._running)
         return self.scheduler.promotable(coming)
 
     def _promote(self, trial: str) -> None:

@@ -29,7 +29,9 @@ def _frozen(plan: Plan, record: TrialRecord) -> FrozenTrial:
     params = {name: record.config[name] for name in fields if record.config[name] is not None}
     state = _STATES.get(record.state, TrialState.FAIL)
     scores = record.scores(plan.objectives) if state == TrialState.COMPLETE else None
-    steps = {} if plan.further_objectives else {epoch["epoch"]: epoch["score"] for epoch in record.epochs}
+    delay = plan.delay_of(record.config)
+    counted = [] if plan.further_objectives else [epoch for epoch in record.epochs if epoch["epoch"] > delay]
+    steps = {epoch["epoch"] - delay: epoch["score"] for epoch in counted}
     if state == TrialState.PRUNED and steps:
         scores = (steps[max(steps)],)  # as Optuna has it: a pruned trial's value is the last one reported
     limits = {str(limit): min(limit.excess(record.best_metrics), FAR_BEYOND) for limit in plan.constraints}

@@ -14,7 +14,7 @@ from spaces.fields import Value
 from trainables.bowl import build
 from trainables.contract import Objective, TrialRequest
 
-FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "num_metrics": 1, "seconds_per_epoch": 0.0}
+FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "num_metrics": 1, "idle_epochs": 0, "seconds_per_epoch": 0.0}
 PLAN = Plan(
     name="bowls",
     task="bowl",
@@ -48,6 +48,7 @@ def bowl_epochs(
         plan.objective,
         suggestion.epochs or plan.max_epochs,
         only_last_epoch=only_last,
+        delay=plan.delay_of(suggestion.config),
     )
     trial, found = build(request), []
     for _ in range(request.max_epochs):
@@ -55,6 +56,7 @@ def bowl_epochs(
         metrics = {**report.metrics, **more(suggestion, report.epoch, report.metrics["valid/height"])}
         seconds = 1 + suggestion.seed % 3 / 8
         epoch = {"epoch": report.epoch, "metrics": metrics, "score": report.score, "seconds": seconds, "is_best": report.is_best}
+        epoch["window"] = report.window
         found.append(epoch)
     return found
 

@@ -611,9 +611,10 @@ def test_trials_of_two_folds_never_train_as_one() -> None:
     journal, events = recording()
     conductor = Race(plan, journal)
     arrays = arrays_of(conductor, 4)
-    assert [begin(arrays)[1], begin(arrays)[1]] == [["t0000", "t0001"], ["t0002", "t0003"]]
+    first, second = [[f"{name}-seed7-fold{fold}" for name in "ab"] for fold in (1, 2)]
+    assert [begin(arrays)[1], begin(arrays)[1]] == [first, second]
     fold = {event["trial"]: event["fold"] for event in of_kind(events, "suggested")}
-    assert fold == {"t0000": 1, "t0001": 1, "t0002": 2, "t0003": 2}
+    assert fold == {**dict.fromkeys(first, 1), **dict.fromkeys(second, 2)}
 
 
 def test_a_retry_that_was_a_trials_own_leaves_it_its_company() -> None:

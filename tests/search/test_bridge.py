@@ -21,7 +21,7 @@ from spaces.fields import Value, fields_of
 from trainables.contract import Objective
 
 FIELDS = fields_of(BowlSpace)
-FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "seconds_per_epoch": 0.0}
+FIXED: dict[str, Value] = {"noise": 0.0, "fault": "none", "idle_epochs": 0, "seconds_per_epoch": 0.0}
 PLAN = Plan(
     name="bowls",
     task="bowl",
@@ -93,6 +93,7 @@ def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
         "rate": 0.3,
         "noise": 0.0,
         "fault": "none",
+        "idle_epochs": 0,
         "num_metrics": 1,
         "seconds_per_epoch": 0.0,
     }

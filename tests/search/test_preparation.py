@@ -15,7 +15,7 @@ from search.records.plan import Plan
 from trainables.contract import Objective
 from trainables.errors import DataError
 
-BOWL_FIXED = {"noise": 0.0, "fault": "none", "num_metrics": 1, "seconds_per_epoch": 0.0}
+BOWL_FIXED = {"noise": 0.0, "fault": "none", "num_metrics": 1, "idle_epochs": 0, "seconds_per_epoch": 0.0}
 REPORTED = ("train/loss", "valid/loss", "valid/auroc_mean", "valid/PN/recall", "valid/calibration_error_mean", "valid/height")
 DEFAULT = Objective("valid/auroc_mean", "max")
 

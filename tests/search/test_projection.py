@@ -60,6 +60,7 @@ def _search(plan: Plan, fail: str | None = None) -> tuple[Bridge, list[Event]]:
     return bridge, events
 
 
+_SEARCHED_DELAY = {name: value for name, value in with_changes().fixed.items() if name != "idle_epochs"}
 CASES: dict[str, dict[str, Any]] = {
     "stopped and finished": {},
     "all finished": {"scheduler": "none", "num_trials": 6},
@@ -73,6 +74,7 @@ CASES: dict[str, dict[str, Any]] = {
     "beyond a limit": {"constraints": (Constraint("valid/none", ">=", 1.0),), "scheduler": "none", "num_trials": 6},
     "two objectives": {"further_objectives": (COST,), "scheduler": "none", "num_trials": 12},
     "two objectives, stopped": {"further_objectives": (COST,), "sampler": "random"},
+    "delayed": {"fixed": _SEARCHED_DELAY, "space": {"idle_epochs": "int:0..4"}, "sampler": "random"},
     "three objectives": {"further_objectives": (COST, Objective("valid/loss", "min")), "sampler": "random"},
 }
 

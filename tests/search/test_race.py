@@ -26,7 +26,7 @@ EPOCHS = {"good": 4, "alike": 5, "worse": 3}
 
 def _plan(names: Sequence[str] = ("good", "alike", "worse"), num_seeds: int = 4, num_folds: int = 1) -> Plan:
     """A confirmation of these configurations, from seed 100 on."""
-    common: dict[str, Value] = {"shape": "round", "tilt": None, "rate": 0.9, "fault": "none", "num_metrics": 1}
+    common: dict[str, Value] = {"shape": "round", "tilt": None, "rate": 0.9, "fault": "none", "num_metrics": 1, "idle_epochs": 0}
     common["seconds_per_epoch"] = 0.0
     order = list(PLAN.fields)
     candidates = tuple(

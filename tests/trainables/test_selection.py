@@ -7,7 +7,7 @@ import pytest
 
 from trainables.contract import Objective
 from trainables.errors import TrialDiverged
-from trainables.selection import BestEpoch, rank_key
+from trainables.selection import BestEpoch, rank_key, window_of
 
 MAX, MIN = Objective("valid/auroc_mean", "max"), Objective("valid/height", "min")
 
@@ -38,8 +38,10 @@ def test_a_mean_of_fewer_than_three_never_beats_one_of_three() -> None:
     assert [flag for _, flag in found] == [True, True, True, False]
     assert best.epoch == 3
     assert rank_key(3, 0.1, 1) > rank_key(2, 0.9, 1) > rank_key(1, 0.99, 1)
-    assert rank_key(7, 0.2, 1) > rank_key(3, 0.1, 1)
-    assert rank_key(3, 0.1, -1) > rank_key(9, 0.2, -1)
+    assert rank_key(3, 0.2, 1) > rank_key(3, 0.1, 1)
+    assert rank_key(3, 0.1, -1) > rank_key(3, 0.2, -1)
+    assert [window_of({"epoch": epoch}) for epoch in (1, 2, 3, 4)] == [1, 2, 3, 3]
+    assert window_of({"epoch": 4, "window": 0}) == 0
 
 
 def test_a_score_that_is_only_equal_is_no_better() -> None:
@@ -61,6 +63,31 @@ def test_selection_by_loss_takes_the_lowest_loss_whatever_the_metric() -> None:
     assert [flag for _, flag in found] == [True, True, False, False, True]
     assert [score for score, _ in found] == pytest.approx([0.9, 0.5, 0.4, 1.1 / 3, 1.9 / 3])
     assert (best.epoch, best.value, best.loss) == (5, 0.9, 0.5)
+
+
+def test_epochs_before_the_objective_is_trained_are_never_the_best_once_one_after_them_is_there() -> None:
+    """Two epochs of delay: the third is the first that counts, and no mean reaches back."""
+    best, windows, found = BestEpoch(MAX, selection="metric", patience=5, delay=2), [], []
+    for epoch, value in enumerate([0.9, 0.8, 0.1, 0.3, 0.2, 0.6], start=1):
+        found.append(best.observe(epoch, {"valid/auroc_mean": value, "valid/loss": 1.0}))
+        windows.append(best.window)
+    assert windows == [0, 0, 1, 2, 3, 3]
+    assert [score for score, _ in found] == pytest.approx([0.9, 0.85, 0.1, 0.2, 0.2, 1.1 / 3])
+    assert [flag for _, flag in found] == [True, False, True, True, True, True]
+    assert (best.epoch, best.best_window) == (6, 3)
+
+
+def test_by_loss_too_the_first_epoch_that_counts_is_better_than_all_before() -> None:
+    best = BestEpoch(MAX, selection="loss", patience=5, delay=1)
+    assert [flag for _, flag in follow(best, [0.5] * 4, losses=[0.1, 2.0, 3.0, 1.5])] == [True, True, False, True]
+
+
+def test_patience_waits_for_the_objective() -> None:
+    best, tired = BestEpoch(MAX, selection="metric", patience=1, delay=3), []
+    for epoch, value in enumerate([0.9, 0.5, 0.4, 0.3, 0.2, 0.9], start=1):
+        best.observe(epoch, {"valid/auroc_mean": value, "valid/loss": 1.0})
+        tired.append(best.out_of_patience(epoch))
+    assert tired == [False] * 6, "the fifth is a mean over two, the sixth over three"
 
 
 def test_patience_counts_epochs_since_the_best() -> None:
@@ -98,13 +125,14 @@ def test_an_objective_that_nobody_reports_is_refused_with_those_that_are() -> No
 
 
 @pytest.mark.parametrize("selection", ["metric", "loss"])
+@pytest.mark.parametrize("delay", [0, 2])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 5])
-def test_a_state_put_back_from_json_goes_on_as_if_nothing_had_happened(selection: str, stop: int) -> None:
+def test_a_state_put_back_from_json_goes_on_as_if_nothing_had_happened(selection: str, stop: int, delay: int) -> None:
     values, losses = [0.5, 0.8, 0.3, 0.7, 0.9, 0.2, 1.0], [3.0, 1.0, 2.0, 0.5, 0.7, 0.1, 0.2]
-    unbroken, first = (BestEpoch(MAX, selection=selection, patience=4) for _ in range(2))
+    unbroken, first = (BestEpoch(MAX, selection=selection, patience=4, delay=delay) for _ in range(2))
     expected = follow(unbroken, values, losses)
     follow(first, values[:stop], losses[:stop])
-    second = BestEpoch(MAX, selection=selection, patience=4)
+    second = BestEpoch(MAX, selection=selection, patience=4, delay=delay)
     second.restore(json.loads(json.dumps(first.state())))
     metrics = [{"valid/auroc_mean": value, "valid/loss": loss} for value, loss in zip(values, losses, strict=True)]
     rest = [second.observe(epoch, metrics[epoch - 1]) for epoch in range(stop + 1, len(values) + 1)]
