@@ -68,6 +68,8 @@ def _text(verdict: Verdict) -> str:
 def _dropping(verdict: Verdict) -> str:
     if not verdict.num_looks:
         return ""
+    if not any(standing.out for standing in verdict.standings):
+        return " Half-way, none was so far behind that it was dropped to save time."
     return (
         " Half-way, configurations that more seeds on these cases would hardly have brought to the front were dropped to save"
         " time. That is no finding: what is said of them follows from the intervals of the seeds that they ran on."

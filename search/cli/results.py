@@ -146,7 +146,7 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
 @click.option("--split", default="valid", show_default=True, help="train, valid or test.")
 @command_options
 def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> None:
-    """Measure a checkpoint on a split, with 95 % bootstrap intervals over cases."""
+    """Measure a checkpoint on a split, with 95 % bootstrap intervals over cases; another seed's network is not in them."""
     from search.records.readings import record_reading
 
     task = folders.task_of(checkpoint, TASKS)
@@ -162,7 +162,7 @@ def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> Non
             for name, value in found.metrics.items()
             for low, high in [found.intervals[name]]
         ]
-        show_rows(f"{checkpoint}: {found.num_cases} cases of {split}", ("metric", "value", "95 % interval"), cells)
+        show_rows(f"{checkpoint}: {found.num_cases} cases of {split}", ("metric", "value", "95 %, over cases"), cells)
         for group, confusions in found.confusions.items():
             for key, matrix in confusions.matrices.items():
                 rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
