@@ -140,7 +140,7 @@ class Evaluation:
     Args:    split: "train", "valid" or "test".
              num_cases: cases in it.
              metrics: full name → value.
-             intervals: full name → 95 % bootstrap interval over cases.
+             intervals: full name → 95 % bootstrap interval over cases, or over patients or lesions where the data name them.
              confusions: what was confused with what, by name; empty where a task has nothing to show.
     """
 
@@ -166,12 +166,14 @@ class Casewise:
              num_cases: cases in it.
              measure: indices of cases, with repetitions, or None for all → full metric name → value.
              confusions: what was confused with what over all cases, by name.
+             groups: code of each case's patient or lesion, for `trainables.resampling`; None where no two cases share one.
     """
 
     split: str
     num_cases: int
     measure: Callable[[Int[np.ndarray, " chosen"] | None], Mapping[str, float]]
     confusions: Mapping[str, Confusions] = field(default_factory=dict)
+    groups: Int[np.ndarray, " cases"] | None = None
 
 
 @runtime_checkable

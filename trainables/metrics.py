@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from trainables import seven_point
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
+from trainables.resampling import Resampling
 
 CALIBRATION_BINS = 10
 SPECIFICITY = 0.95
@@ -225,12 +226,14 @@ def bootstrap_intervals(
     tasks: Sequence[LabelTask],
     primary: str,
     *,
+    groups: Int[np.ndarray, " cases"] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of every metric over resampled cases.
 
     Args:    probabilities, codes, tasks, primary: see `classification_metrics`.
+             groups: see `bootstrap`.
              resamples: bootstrap samples.
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
@@ -238,6 +241,7 @@ def bootstrap_intervals(
     return bootstrap(
         len(codes),
         lambda chosen: classification_metrics(probabilities[chosen], codes[chosen], tasks, primary),
+        groups=groups,
         resamples=resamples,
         seed=seed,
     )
@@ -247,20 +251,22 @@ def bootstrap(
     num_cases: int,
     compute: Callable[[Int[np.ndarray, " cases"]], Mapping[str, float]],
     *,
+    groups: Int[np.ndarray, " cases"] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals over resampled cases of whatever can be computed from some of them.
+    """95 % percentile intervals over resampled cases, or groups of them, of whatever can be computed from some of them.
 
     Args:    num_cases: to draw from, with repetition.
              compute: indices of cases → metrics.
+             groups: code of each case's group, which are drawn whole; None where every case is its own.
              resamples: bootstrap samples.
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
     """
-    generator = np.random.default_rng(seed)
+    generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
     samples: dict[str, list[float]] = {}
     for _ in range(resamples):
-        for name, value in compute(generator.integers(0, num_cases, num_cases)).items():
+        for name, value in compute(resampling.draw(generator)).items():
             samples.setdefault(name, []).append(value)
     return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in samples.items()}
