@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from trainables import seven_point
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
+from trainables.names import escaped
 from trainables.resampling import Resampling
 
 CALIBRATION_BINS = 10
@@ -109,7 +110,7 @@ def classification_metrics(
     primary: str,
 ) -> dict[str, float]:
     """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `criteria/recall`, `melanoma/auroc`,
-    `seven_point/...`.
+    `seven_point/...`. A task's name is `escaped`, so that ledger, Optuna and MLflow call each metric the same.
 
     Args:    probabilities: zero where a task has fewer classes than the largest.
              codes: class codes, -1 where missing.
@@ -124,7 +125,7 @@ def classification_metrics(
             continue
         values = task_metrics(probabilities[known, column, : len(task.classes)], codes[known, column])
         for name, value in values.items():
-            metrics[f"{task.name}/{name}"] = value
+            metrics[f"{escaped(task.name)}/{name}"] = value
             per_task.setdefault(name, []).append(value)
     metrics |= {f"{name}_mean": float(np.mean(values)) for name, values in per_task.items()}
     metrics |= _criteria_metrics(metrics)

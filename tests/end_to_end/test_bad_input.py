@@ -10,6 +10,7 @@ from PIL import Image
 
 from search.cli.main import run
 from trainables.data.derm7pt_synthetic import write
+from trainables.seven_point import POINTS
 
 
 @pytest.fixture
@@ -150,14 +151,18 @@ def test_a_table_that_does_not_say_which_task_is_the_diagnosis(folder: Path, cap
     assert "primary_task must be one of veil, streaks; got 'auto'" in refused(capsys, *search("--data", data))
 
 
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [("Asymmetry (A)", "column 'Asymmetry (A)' must be named with letters"), ("melanoma", "a task must not be called melanoma")],
-)
-def test_a_column_that_cannot_be_a_metrics_name(
-    folder: Path, capsys: pytest.CaptureFixture[str], column: str, expected: str
+def test_a_column_whose_metrics_would_be_those_of_melanoma(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, melanoma=["yes", "no"] * 6)))
+    assert "a task must not be called melanoma" in line
+
+
+@pytest.mark.parametrize("column", ["criteria", "seven_point"])
+def test_a_column_whose_metrics_would_be_those_of_the_checklist(
+    folder: Path, capsys: pytest.CaptureFixture[str], column: str
 ) -> None:
-    assert expected in refused(capsys, *search("--data", table(folder, **{column: ["yes", "no"] * 6})))
+    criteria = {name: ["ABS", scoring] * 6 for name, (scoring, _) in POINTS.items()}
+    line = refused(capsys, *search("--data", table(folder, **criteria, **{column: ["yes", "no"] * 6})))
+    assert f"a task must not be called {column}" in line
 
 
 def test_an_image_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

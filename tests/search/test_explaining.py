@@ -183,3 +183,27 @@ def test_names_that_no_file_system_likes_become_others(tmp_path: Path) -> None:
     write_explanation(Explanation("", 5, cases=cases), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("case_*.json"))) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_no_cases_files_are_written_over_by_anothers(tmp_path: Path) -> None:
+    """Counting alone would call the second `x` what the third is called already."""
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    names = [
+        "1/x.png",
+        "2/x.png",
+        "x_2.png",
+        "X.png",
+        "..",
+        "a b.png",
+        "a_b.png",
+        "y" * 300 + "1.png",
+        "y" * 300 + "2.png",
+        "é.png",
+    ]
+    cases = tuple(SeenCase(name, image, "d", {"d": {"n": 0.5, "p": 0.5}}) for name in names)
+    write_explanation(Explanation("", len(names), cases=cases), tmp_path / "out")
+    files = sorted((tmp_path / "out").glob("case_*.json"))
+    assert sorted(json.loads(file.read_text())["image"] for file in files) == sorted(names)
+    assert len({file.name.lower() for file in files}) == len(names)
+    assert (tmp_path / "out" / "case_-x2E-x2E.png").is_file()
+    assert json.loads((tmp_path / "out" / "case_x_2_2.json").read_text())["image"] == "x_2.png"

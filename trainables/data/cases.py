@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from trainables import seven_point
 from trainables.errors import DataError
 
 SPLITS = ("train", "valid", "test")
@@ -71,10 +72,15 @@ class CaseSet:
         return replace(self, primary=name)._without_clash()
 
     def _without_clash(self) -> "CaseSet":
-        """The cases themselves, unless a second task would report `melanoma/auroc` as well as the primary one does."""
-        others = [task.name for task in self.tasks if task.name != self.primary]
-        if "melanoma" in others and self.melanoma_class is not None:
+        """The cases themselves, unless a task's metrics would be called what those of melanoma or the checklist are called."""
+        names = [task.name for task in self.tasks]
+        if "melanoma" in names and self.primary != "melanoma" and self.melanoma_class is not None:
             raise DataError(f"a task must not be called melanoma beside {self.primary}, which has that class; rename the column")
+        taken = [name for name in ("criteria", "seven_point") if name in names]
+        if taken and set(seven_point.POINTS) <= set(names):
+            raise DataError(
+                f"a task must not be called {taken[0]} beside the seven criteria, over which it is; rename the column"
+            )
         return self
 
     def binary(self) -> "CaseSet":

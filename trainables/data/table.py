@@ -1,6 +1,5 @@
 """A table of one's own: a CSV or Parquet file with `image`, `split` and one column per task."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from trainables.errors import DataError
 
 MAXIMUM_CLASSES = 50
 _GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
-#: What a metric's name may hold in MLflow, less the slash, which parts the names of ours.
-_NAME = re.compile(r"[\w .-]+", re.ASCII)
 
 
 def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
@@ -36,11 +33,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     if not columns or absent:
         raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
     table["split"] = table["split"].str.strip()
-    problems = [
-        f"column {name!r} must be named with letters, digits, spaces, '_', '-' and '.'"
-        for name in columns
-        if not _NAME.fullmatch(name)
-    ]
+    problems: list[str] = []
     splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
     problems += _spelled_out_gaps(table, columns)
     tasks = tuple(
