@@ -39,4 +39,4 @@ class Resampling:
             return drawn
         sizes = self._sizes[drawn]
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self._order[np.repeat(self._starts[drawn], sizes) + within]
+        return np.asarray(self._order[np.repeat(self._starts[drawn], sizes) + within])

@@ -122,7 +122,7 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
         config = dict(some.config) if some is not None else dict(plan.fixed)
         found = TASKS[plan.task].load().prepare(config, plan.source, progress) if some is not None else None
         if found is not None and found.fingerprint != plan.data_fingerprint:
-            raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits or images")
+            raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits, groups or images")
     changes: dict[str, Any] = {}
     for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
         asked = getattr(extension, field)
