@@ -13,6 +13,7 @@ from trainables.data.cases import CaseSet
 from trainables.data.folds import folded
 from trainables.data.images import Progress
 from trainables.data.inspection import Findings
+from trainables.data.label_notes import label_notes
 from trainables.data.segmented import SegmentedCases
 from trainables.data.source import is_utf8, local_path, portable
 from trainables.errors import DataError
@@ -192,6 +193,26 @@ def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cas
     name, path = split_source(source)
     cases, fold = DATASETS[name].read(path, classes, group_of(source)), fold_of(source)
     return cases if fold is None else folded(cast("CaseSet | SegmentedCases", cases), *fold)
+
+
+def fold_notes(source: str, count: int) -> tuple[str, ...]:
+    """What is to be known of each fold: where it is uneven, and what follows from labels that it has not.
+
+    Args:    source: `FORMAT:PATH`, without a fold.
+             count: folds.
+    Raises:  DataError: when the data cannot be read, or not be split so often.
+    """
+    whole = cast("CaseSet | SegmentedCases", read(source))
+    known, notes = _labelled(whole).notes, list[str]()
+    for index in range(1, count + 1):
+        cases = _labelled(folded(whole, index, count))
+        notes += cases.notes[len(known) :]
+        notes += [f"fold {index} of {count}: {line}" for line in label_notes(cases)]
+    return tuple(notes)
+
+
+def _labelled(cases: CaseSet | SegmentedCases) -> CaseSet:
+    return cases.cases if isinstance(cases, SegmentedCases) else cases
 
 
 def read_labelled(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:

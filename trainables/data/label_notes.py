@@ -51,7 +51,7 @@ def _one_sided(task: LabelTask, split: str, counts: list[int]) -> list[str]:
     if not present:
         follows = "it learns nothing" if split == "train" else "it has no metric there, and is no part of the means"
         return [f"{task.name}: no {_WORDS[split]} case has a label: {follows}"]
-    here = f"{task.name}: all {_cases(sum(counts))} with a label in {_WORDS[split]} are {present[0]}"
+    here = f"{task.name}: {_WORDS[split]} has no other label than {present[0]} ({_cases(sum(counts))})"
     if split == "train":
         return [f"{here}: there is nothing to tell apart, and the model says {present[0]} of every case"]
     return [f"{here}: it has no AUROC there and is no part of its mean, and accuracy is the share of cases called {present[0]}"]
