@@ -101,9 +101,10 @@ def _spelled_out_gaps(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _discover(table: pd.DataFrame, name: str, problems: list[str]) -> tuple[str, ...]:
     found = sorted({str(value).strip() for value in table.loc[table["split"] == "train", name].dropna()})
     if not 2 <= len(found) <= MAXIMUM_CLASSES:
+        owner = ", or name it by --group if it says whose a case is" if len(found) > MAXIMUM_CLASSES else ""
         problems.append(
             f"column {name!r} must have 2 to {MAXIMUM_CLASSES} classes on the training split; got {len(found)}"
-            " (leave a column that is no task out of the table)"
+            f" (leave a column that is no task out of the table{owner})"
         )
     return tuple(found)
 
