@@ -108,7 +108,7 @@ class EpochReport:
 class Prepared:
     """What is known of the data before the first trial.
 
-    Args:    fingerprint: of labels, splits and image contents; "" where a task has no data.
+    Args:    fingerprint: of labels, splits, groups and image contents; "" where a task has no data.
              metrics: full names of what a trial will report.
              num_train, num_valid: cases.
              notes: what the user should know of the data, a line each.
