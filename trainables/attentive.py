@@ -16,11 +16,10 @@ from trainables.attentive_reading import AttentivePredictor, explain, explain_im
 from trainables.case_readings import concatenated
 from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data import check_same, needed
-from trainables.data.cases import twins_note
 from trainables.data.images import Progress
+from trainables.data.inspection import notes_unless_leaking
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
-from trainables.errors import DataError
 from trainables.gaze_metrics import AGREEMENT, ENTROPY, POINTING, REPEATED
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
@@ -46,9 +45,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     """
     encoder_weights.read_weights(str(config["encoder_weights"]))
     data = attentive_data.load(config, needed(source), torch.device("cpu"), progress)
-    leaks = data.segmented.leaks()
-    if leaks:
-        raise DataError(*leaks)
+    notes = notes_unless_leaking(data.segmented.cases, data.segmented.leaks(), data.contents)
     valid = data.splits["valid"]
     return Prepared(
         fingerprint=data.fingerprint,
@@ -60,7 +57,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         ),
         num_train=len(data.splits["train"]),
         num_valid=len(valid),
-        notes=(*_notes(data.segmented), *twins_note(data.twins)),
+        notes=(*_notes(data.segmented), *notes),
     )
 
 
@@ -122,7 +119,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
              DataError: when the data do not fit the checkpoint.
     """
     judged, segmented, members = judge_split(folder, source, split)
-    labels = segmented.cases.labels[members]
+    labels, groups = segmented.cases.labels[members], segmented.cases.group_codes(members)
 
     def named(metrics: Mapping[str, Any]) -> dict[str, Any]:
         return {f"{split}/{name}": value for name, value in metrics.items()}
@@ -131,7 +128,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
         split=split,
         num_cases=len(members),
         metrics=named(judged.metrics(labels)),
-        intervals=named(bootstrap(len(members), lambda chosen: judged.metrics(labels, chosen))),
+        intervals=named(bootstrap(len(members), lambda chosen: judged.metrics(labels, chosen), groups=groups)),
         confusions=_of_structures(judged),
     )
 
@@ -156,7 +153,7 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
         found = judged.metrics(labels) if chosen is None else judged.metrics(labels, chosen)
         return {f"{split}/{name}": value for name, value in found.items()}
 
-    return Casewise(split, len(members), measure, _of_structures(judged))
+    return Casewise(split, len(members), measure, _of_structures(judged), segmented.cases.group_codes(members))
 
 
 def predictor(folder: Path) -> Predictor:

@@ -46,10 +46,10 @@ class AttentiveData:
              bits: masks, eight cells in a byte.
              superpixels: numbered within a case, on the CPU.
              melanoma, known: on the training device.
-             fingerprint: of labels, splits, images and masks.
+             fingerprint: of labels, splits, groups, images and masks.
              size_px: side of the centre that the network sees.
              device: where batches are trained.
-             twins: a line for each image that is there twice (see `CaseSet.twins`).
+             contents: digest of each image file, for `CaseSet.twins`.
     """
 
     segmented: SegmentedCases
@@ -61,7 +61,7 @@ class AttentiveData:
     fingerprint: str
     size_px: int
     device: torch.device
-    twins: Sequence[str] = ()
+    contents: Sequence[str] = ()
 
     @property
     def splits(self) -> Mapping[str, Int[np.ndarray, " members"]]:
@@ -151,5 +151,5 @@ def on_device(segmented: SegmentedCases, resize_px: int, size_px: int, device: t
         fingerprint=segmented.fingerprint(images.digest, masks.digest),
         size_px=size_px,
         device=device,
-        twins=segmented.cases.twins(images.contents),
+        contents=images.contents,
     )

@@ -113,7 +113,7 @@ class EpochReport:
 class Prepared:
     """What is known of the data before the first trial.
 
-    Args:    fingerprint: of labels, splits and image contents; "" where a task has no data.
+    Args:    fingerprint: of labels, splits, groups and image contents; "" where a task has no data.
              metrics: full names of what a trial will report.
              num_train, num_valid: cases.
              notes: what the user should know of the data, a line each.
@@ -145,7 +145,7 @@ class Evaluation:
     Args:    split: "train", "valid" or "test".
              num_cases: cases in it.
              metrics: full name → value.
-             intervals: full name → 95 % bootstrap interval over cases.
+             intervals: full name → 95 % bootstrap interval over cases, or over patients or lesions where the data name them.
              confusions: what was confused with what, by name; empty where a task has nothing to show.
     """
 
@@ -171,7 +171,7 @@ class Casewise:
              num_cases: cases in it.
              measure: indices of cases, with repetitions, or None for all → full metric name → value.
              confusions: what was confused with what over all cases, by name.
-             groups: the patient or lesion that each case is of, None where every case is one of its own.
+             groups: code of each case's patient or lesion, for `trainables.resampling`; None where no two cases share one.
     """
 
     split: str

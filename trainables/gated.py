@@ -12,10 +12,10 @@ from spaces.fields import Value, number
 from trainables import gated_data, metrics
 from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data import check_same, needed
-from trainables.data.cases import LabelTask, twins_note
+from trainables.data.cases import LabelTask
 from trainables.data.images import Progress
+from trainables.data.inspection import notes_unless_leaking
 from trainables.devices import choose_device
-from trainables.errors import DataError
 from trainables.gated_data import GatedData
 from trainables.gated_learner import GATE_DECISIVENESS, GATE_SHARING, GatedLearner, gate_metrics
 from trainables.gated_reading import GatedPredictor, explain, explain_images, explain_model, judge_split, load_model
@@ -35,9 +35,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     """
     check_size(int(number(config, "size_px")))
     data = gated_data.load(config, needed(source), torch.device("cpu"), progress)
-    leaks = data.cases.leaks()
-    if leaks:
-        raise DataError(*leaks)
+    notes = notes_unless_leaking(data.cases, data.cases.leaks(), data.contents)
     members = data.cases.splits["valid"]
     codes = data.cases.labels[members]
     shape = (len(members), len(data.cases.tasks), max(len(task.classes) for task in data.cases.tasks))
@@ -47,7 +45,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
         metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *_of_gates(config, data), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
-        notes=twins_note(data.twins),
+        notes=notes,
     )
 
 
@@ -81,7 +79,8 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     """
     cases, members, probabilities = judge_split(folder, source, split)
     arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
-    of_cases, intervals = metrics.classification_metrics(*arguments), metrics.bootstrap_intervals(*arguments)
+    of_cases = metrics.classification_metrics(*arguments)
+    intervals = metrics.bootstrap_intervals(*arguments, groups=cases.group_codes(members))
     of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
         split=split,
@@ -123,7 +122,8 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
         found = metrics.classification_metrics(probabilities[rows], labels[rows], cases.tasks, cases.primary)
         return {**{f"{split}/{name}": value for name, value in found.items()}, **of_model}
 
-    return Casewise(split, len(members), measure, _seven_points(probabilities, labels, cases.tasks, cases.primary))
+    confusions = _seven_points(probabilities, labels, cases.tasks, cases.primary)
+    return Casewise(split, len(members), measure, confusions, cases.group_codes(members))
 
 
 def predictor(folder: Path) -> Predictor:

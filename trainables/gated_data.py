@@ -23,9 +23,9 @@ class GatedData:
     Args:    cases: labels, splits, tasks.
              pixels: all cases, on the CPU (mapped from the node's cache) or wholly on the GPU.
              codes: class codes on the training device, -1 where missing.
-             fingerprint: of labels, splits and image contents.
+             fingerprint: of labels, splits, groups and image contents.
              device: where batches are trained.
-             twins: a line for each image that is there twice (see `CaseSet.twins`).
+             contents: digest of each image file, for `CaseSet.twins`.
     """
 
     cases: CaseSet
@@ -33,7 +33,7 @@ class GatedData:
     codes: Int[Tensor, "cases tasks"]
     fingerprint: str
     device: torch.device
-    twins: Sequence[str] = ()
+    contents: Sequence[str] = ()
 
     @cached_property
     def channel_statistics(self) -> tuple[list[float], list[float]]:
@@ -74,4 +74,4 @@ def _load(source: str, modified: int, primary: str, binary: bool, size_px: int, 
     codes = torch.from_numpy(cases.labels).to(device)
     # Of the labels as they were read: `binary` is a hyperparameter, and the data are the same.
     fingerprint = _cases(source, modified, primary, False).fingerprint(images.digest)
-    return GatedData(cases, pixels, codes, fingerprint, device, cases.twins(images.contents))
+    return GatedData(cases, pixels, codes, fingerprint, device, images.contents)

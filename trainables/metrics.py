@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 
 from trainables import seven_point
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
+from trainables.names import escaped
+from trainables.resampling import Resampling
 
 CALIBRATION_BINS = 10
 SPECIFICITY = 0.95
@@ -108,7 +110,7 @@ def classification_metrics(
     primary: str,
 ) -> dict[str, float]:
     """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `criteria/recall`, `melanoma/auroc`,
-    `seven_point/...`.
+    `seven_point/...`. A task's name is `escaped`, so that ledger, Optuna and MLflow call each metric the same.
 
     Args:    probabilities: zero where a task has fewer classes than the largest.
              codes: class codes, -1 where missing.
@@ -123,7 +125,7 @@ def classification_metrics(
             continue
         values = task_metrics(probabilities[known, column, : len(task.classes)], codes[known, column])
         for name, value in values.items():
-            metrics[f"{task.name}/{name}"] = value
+            metrics[f"{escaped(task.name)}/{name}"] = value
             per_task.setdefault(name, []).append(value)
     metrics |= {f"{name}_mean": float(np.mean(values)) for name, values in per_task.items()}
     metrics |= _criteria_metrics(metrics)
@@ -225,12 +227,14 @@ def bootstrap_intervals(
     tasks: Sequence[LabelTask],
     primary: str,
     *,
+    groups: Int[np.ndarray, " cases"] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of every metric over resampled cases.
 
     Args:    probabilities, codes, tasks, primary: see `classification_metrics`.
+             groups: see `bootstrap`.
              resamples: bootstrap samples.
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
@@ -238,6 +242,7 @@ def bootstrap_intervals(
     return bootstrap(
         len(codes),
         lambda chosen: classification_metrics(probabilities[chosen], codes[chosen], tasks, primary),
+        groups=groups,
         resamples=resamples,
         seed=seed,
     )
@@ -247,20 +252,22 @@ def bootstrap(
     num_cases: int,
     compute: Callable[[Int[np.ndarray, " cases"]], Mapping[str, float]],
     *,
+    groups: Int[np.ndarray, " cases"] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals over resampled cases of whatever can be computed from some of them.
+    """95 % percentile intervals over resampled cases, or groups of them, of whatever can be computed from some of them.
 
     Args:    num_cases: to draw from, with repetition.
              compute: indices of cases → metrics.
+             groups: code of each case's group, which are drawn whole; None where every case is its own.
              resamples: bootstrap samples.
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
     """
-    generator = np.random.default_rng(seed)
+    generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
     samples: dict[str, list[float]] = {}
     for _ in range(resamples):
-        for name, value in compute(generator.integers(0, num_cases, num_cases)).items():
+        for name, value in compute(resampling.draw(generator)).items():
             samples.setdefault(name, []).append(value)
     return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in samples.items()}

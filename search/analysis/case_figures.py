@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from search.analysis.figures import COLOURS, plain_text
+from search.analysis.figures import COLOURS, plain_text, shortened
 from search.analysis.trial_figures import colour_of, confusion_matrices, draw_gazes, draw_map, heading, pictures_of_sharing
 from trainables.explanation import Explanation, Gaze, SeenCase, SevenPoints, Sharing
 from trainables.seven_point import THRESHOLDS
@@ -39,7 +39,7 @@ def taken_and_given(sharing: Sharing) -> Figure:
     places = np.arange(len(sharing.tasks))
     axes.barh(places - 0.2, 100 * sharing.taken, height=0.38, color=COLOURS[0], label="takes of the others")
     axes.barh(places + 0.2, 100 * sharing.given, height=0.38, color=COLOURS[4], label="gives to the others")
-    axes.set_yticks(places, sharing.tasks)
+    axes.set_yticks(places, [shortened(task) for task in sharing.tasks])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("features that pass the gates, mean over blocks and tasks, percent")
@@ -60,7 +60,7 @@ def _labelled(case: SeenCase) -> Figure:
     _labels(grid[1], case)
     if case.seven_points is not None:
         _checklist(grid[2], case, case.seven_points)
-    figure.suptitle(case.name, fontsize=9)
+    figure.suptitle(shortened(case.name, 100), fontsize=9)
     return figure
 
 
@@ -71,9 +71,11 @@ def _labels(axes: Axes, case: SeenCase) -> None:
         said, right = case.said(task), case.is_right(task)
         probability = case.probabilities[task][said]
         axes.barh(place, probability, height=0.62, color=colour_of(right) if right is not None else COLOURS[0], alpha=0.35)
-        note = f"{said} {probability:.2f}" + (f"   (truth: {case.truths[task]})" if right is False else "")
+        note = f"{shortened(said, 20)} {probability:.2f}" + (
+            f"   (truth: {shortened(case.truths[task], 20)})" if right is False else ""
+        )
         axes.text(0.02, place, note, va="center", fontsize=9, color=colour_of(right))
-    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_yticks(range(len(tasks)), [shortened(task, 24) for task in tasks])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("probability of what is said")
@@ -114,7 +116,7 @@ def _looked_at(case: SeenCase) -> Figure:
         grid[1][0].legend(loc="center", frameon=False, fontsize=8)
         for axes, gaze in zip(grid[1][1:], case.gazes, strict=True):
             _mask(axes, case, gaze)
-    figure.suptitle(case.name, fontsize=9)
+    figure.suptitle(shortened(case.name, 100), fontsize=9)
     return figure
 
 

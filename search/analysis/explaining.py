@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from search.analysis import figures
 from search.analysis.case_figures import picture_of_case, pictures_of_model
 from search.analysis.page import html_page, picture
 from trainables.explanation import Explanation
+from trainables.names import escaped
 
 Progress = Callable[[int, int], None]
 
@@ -69,10 +69,12 @@ def _stacked(pictures: Sequence[bytes]) -> bytes:
 
 def _file_names(names: list[str]) -> list[str]:
     """A file's name for each case: its image's, without folders and whatever a file system may not like; never the same twice."""
-    taken: dict[str, int] = {}
-    found = []
-    for name in names:
-        plain = re.sub(r"[^\w.-]+", "_", Path(name).stem)[:80] or "image"
-        taken[plain] = taken.get(plain, 0) + 1
-        found.append(plain if taken[plain] == 1 else f"{plain}_{taken[plain]}")
-    return found
+    plain = [escaped(Path(name).stem.replace(" ", "_") or "image") for name in names]
+    taken: set[str] = set()
+    for index, name in enumerate(plain):
+        # In lower case: there are file systems that do not tell A from a.
+        further = (f"{name}_{number}" for number in range(2, len(names) + 2))
+        found = next(each for each in (name, *further) if each.lower() not in taken)
+        taken.add(found.lower())
+        plain[index] = found
+    return plain

@@ -17,6 +17,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 plain_text = mpl.rc_context({"text.parse_math": False})
 
 
+def shortened(name: str, most: int = 32) -> str:
+    """A name of any length as there is room for it in a picture; its beginning and its end stay."""
+    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
+
+
 @dataclass(frozen=True)
 class Band:
     """A curve and its interval.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from search.analysis.figures import COLOURS, panel, panels, plain_text
+from search.analysis.figures import COLOURS, panel, panels, plain_text, shortened
 from search.analysis.importance import Importance
 from search.records.plan import Plan
 from search.records.trials import TrialRecord, TrialTable
@@ -51,7 +51,7 @@ def best_so_far(plan: Plan, table: TrialTable) -> Figure:
         axes.plot([], [], "o", color=COLOURS[5], markersize=4, label="a trial's best epoch")
         axes.legend(frameon=False)
     axes.set_xlabel(f"training time of all trials together ({name})")
-    axes.set_ylabel(f"score: {plan.objective.metric} ({plan.objective.mode})")
+    axes.set_ylabel(f"score: {shortened(plan.objective.metric, 48)} ({plan.objective.mode})")
     return figure
 
 

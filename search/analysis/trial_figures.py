@@ -7,13 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from search.analysis.common_explanations import SharingSpread
-from search.analysis.figures import COLOURS, panels, plain_text
+from search.analysis.figures import COLOURS, panels, plain_text, shortened
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
 from trainables.explanation import Explanation, Gaze, SeenCase, Sharing
 
 _MAP = "Blues"
 _EPOCHS_AT_MOST = 8
+#: Characters beside a row of a small matrix.
+_CELL = 16
 #: Above this share of the scale, writing is white.
 _DARK = 0.55
 _DOT = {"boxstyle": "round,pad=0.25", "facecolor": COLOURS[0], "edgecolor": "white", "linewidth": 0.6}
@@ -30,7 +32,7 @@ def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
         if name == names[0]:
             x = [epoch["epoch"] for epoch in trial.epochs]
             axes.plot(x, [epoch["score"] for epoch in trial.epochs], color=COLOURS[1], label="score (mean of three)")
-        axes.set_ylabel(name)
+        axes.set_ylabel(shortened(name, 48))
         axes.legend(frameon=False, fontsize=7)
     for name, colour in zip(losses, COLOURS, strict=False):
         _curve(grid[-1], trial, name, colour)
@@ -46,7 +48,7 @@ def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
 
 def _curve(axes: Axes, trial: TrialRecord, name: str, colour: str) -> None:
     points = [(epoch["epoch"], epoch["metrics"][name]) for epoch in trial.epochs if name in epoch["metrics"]]
-    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=name, marker=".", linewidth=1)
+    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=shortened(name, 48), marker=".", linewidth=1)
 
 
 def confusion_matrices(found: Explanation) -> Figure:
@@ -58,7 +60,7 @@ def confusion_matrices(found: Explanation) -> Figure:
         counts = np.array(matrix)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         heat(axes, shares, [[str(count) for count in row] for row in counts], classes)
-        axes.set_title(task, fontsize=9)
+        axes.set_title(shortened(task), fontsize=9)
     figure.supylabel("truth", fontsize=9)
     figure.supxlabel(f"said ({found.num_cases} cases of {found.split})", fontsize=9)
     return figure
@@ -89,8 +91,9 @@ def sharing_over_epochs(sharing: Sharing) -> Figure:
     for axes, place in zip(grid, chosen, strict=True):
         picture = axes.imshow(100 * sharing.history[place].mean(0), cmap=_MAP, vmin=0, vmax=100)
         axes.set_title(f"epoch {sharing.epochs[place]}", fontsize=8)
-        axes.set_xticks(range(len(sharing.tasks)), sharing.tasks, rotation=90, fontsize=5.5)
-        axes.set_yticks(range(len(sharing.tasks)), sharing.tasks, fontsize=5.5)
+        names = [shortened(task, _CELL) for task in sharing.tasks]
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=5.5)
+        axes.set_yticks(range(len(names)), names, fontsize=5.5)
     figure.colorbar(picture, ax=grid, shrink=0.6, label="percent")
     figure.supylabel("task that takes", fontsize=8)
     figure.supxlabel("task that gives", fontsize=8)
@@ -128,8 +131,9 @@ def heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: 
         for column, text in enumerate(line):
             colour = "white" if shares[row, column] > _DARK else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    shown = [shortened(name, _CELL) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(range(len(names)), shown, fontsize=7)
 
 
 def attention_sequences(cases: Sequence[SeenCase]) -> Figure:
@@ -176,8 +180,8 @@ def draw_gazes(axes: Axes, case: SeenCase, title: str) -> None:
 def heading(case: SeenCase) -> str:
     """The diagnosis that is true, where it is known, and the one that is said."""
     said = case.said(case.diagnosis)
-    truth = f", truth: {case.truths[case.diagnosis]}" if case.diagnosis in case.truths else ""
-    return f"said: {said} {case.probabilities[case.diagnosis][said]:.2f}{truth}"
+    truth = f", truth: {shortened(case.truths[case.diagnosis])}" if case.diagnosis in case.truths else ""
+    return f"said: {shortened(said)} {case.probabilities[case.diagnosis][said]:.2f}{truth}"
 
 
 def colour_of(right: bool | None) -> str:

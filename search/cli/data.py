@@ -1,16 +1,19 @@
 """`dermtune data` and `dermtune space`: what there is to train on and what may vary."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, out
+from search.cli.options import Context, command_options, err, group_option, out
 from spaces.fields import fields_of, format_value
-from trainables.data import DATASETS, read, split_source
+from trainables.data import DATASETS, read, split_source, with_group
+from trainables.data.inspection import Findings
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -47,28 +50,34 @@ def synth(context: Context, format_name: str, folder: Path, cases: int, size: in
 
 @data.command()
 @click.argument("source", metavar="FORMAT:PATH")
+@group_option
 @command_options
-def check(context: Context, source: str) -> int:
-    """Count cases per split and label; list every problem."""
+def check(context: Context, source: str, group: str | None) -> int:
+    """Count cases per split and label; list every problem, and every image that looks like another.
+
+    Problems, such as a patient, a case or one and the same picture in two splits, stop a search, and end this command with 2.
+    Images that only look alike are listed: whether they are of one lesion, you must say.
+    """
+    source = with_group(source, group)
     format_name, _ = split_source(source)
-    problems: list[str] = []
     counts: dict[str, Any] = {}
     try:
         cases = read(source)
         counts = cases.counts()
-        problems = _inspect(format_name, cases)
+        findings = _inspect(format_name, cases)
     except DataError as error:
-        problems = list(error.problems)
-    context.emit({"data": source, "counts": counts, "problems": problems}, lambda: _show_counts(source, counts))
-    for problem in problems:
-        err.print(problem, markup=False)
+        findings = Findings(problems=list(error.problems), notes=[], twins=[])
+    context.emit({"data": source, "counts": counts, **asdict(findings)}, lambda: _show_counts(source, counts))
+    for line in (*findings.notes, *findings.twins, *findings.problems):
+        err.print(line, markup=False)
+    problems = findings.problems
     if problems and not context.json:
         err.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
     return 2 if problems else 0
 
 
-def _inspect(format_name: str, cases: Any) -> list[str]:
-    """Every problem that opening all files shows, under a bar."""
+def _inspect(format_name: str, cases: Any) -> Findings:
+    """Everything that opening all files shows, under a bar."""
     with bar("decoding") as progress:
         return DATASETS[format_name].inspect(cases, progress)
 
@@ -76,14 +85,14 @@ def _inspect(format_name: str, cases: Any) -> list[str]:
 def _show_counts(source: str, counts: dict[str, Any]) -> None:
     if not counts:
         return
-    table = Table(title=source)
+    table = Table(title=escape(source))
     for heading in ("task", "label", *counts):
         table.add_column(heading, justify="right" if heading in counts else "left")
     tasks = next(iter(counts.values()))
     for task in tasks:
         labels = list(dict.fromkeys(label for split in counts.values() for label in split[task]))
         for label in labels:
-            table.add_row(task, label, *(str(split[task].get(label, 0)) for split in counts.values()))
+            table.add_row(escape(task), escape(label), *(str(split[task].get(label, 0)) for split in counts.values()))
     out.print(table)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, out
+from search.cli.options import Context, command_options, err, group_option, grouped, out
 from trainables import folders
 from trainables.data import portable_source
 from trainables.errors import DataError
@@ -16,12 +16,20 @@ from trainables.tasks import TASKS
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("images", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--data", "source", metavar="FORMAT:PATH", help="Explain cases of a data set, beside their truth.")
+@group_option
 @click.option("--split", default="valid", show_default=True, help="train, valid or test.")
 @click.option("--cases", "num_cases", type=click.IntRange(1, 1000), default=8, show_default=True, help="Cases of the split.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for pictures and documents.")
 @command_options
 def explain(
-    context: Context, checkpoint: Path, images: tuple[Path, ...], source: str | None, split: str, num_cases: int, folder: Path
+    context: Context,
+    checkpoint: Path,
+    images: tuple[Path, ...],
+    source: str | None,
+    group: str | None,
+    split: str,
+    num_cases: int,
+    folder: Path,
 ) -> None:
     """Draw why a checkpoint says what it says: a picture and a JSON document for each case, and for the model."""
     from search.analysis.explaining import write_explanation
@@ -29,6 +37,7 @@ def explain(
 
     if bool(images) == (source is not None):
         raise DataError(f"explain must have either IMAGEs or --data; got {'both' if images else 'neither'}")
+    source = grouped(source, group)
     missing = [image for image in images if not image.is_file()]
     if missing:
         raise DataError(f"IMAGE must be a file; got {missing[0]}")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from search.errors import PlanError
 from search.records.folder import storage_folder
+from trainables.data import with_group
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -68,6 +69,25 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(context=Context(storage_folder(storage), tracking_uri or None, address or None, as_json), **given)
 
     return wrapper
+
+
+#: Wherever data are named; its commands hand it to `grouped`.
+group_option = click.option(
+    "--group",
+    metavar="COLUMN",
+    help="Column that says whose a case is, so that a patient or lesion stays on one side of every split [default: patient_id,"
+    " lesion_id or group of a table, case_id of Derm7pt].",
+)
+
+
+def grouped(source: str | None, column: str | None) -> str | None:
+    """`--data` with its `--group`: from here on one text, which goes to every worker.
+
+    Raises:  PlanError: when there are no data whose groups these could be.
+    """
+    if source is None and column is not None:
+        raise PlanError(f"--group must stand beside --data; got --group {column} and no data")
+    return None if source is None else with_group(source, column)
 
 
 class Duration(click.ParamType[float]):

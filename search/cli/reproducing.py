@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, parse_settings
+from search.cli.options import Context, command_options, err, group_option, grouped, parse_settings
 from search.cli.training import run_to_end, warn_of_cost
 from search.errors import PlanError
 
@@ -13,6 +13,7 @@ from search.errors import PlanError
 @click.command()
 @click.argument("task")
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
+@group_option
 @click.option("--preset", metavar="demo|paper", help="Size [default: demo without --data, else paper].")
 @click.option("--seeds", "num_seeds", type=click.IntRange(1), help="Runs of each experiment [default: the preset's].")
 @click.option("--only", metavar="EXPERIMENT", multiple=True, help="Not all experiments but these.")
@@ -25,7 +26,13 @@ from search.errors import PlanError
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first one.")
 @command_options
 def reproduce(
-    context: Context, task: str, settings: tuple[str, ...], num_seeds: int | None, only: tuple[str, ...], **options: Any
+    context: Context,
+    task: str,
+    settings: tuple[str, ...],
+    num_seeds: int | None,
+    only: tuple[str, ...],
+    group: str | None,
+    **options: Any,
 ) -> int:
     """Train the experiments that TASK's paper names, gated or attentive, and set them beside its tables.
 
@@ -38,6 +45,7 @@ def reproduce(
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
+    options["data"] = grouped(options["data"], group)
     asked = SearchOptions(task=task, settings=parse_settings(settings, "--set"), **options)
     with bar("decoding images", at_once=False) as progress:
         plan = prepare_reproduction(

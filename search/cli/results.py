@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from search.analysis import leaderboard
-from search.cli.options import Context, command_options, duration_text, err, number, out
+from search.cli.options import Context, command_options, duration_text, err, group_option, number, out
 from search.cli.tables import show_config, show_rows, show_search
 from search.errors import PlanError
 from search.records.mirror import shown
 from trainables import folders
-from trainables.data import portable_source
+from trainables.data import portable_source, with_group
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -143,12 +143,14 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--data", "source", required=True, metavar="FORMAT:PATH", help="Data with the checkpoint's tasks and classes.")
+@group_option
 @click.option("--split", default="valid", show_default=True, help="train, valid or test.")
 @command_options
-def evaluate(context: Context, checkpoint: Path, source: str, split: str) -> None:
-    """Measure a checkpoint on a split, with 95 % bootstrap intervals over cases; another seed's network is not in them."""
+def evaluate(context: Context, checkpoint: Path, source: str, group: str | None, split: str) -> None:
+    """Measure a checkpoint on a split; 95 % bootstrap intervals over cases (patients, where known), of this one network."""
     from search.records.readings import record_reading
 
+    source = with_group(source, group)
     task = folders.task_of(checkpoint, TASKS)
     found = TASKS[task].load().evaluate(checkpoint, source, split)
     document = {"task": task, **found.to_json()}

@@ -14,6 +14,8 @@ from search.cli.options import (
     command_options,
     err,
     given_options,
+    group_option,
+    grouped,
     out,
     parse_settings,
 )
@@ -29,6 +31,7 @@ pictures_option = click.option(
 @click.command()
 @click.argument("task")
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
+@group_option
 @click.option("--preset", metavar="demo|paper", help="Size of the search [default: demo without --data, else paper].")
 @click.option("--name", help="Of the search [default: task and time].")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.json to repeat; other flags change it.")
@@ -74,6 +77,7 @@ def search(
     dry_run: bool,
     plan_file: Path | None,
     pictures: bool,
+    group: str | None,
     **options: Any,
 ) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
@@ -84,6 +88,7 @@ def search(
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
+    options["data"] = grouped(options["data"], group)
     texts: dict[str, Any] = {"settings": parse_settings(settings, "--set"), "space": parse_settings(space, "--space")}
     if plan_file is None:
         request = SearchOptions(task=task, **texts, **options)

@@ -13,14 +13,18 @@ from search.records.mirror import shown
 from spaces.fields import Value, fields_of, format_value
 from trainables.tasks import TASKS
 
+#: Characters; a longer name in a table's first column is folded.
+_LONG_NAME = 48
+
 
 def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; columns of numbers are flush right."""
     table = Table(title=escape(title), title_justify="left")
     for index, heading in enumerate(headings):
         numeric = all(row[index][:1] in "-–0123456789" for row in rows)
-        # Names and numbers must be readable whole, and copied; only prose may be folded.
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or index == 0)
+        # Names and numbers must be readable whole, and copied; only prose may be folded, and names that leave no room for more.
+        short = index == 0 and all(len(row[0]) <= _LONG_NAME for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or short)
     for row in rows:
         table.add_row(*map(escape, row))
     out.print(table)

@@ -14,6 +14,7 @@ from search.records.ledger import read_events
 from search.records.plan import Candidate, Confirmation, Plan
 from search.records.trials import TrialTable
 from spaces.fields import fields_of, format_value
+from trainables.data import fold_notes
 from trainables.data.images import Progress
 from trainables.data.source import is_synthetic
 from trainables.tasks import TASKS
@@ -122,7 +123,7 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
         config = dict(some.config) if some is not None else dict(plan.fixed)
         found = TASKS[plan.task].load().prepare(config, plan.source, progress) if some is not None else None
         if found is not None and found.fingerprint != plan.data_fingerprint:
-            raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits or images")
+            raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits, groups or images")
     changes: dict[str, Any] = {}
     for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
         asked = getattr(extension, field)
@@ -152,6 +153,7 @@ def prepare_confirmation(
              num_folds: stratified splits; 1 for the data's own.
              max_concurrent: trials at once, None for as many as in the search.
     Raises:  SearchNotFound, PlanError: when there is no such search, or it has fewer trials.
+             DataError: when the data have not so many folds.
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
@@ -179,6 +181,7 @@ def prepare_confirmation(
         further_objectives=(),
         num_trials=number,
         max_epochs=max(candidate.epoch for candidate in candidates),
+        notes=(*plan.notes, *(fold_notes(plan.source, num_folds) if plan.source is not None and num_folds > 1 else ())),
         scheduler="none",
         keep_checkpoints=number,
         max_concurrent=max_concurrent or plan.max_concurrent,

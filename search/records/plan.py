@@ -111,7 +111,7 @@ class Plan:
              fuse_trials: trials of one program at most, 1 for a process each, None for as many as are measured to pay.
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.
-             data_fingerprint: of labels, splits and image contents.
+             data_fingerprint: of labels, splits, groups and image contents.
              code_version: digest of dermtune's own sources.
              created: local time with zone, ISO 8601.
              notes: what the user should know of the data, a line each.

@@ -307,7 +307,8 @@ def test_a_format_reads_what_it_draws(name: str, tmp_path: Path) -> None:
     assert all(image.is_file() for image in cases.images)
     assert cases.melanoma_class is not None
     assert cases.fingerprint("") == _labelled(again).fingerprint("")
-    assert DATASETS[name].inspect(found, None) == []
+    findings = DATASETS[name].inspect(found, None)
+    assert (findings.problems, findings.twins) == ([], [])
     classes = {task.name: task.classes for task in cases.tasks}
     assert _labelled(read(f"{name}:{tmp_path / 'the set'}", classes)).tasks == cases.tasks
 

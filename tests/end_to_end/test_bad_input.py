@@ -1,5 +1,6 @@
 """A wrong request ends with exit 2 and one clear line, and leaves nothing half-written."""
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from search.cli.main import run
 from trainables.data.derm7pt_synthetic import write
+from trainables.seven_point import POINTS
 
 
 @pytest.fixture
@@ -150,14 +152,18 @@ def test_a_table_that_does_not_say_which_task_is_the_diagnosis(folder: Path, cap
     assert "primary_task must be one of veil, streaks; got 'auto'" in refused(capsys, *search("--data", data))
 
 
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [("Asymmetry (A)", "column 'Asymmetry (A)' must be named with letters"), ("melanoma", "a task must not be called melanoma")],
-)
-def test_a_column_that_cannot_be_a_metrics_name(
-    folder: Path, capsys: pytest.CaptureFixture[str], column: str, expected: str
+def test_a_column_whose_metrics_would_be_those_of_melanoma(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, melanoma=["yes", "no"] * 6)))
+    assert "a task must not be called melanoma" in line
+
+
+@pytest.mark.parametrize("column", ["criteria", "seven_point"])
+def test_a_column_whose_metrics_would_be_those_of_the_checklist(
+    folder: Path, capsys: pytest.CaptureFixture[str], column: str
 ) -> None:
-    assert expected in refused(capsys, *search("--data", table(folder, **{column: ["yes", "no"] * 6})))
+    criteria = {name: ["ABS", scoring] * 6 for name, (scoring, _) in POINTS.items()}
+    line = refused(capsys, *search("--data", table(folder, **criteria, **{column: ["yes", "no"] * 6})))
+    assert f"a task must not be called {column}" in line
 
 
 def test_an_image_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +172,94 @@ def test_an_image_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]
     assert expected in refused(capsys, *search("--data", data))
     assert run(("data", "check", data)) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_patient_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, patient_id=["p1", "p1", "p2", "", "", "p3", "p3", "p3", "p2", "p4", "p3", ""])
+    expected = [
+        "patient_id 'p2' must be in one split; got it in train (line 4) and in valid (line 10)",
+        "patient_id 'p3' must be in one split; got it in train (line 7, line 8, line 9) and in valid (line 12)",
+    ]
+    assert f"{expected[0]} (and 1 more: `dermtune data check` lists all)" in refused(capsys, *search("--data", data))
+    assert run(("data", "check", data)) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[-3:] == [*expected, "2 problems"]
+    assert told[0] == (
+        "patient_id says whose a case is and is no label: 9 cases of 4 groups (and 3 cases without one); a group stays in one"
+        " split and one fold, and intervals resample groups"
+    )
+
+
+def test_a_patient_in_two_splits_by_another_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, **{"Patient #": ["a"] * 9 + ["b"] * 3, "patient_id": [f"p{index}" for index in range(12)]})
+    expected = "Patient # 'a' must be in one split; got it in train (line 2, line 3, line 4 and 5 more) and in valid (line 10)"
+    assert expected in refused(capsys, *search("--data", data, "--group", "Patient #"))
+    assert run(("data", "check", data, "--group", "Patient #")) == 2
+    assert expected in capsys.readouterr().err
+    assert expected in refused(capsys, "reproduce", "gated", "--data", data, "--group", "Patient #", "--set", "size_px=96")
+
+
+def test_one_picture_under_two_names_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder)
+    (folder / "11.png").write_bytes((folder / "0.png").read_bytes())
+    (folder / "2.png").unlink()
+    (folder / "2.png").symlink_to("9.png")
+    expected = [
+        "line 11: image 9.png must be in one split; got valid, and train on line 4",
+        "line 13: image 11.png must not be in valid; got the very picture of 0.png (line 2), in train",
+    ]
+    assert f"{expected[0]} (and 1 more: `dermtune data check` lists all)" in refused(capsys, *search("--data", data))
+    assert run(("data", "check", data)) == 2
+    assert capsys.readouterr().err.splitlines()[-3:] == [*expected, "2 problems"]
+
+
+def test_pictures_that_look_alike_are_listed_and_no_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder)
+    Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 30).save(folder / "3.png")
+    Image.open(folder / "3.png").resize((80, 80)).save(folder / "8.png")
+    assert run(("data", "check", data, "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    (line,) = found["twins"]
+    assert line.startswith("image 8.png (line 10) in valid looks like its twin 3.png (line 5) in train (")
+    assert found["problems"] == []
+    assert run(("data", "check", data)) == 0
+    assert line in capsys.readouterr().err
+
+
+def test_groups_that_stratification_cannot_balance(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All melanomas are of one patient, so that whichever fold validates on her has none to learn from."""
+    data = table(
+        folder,
+        diagnosis=["melanoma", "nevus"] * 4 + ["nevus"] * 4,
+        patient_id=["p0" if index in (0, 2, 4, 6) else f"p{index}" for index in range(12)],
+    )
+    found = {}
+    for fold in ("1/2", "2/2"):
+        assert run(("data", "check", f"{data}#fold={fold}", "--json")) == 0
+        document = json.loads(capsys.readouterr().out)
+        found[document["counts"]["valid"]["diagnosis"]["melanoma"]] = fold[0], document["notes"][1:]
+    uneven = (
+        "of 2 is uneven, since groups stay together: it validates on {} of the 4 cases of diagnosis melanoma, where 2.0 would be"
+    )
+    with_her, without_her = found[4], found[0]
+    assert with_her[1] == [
+        f"fold {with_her[0]} {uneven.format(4)} even",
+        "diagnosis: class melanoma is in validation (4 cases) but not in training: the model cannot learn it, so recall of it"
+        " stays 0 and is part of the mean",
+        "diagnosis: training has no other label than nevus (4 cases): there is nothing to tell apart, and the model says nevus of"
+        " every case",
+    ]
+    assert without_her[1] == [
+        f"fold {without_her[0]} {uneven.format(0)} even",
+        "diagnosis: validation has no other label than nevus (4 cases): it has no AUROC there and is no part of its mean, and"
+        " accuracy is the share of cases called nevus",
+    ]
+
+
+def test_a_group_that_is_no_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder), "--group", "who"))
+    assert "--group must name a column of cases.csv that says whose each case is; got 'who'" in line
+    assert "--group must stand beside --data" in refused(capsys, "search", "gated", "--group", "who")
 
 
 def test_a_missing_label_that_is_spelled_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

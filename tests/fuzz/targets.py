@@ -85,7 +85,7 @@ def isic2017_features(data: bytes) -> None:
     part.features(case).parent.mkdir(exist_ok=True)
     part.features(case).write_bytes(features)
     cases = isic2017.read(_ground() / "isic")
-    problems = masks.inspect(cases)
+    problems = masks.inspect(cases).problems
     if problems:
         raise DataError(*problems)
 

@@ -13,7 +13,7 @@ from search.analysis.case_figures import picture_of_case, taken_and_given
 from search.analysis.explaining import write_explanation
 from search.cli.main import run
 from spaces.fields import complete
-from trainables.contract import TrialRequest
+from trainables.contract import Confusions, TrialRequest
 from trainables.data import DATASETS
 from trainables.explanation import Explanation, Gaze, SeenCase, SevenPoints, Sharing
 from trainables.tasks import TASKS
@@ -183,3 +183,42 @@ def test_names_that_no_file_system_likes_become_others(tmp_path: Path) -> None:
     write_explanation(Explanation("", 5, cases=cases), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("case_*.json"))) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_no_cases_files_are_written_over_by_anothers(tmp_path: Path) -> None:
+    """Counting alone would call the second `x` what the third is called already."""
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    names = [
+        "1/x.png",
+        "2/x.png",
+        "x_2.png",
+        "X.png",
+        "..",
+        "a b.png",
+        "a_b.png",
+        "y" * 300 + "1.png",
+        "y" * 300 + "2.png",
+        "é.png",
+    ]
+    cases = tuple(SeenCase(name, image, "d", {"d": {"n": 0.5, "p": 0.5}}) for name in names)
+    write_explanation(Explanation("", len(names), cases=cases), tmp_path / "out")
+    files = sorted((tmp_path / "out").glob("case_*.json"))
+    assert sorted(json.loads(file.read_text())["image"] for file in files) == sorted(names)
+    assert len({file.name.lower() for file in files}) == len(names)
+    assert (tmp_path / "out" / "case_-x2E-x2E.png").is_file()
+    assert json.loads((tmp_path / "out" / "case_x_2_2.json").read_text())["image"] == "x_2.png"
+
+
+def test_pictures_keep_their_room_beside_names_of_any_length(tmp_path: Path) -> None:
+    """Matplotlib warns, which fails here, when names leave a picture no room."""
+    tasks, labels = ["..", "a/b", "$x$ [b]", "y" * 300], ("l" * 300, "m" * 300)
+    said = {task: dict(zip(labels, (0.25, 0.75), strict=True)) for task in tasks}
+    case = SeenCase("z" * 300, np.zeros((8, 8, 3), dtype=np.uint8), tasks[-1], said, dict.fromkeys(tasks, labels[0]))
+    confusions = {task: Confusions(labels, {"valid": [[3, 1], [0, 2]]}) for task in tasks}
+    blocks = np.full((2, 4, 4), 0.5)
+    sharing = Sharing(tuple(tasks), blocks, (1, 2), np.stack([blocks, blocks]))
+    written = write_explanation(Explanation("valid", 6, confusions, sharing=sharing, cases=(case,)), tmp_path / "out")
+    for picture in (path for path in written if path.suffix == ".png"):
+        with Image.open(picture) as opened:
+            assert max(opened.size) < 6000, picture.name
+            assert np.asarray(opened.convert("L")).std() > 5, picture.name

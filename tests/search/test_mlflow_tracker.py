@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from bowl_events import begun, config_of, epoch_of, event, plan_of, reported, table_of, time_ms
 from mlflow import MlflowClient
@@ -27,6 +28,8 @@ from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.patience import StoreAway
 from search.records.tracking.store import TRIAL_TAG, open_client, run_ids, trial_runs
+from trainables.data.cases import LabelTask
+from trainables.metrics import classification_metrics
 
 pytestmark = [
     # MLflow uses what SQLAlchemy will drop, and leaves its connections to the garbage collector.
@@ -156,6 +159,31 @@ def test_every_epochs_metrics_are_there_once_and_in_order(written: Storage) -> N
     assert written.history("t1", "valid/height") == [(1, 5.0, time_ms(3.5)), (2, 6.0, time_ms(5.0))]
     assert written.history("t2", "valid/height") == []
     assert written.differences(EVENTS) == []
+
+
+AWKWARD = ("..", ".", "a/b", "../../etc", "x" * 300, "x" * 301, "50 %: größe~", "", "valid")
+
+
+def test_metrics_of_tasks_with_awkward_names_arrive(storage: Storage) -> None:
+    """MLflow refuses `valid/../accuracy`, and with it everything else of the run."""
+    tasks = [LabelTask(name, ("no", "yes")) for name in AWKWARD]
+    codes = np.array([[0, 1, 1, 0]] * len(tasks)).T
+    said = np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.2, 0.8]], [[0.3, 0.7]]]).repeat(len(tasks), axis=1)
+    metrics = classification_metrics(said, codes, tasks, primary="..")
+    events = [
+        event("search_started", 0.0),
+        *begun("t0", 1.0),
+        reported("t0", 3.0, epoch_of(1, 4.0, 4.0, True, **metrics)),
+        event("finished", 4.0, trial="t0", reason="max_epochs"),
+        event("search_ended", 5.0, reason="all trials ended"),
+    ]
+    assert storage.write(events) is None
+    arrived = storage.run("t0").data.metrics
+    accuracies = [name for name in arrived if name.startswith("valid/") and name.endswith("/accuracy")]
+    assert len(accuracies) == len(AWKWARD)
+    assert arrived["valid/-x2E-x2E/accuracy"] == arrived["best/valid/-x2E-x2E/accuracy"] == 0.75
+    assert {name: arrived[f"valid/{name}"] for name in metrics} == metrics
+    assert storage.differences(events) == []
 
 
 def test_an_ended_run_has_its_best_epoch_parameters_reason_and_times(written: Storage) -> None:

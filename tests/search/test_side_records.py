@@ -26,6 +26,11 @@ def test_readings_are_counted_for_each_source(tmp_path: Path) -> None:
     assert written.microsecond == 0
 
 
+def test_a_test_split_is_the_same_whatever_column_says_whose_its_cases_are(tmp_path: Path) -> None:
+    sources = ("table:/a.csv", "table:/a.csv#group=patient_id", "table:/a.csv#group=lesion", "table:/b.csv#group=lesion")
+    assert [record_reading(tmp_path, "ab", source) for source in sources] == [1, 2, 3, 1]
+
+
 def test_the_last_status_of_each_trial_counts_and_damaged_lines_do_not(tmp_path: Path) -> None:
     file = tmp_path / "tune.jsonl"
     assert statuses(file) == {}

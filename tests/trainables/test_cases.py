@@ -103,27 +103,70 @@ def test_the_fingerprint_changes_with_labels_classes_splits_and_images(cases: Ca
 
 
 @pytest.mark.parametrize(
-    ("contents", "expected"),
+    ("contents", "twins", "contradictions"),
     [
-        ("vwxyz", []),
-        (["", "", "", "", ""], []),
-        ("vwxvz", ["line 5: image d must not be in valid; got the very picture of a (line 2), in train"]),
-        ("vvxyz", ["line 3: image b must have the labels of a (line 2), the very same picture; got others"]),
-        ("vwxyv", ["line 6: image e must not be in valid; got the very picture of a (line 2), in train"]),
+        ("vwxyz", [], []),
+        (["", "", "", "", ""], [], []),
+        ("vwxvz", ["line 5: image d must not be in valid; got the very picture of a (line 2), in train"], []),
+        ("vvxyz", [], ["line 3: image b must have the labels of a (line 2), the very same picture; got others"]),
+        ("vwxyv", ["line 6: image e must not be in valid; got the very picture of a (line 2), in train"], []),
     ],
 )
 def test_twins_are_told_where_they_leak_or_contradict_each_other(
-    cases: CaseSet, contents: list[str], expected: list[str]
+    cases: CaseSet, contents: list[str], twins: list[str], contradictions: list[str]
 ) -> None:
-    assert cases.twins(contents) == expected
+    assert (cases.twins(contents), cases.contradictions(contents)) == (twins, contradictions)
 
 
 def test_twins_with_the_same_labels_in_one_split_are_a_weight_and_no_problem(cases: CaseSet) -> None:
     cases.labels[1] = cases.labels[0]
-    assert cases.twins("vvxyz") == []
+    assert (cases.twins("vvxyz"), cases.contradictions("vvxyz")) == ([], [])
 
 
-def test_one_file_that_is_named_twice_is_no_twin(cases: CaseSet) -> None:
+def test_one_file_that_is_named_twice_is_told_once(cases: CaseSet) -> None:
     again = replace(cases, images=(*cases.images[:3], cases.images[0], cases.images[4]))
     assert again.twins("vwxvz") == []
     assert len(again.leaks()) == 1
+
+
+def test_one_file_with_two_labels_contradicts_itself(cases: CaseSet) -> None:
+    again = replace(cases, images=(cases.images[0], *cases.images[:1], *cases.images[2:]))
+    assert again.contradictions("vvxyz") == [
+        "line 3: image b must have the labels of a (line 2), the very same picture; got others"
+    ]
+
+
+def test_a_group_in_two_splits_is_one_line_with_the_places(cases: CaseSet) -> None:
+    shared = replace(cases, groups=("p1", "p2", "p1", "p1", "p2"), group_column="patient_id")
+    assert shared.leaks() == [
+        "patient_id 'p1' must be in one split; got it in train (line 2, line 4) and in valid (line 5)",
+        "patient_id 'p2' must be in one split; got it in train (line 3) and in valid (line 6)",
+    ]
+    assert replace(shared, groups=("p1", "p2", "p1", "p3", "p4")).leaks() == []
+
+
+def test_cases_without_a_group_are_not_of_one_group(cases: CaseSet) -> None:
+    unknown = replace(cases, groups=("", "p2", "", "", ""), group_column="patient_id")
+    assert unknown.leaks() == []
+    assert unknown.group_codes(np.array([0, 2, 3, 4])) is None
+
+
+def test_many_places_of_a_group_are_counted(cases: CaseSet) -> None:
+    many = replace(cases, groups=("p",) * 5, group_column="g", splits={"train": np.array([0, 1, 2, 3]), "test": np.array([4])})
+    assert many.leaks() == [
+        "g 'p' must be in one split; got it in train (line 2, line 3, line 4 and 1 more) and in test (line 6)"
+    ]
+
+
+def test_groups_are_numbered_among_some_cases(cases: CaseSet) -> None:
+    grouped = replace(cases, groups=("b", "", "b", "a", ""), group_column="g")
+    codes = grouped.group_codes(np.array([3, 0, 1, 2, 4]))
+    assert codes is not None
+    assert codes.tolist() == [0, 1, 2, 1, 3]
+    assert grouped.group_codes(np.array([0, 1, 3])) is None, "no two of these share one"
+    assert cases.group_codes(np.array([0, 1])) is None
+
+
+def test_the_fingerprint_changes_with_the_groups(cases: CaseSet) -> None:
+    grouped = [replace(cases, groups=groups).fingerprint("") for groups in ((), ("a", "a", "", "", ""), ("a", "", "a", "", ""))]
+    assert len({*grouped, cases.fingerprint("")}) == 3

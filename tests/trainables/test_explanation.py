@@ -148,7 +148,7 @@ def test_networks_without_gates_share_nothing(source: str, tmp_path: Path) -> No
 def test_a_gated_explanation_agrees_with_the_evaluation(
     split: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "bootstrap_intervals", lambda *arguments: {})
+    monkeypatch.setattr(metrics, "bootstrap_intervals", lambda *arguments, groups: {})
     folder = gated_checkpoint(tmp_path / "best", source)
     found, evaluation = gated.explain(folder, source, split, 4), gated.evaluate(folder, source, split)
     assert (found.split, found.num_cases, len(found.cases)) == (split, evaluation.num_cases, 4)

@@ -236,7 +236,7 @@ def test_inspect_names_the_same_picture_under_two_names(paths: list[Path], tmp_p
     (copy := tmp_path / "copy.png").write_bytes(paths[0].read_bytes())
     cases = replace(_cases([*paths, copy]), splits={"train": np.arange(3), "valid": np.array([3])})
     expected = "line 5: image copy.png must not be in valid; got the very picture of image 0.png (line 2), in train"
-    assert images.inspect(cases) == [expected]
+    assert images.inspect(cases).problems == [expected]
 
 
 def test_images_that_do_not_decode_are_named_with_their_lines(cache: Path, paths: list[Path], tmp_path: Path) -> None:

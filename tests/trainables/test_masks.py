@@ -216,7 +216,7 @@ def test_a_lesion_mask_of_0_and_1_is_not_taken_for_an_empty_one(release: Path) -
     """Tools often write a mask as 0 and 1; an empty lesion must not be what training sees, unless it is told."""
     Image.fromarray(lesion().astype(np.uint8)).save(lesion_file(release, "ISIC_0000002"))
     cases = read(release)
-    told = [problem.split(":")[0] for problem in inspect(cases)]
+    told = [problem.split(":")[0] for problem in inspect(cases).problems]
     assert told == ["ISIC_0000002"] or np.array_equal(whole_masks(cases, 1)[0][0], lesion())
 
 
@@ -231,7 +231,7 @@ def test_superpixels_with_an_alpha_channel_are_the_same(release: Path) -> None:
 def test_an_image_of_any_kind_is_taken(release: Path, mode: str) -> None:
     file = release / DATA / "ISIC_0000002.jpg"
     Image.new("RGB", (WIDTH, HEIGHT), (200, 200, 200)).convert(mode).save(file, format="PNG" if mode != "CMYK" else "JPEG")
-    assert inspect(read(release)) == []
+    assert inspect(read(release)).problems == []
 
 
 @pytest.mark.parametrize("file", [lesion_file, superpixel_file])
@@ -270,7 +270,7 @@ def test_a_file_that_does_not_decode_is_told_with_its_case(release: Path, what: 
     }
     whole = files[what].read_bytes()
     files[what].write_bytes({"no image": b"no image", "empty": b"", "cut": whole[: len(whole) // 2]}[kind])
-    (problem,) = inspect(read(release))
+    (problem,) = inspect(read(release)).problems
     assert "ISIC_0000001" in problem.split(":")[0], problem
     assert f"{files[what].name} must be an image that decodes; got " in problem
     assert "\n" not in problem
@@ -298,7 +298,7 @@ def test_inspect_lists_every_problem_and_counts_every_case(release: Path) -> Non
     write_features(release, 7, "ISIC_0000002")
     (release / DATA / "ISIC_0000003.jpg").write_bytes(b"no image")
     calls: list[tuple[int, int]] = []
-    problems = inspect(read(release), lambda done, every: calls.append((done, every)))
+    problems = inspect(read(release), lambda done, every: calls.append((done, every))).problems
     assert len(problems) == 3
     for problem, case in zip(problems, ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003"), strict=True):
         assert case in problem.split(":")[0], problem
@@ -414,7 +414,7 @@ def test_a_set_without_any_attributes_has_masks(tmp_path: Path, cache: Path) -> 
     bare = Case(1.0, None, superpixels=False)
     release = write_set(tmp_path / "a set", {"Training": {"ISIC_1": bare}, "Validation": {"ISIC_2": bare}})
     cases = read(release)
-    assert inspect(cases) == []
+    assert inspect(cases).problems == []
     loaded = load_masks(cases, 8)
     assert not loaded.bits[:, 2:].any()
     assert not loaded.superpixels.any()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data import check_same, portable_source, split_source
+from trainables.data import check_same, fold_of, group_of, portable_source, split_source, with_group, without_group
 from trainables.data.source import is_synthetic, synthetic_location
 from trainables.errors import DataError, LocationError
 from trainables.locations import RemoteFolder, fetch, is_uri
@@ -80,6 +80,34 @@ def test_a_source_means_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.M
     assert portable_source("derm7pt:s3://bucket/set") == "derm7pt:s3://bucket/set"
     assert is_uri("s3://bucket/set")
     assert not is_uri("/s3/bucket:9//x")
+
+
+@pytest.mark.parametrize(
+    ("source", "plain", "group", "fold"),
+    [
+        ("table:/a b/c.csv", "table:/a b/c.csv", None, None),
+        ("table:/c.csv#fold=2/5", "table:/c.csv", None, (2, 5)),
+        ("table:/c.csv#group=lesion id", "table:/c.csv", "lesion id", None),
+        ("table:/c.csv#group=no.%20%231#fold=1/3", "table:/c.csv", "no. #1", (1, 3)),
+        ("table:/x#group=y/c.csv", "table:/x#group=y/c.csv", None, None),
+        ("table:/x#fold=1/c.csv#group=p", "table:/x#fold=1/c.csv", "p", None),
+    ],
+)
+def test_group_and_fold_stand_behind_a_source(source: str, plain: str, group: str | None, fold: tuple[int, int] | None) -> None:
+    assert (without_group(source), group_of(source), fold_of(source)) == (plain, group, fold)
+
+
+@pytest.mark.parametrize("column", ["patient_id", "Patient #", "a/b", "100 %", "größe", "#fold=1/5", " "])
+def test_any_column_can_be_the_group_and_travels(column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = with_group("derm7pt:set#fold=1/5", column)
+    assert (group_of(source), fold_of(source)) == (column, (1, 5))
+    travelling = portable_source(source)
+    assert (group_of(travelling), fold_of(travelling)) == (column, None)
+    assert without_group(travelling) == f"derm7pt:{tmp_path}/set"
+    assert portable_source(travelling) == travelling
+    assert with_group(with_group(source, "other"), column) == source
+    assert with_group(source, None) == source
 
 
 def test_other_data_than_the_drivers_is_refused() -> None:

@@ -186,6 +186,7 @@ def test_a_column_with_a_class_for_every_case_is_refused_once(write: Write) -> N
     lines = [f"img/a.png,train,p{i},{'nevus' if i % 2 else 'melanoma'}" for i in range(MAXIMUM_CLASSES + 1)]
     (problem,) = _problems(write([*lines, "img/a.png,valid,new,nevus"]))
     assert problem.startswith(f"column 'site' must have 2 to {MAXIMUM_CLASSES} classes on the training split; got 51 ")
+    assert problem.endswith("(leave a column that is no task out of the table, or name it by --group if it says whose a case is)")
 
 
 def test_missing_images_are_told_with_their_lines(write: Write) -> None:

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
+from urllib.parse import quote, unquote
 
 from trainables.data.cases import CaseSet
+from trainables.data.folds import folded
 from trainables.data.images import Progress
+from trainables.data.inspection import Findings
+from trainables.data.label_notes import label_notes
 from trainables.data.segmented import SegmentedCases
 from trainables.data.source import is_utf8, local_path, portable
 from trainables.errors import DataError
 
-#: Behind a path: train and validate on one of several stratified splits instead of the data's own.
-_FOLD = re.compile(r"#fold=(?P<index>\d+)/(?P<count>\d+)$")
+#: Behind a path: which column says whose a case is, percent-encoded, and one of several stratified splits instead of the
+#: data's own.
+_BEHIND = re.compile(r"(?:#group=(?P<group>[^#/]+))?(?:#fold=(?P<index>\d+)/(?P<count>\d+))?$")
 
 
 @runtime_checkable
@@ -24,9 +29,6 @@ class Cases(Protocol):
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Split → task → label → cases."""
-
-    def folded(self, index: int, count: int) -> "Cases":
-        """The same cases with training and validation split anew."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ class DataFormat:
     layout: str
 
     @property
-    def read(self) -> Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]:
-        """(path, classes of a checkpoint or None) → cases; raises DataError."""
-        return cast("Callable[[Path, Mapping[str, Sequence[str]] | None], Cases]", _module(self.reader).read)
+    def read(self) -> Callable[[Path, Mapping[str, Sequence[str]] | None, str | None], Cases]:
+        """(path, classes of a checkpoint or None, column of the group or None) → cases; raises DataError."""
+        return cast("Callable[[Path, Mapping[str, Sequence[str]] | None, str | None], Cases]", _module(self.reader).read)
 
     @property
-    def inspect(self) -> Callable[[Any, Progress | None], list[str]]:
-        """(cases, progress) → every problem that only opening all files can show, a line each."""
-        return cast("Callable[[Any, Progress | None], list[str]]", _module(self.opener).inspect)
+    def inspect(self) -> Callable[[Any, Progress | None], Findings]:
+        """(cases, progress) → what opening all files shows."""
+        return cast("Callable[[Any, Progress | None], Findings]", _module(self.opener).inspect)
 
     @property
     def synthesise(self) -> Callable[[Path, int, int, int], None] | None:
@@ -90,18 +92,50 @@ def split_source(
 
 
 def portable_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> str:
-    """`FORMAT:LOCATION` that means the same in another folder, without the fold.
+    """`FORMAT:LOCATION` that means the same in another folder, with its group and without the fold.
 
     Raises:  DataError: when the format is unknown or does not fit.
     """
     name, location = _name_and_location(source, formats)
-    return f"{name}:{portable(location)}"
+    return with_group(f"{name}:{portable(location)}", group_of(source))
+
+
+def with_group(source: str, column: str | None) -> str:
+    """The same data, whose groups stand in another column; None leaves them where they stand.
+
+    Args:    source: `FORMAT:PATH`, with or without what may stand behind it.
+             column: of the table, any name.
+    """
+    if column is None:
+        return source
+    path, behind = _parted(source)
+    fold = "" if behind["index"] is None else f"#fold={behind['index']}/{behind['count']}"
+    return f"{path}#group={quote(column, safe=' ')}{fold}"
+
+
+def without_group(source: str) -> str:
+    """The data themselves, whatever is said of whose the cases are."""
+    return _parted(source)[0]
+
+
+def group_of(source: str) -> str | None:
+    """The column that `FORMAT:PATH#group=COLUMN` names; None leaves it to the format."""
+    group = _parted(source)[1]["group"]
+    return None if group is None else unquote(group)
+
+
+def _parted(source: str) -> tuple[str, re.Match[str]]:
+    """`FORMAT:PATH`, and what stands behind it."""
+    behind = _BEHIND.search(source)
+    if behind is None:  # never: it matches the empty end
+        raise ValueError(f"a source must end; got {source!r}")
+    return source[: behind.start()], behind
 
 
 def _name_and_location(source: str, formats: Sequence[str]) -> tuple[str, str]:
     if not is_utf8(source):
         raise DataError(f"--data must have a name in UTF-8; got {source!a}")
-    name, colon, location = _FOLD.sub("", source).partition(":")
+    name, colon, location = without_group(source).partition(":")
     if not colon or name not in DATASETS:
         raise DataError(f"--data must be FORMAT:PATH with a format of {', '.join(DATASETS)}; got {source!r}")
     if name not in formats:
@@ -121,7 +155,7 @@ def check_same(source: str, found: str, expected: str) -> None:
     if expected and found != expected:
         raise DataError(
             f"{source} must hold on {platform.node()} what the driver has (fingerprint {expected[:16]}); got {found[:16]}: other"
-            " labels, splits or images"
+            " labels, splits, groups or images"
         )
 
 
@@ -130,10 +164,10 @@ def fold_of(source: str) -> tuple[int, int] | None:
 
     Raises:  DataError: when there is no such fold.
     """
-    match = _FOLD.search(source)
-    if match is None:
+    behind = _parted(source)[1]
+    if behind["index"] is None:
         return None
-    index, count = int(match["index"]), int(match["count"])
+    index, count = int(behind["index"]), int(behind["count"])
     if not 1 <= index <= count or count < 2:
         raise DataError(f"--data must end with #fold=I/F, I from 1 to F, F 2 or more, to ask for a fold; got {source!r}")
     return index, count
@@ -150,15 +184,35 @@ def needed(source: str | None) -> str:
 
 
 def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cases:
-    """Reads `FORMAT:PATH`.
+    """Reads `FORMAT:PATH`, `FORMAT:PATH#group=COLUMN`, `FORMAT:PATH#fold=1/5` or both in this order.
 
     Args:    source: as typed.
              classes: task → classes of a checkpoint that the cases must fit, None to take the data set's own.
     Raises:  DataError: with every problem found.
     """
     name, path = split_source(source)
-    cases, fold = DATASETS[name].read(path, classes), fold_of(source)
-    return cases if fold is None else cases.folded(*fold)
+    cases, fold = DATASETS[name].read(path, classes, group_of(source)), fold_of(source)
+    return cases if fold is None else folded(cast("CaseSet | SegmentedCases", cases), *fold)
+
+
+def fold_notes(source: str, count: int) -> tuple[str, ...]:
+    """What is to be known of each fold: where it is uneven, and what follows from labels that it has not.
+
+    Args:    source: `FORMAT:PATH`, without a fold.
+             count: folds.
+    Raises:  DataError: when the data cannot be read, or not be split so often.
+    """
+    whole = cast("CaseSet | SegmentedCases", read(source))
+    known, notes = _labelled(whole).notes, list[str]()
+    for index in range(1, count + 1):
+        cases = _labelled(folded(whole, index, count))
+        notes += cases.notes[len(known) :]
+        notes += [f"fold {index} of {count}: {line}" for line in label_notes(cases)]
+    return tuple(notes)
+
+
+def _labelled(cases: CaseSet | SegmentedCases) -> CaseSet:
+    return cases.cases if isinstance(cases, SegmentedCases) else cases
 
 
 def read_labelled(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:

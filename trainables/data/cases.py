@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
+from trainables import seven_point
 from trainables.errors import DataError
 
 SPLITS = ("train", "valid", "test")
@@ -36,6 +36,9 @@ class CaseSet:
              labels: cases × T class codes, -1 where a label is missing.
              splits: split → indices of its cases.
              primary: name of the task that is the diagnosis, "" where the reader could not tell.
+             groups: whose each case is, of which patient or lesion, "" where unknown; empty where nothing is known of any.
+             group_column: where that stands, for messages.
+             notes: what the reader has to say of the cases, a line each.
     """
 
     source: str
@@ -46,6 +49,9 @@ class CaseSet:
     labels: Int[np.ndarray, "cases tasks"]
     splits: Mapping[str, Int[np.ndarray, " members"]]
     primary: str
+    groups: tuple[str, ...] = ()
+    group_column: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def primary_index(self) -> int:
@@ -71,10 +77,15 @@ class CaseSet:
         return replace(self, primary=name)._without_clash()
 
     def _without_clash(self) -> "CaseSet":
-        """The cases themselves, unless a second task would report `melanoma/auroc` as well as the primary one does."""
-        others = [task.name for task in self.tasks if task.name != self.primary]
-        if "melanoma" in others and self.melanoma_class is not None:
+        """The cases themselves, unless a task's metrics would be called what those of melanoma or the checklist are called."""
+        names = [task.name for task in self.tasks]
+        if "melanoma" in names and self.primary != "melanoma" and self.melanoma_class is not None:
             raise DataError(f"a task must not be called melanoma beside {self.primary}, which has that class; rename the column")
+        taken = [name for name in ("criteria", "seven_point") if name in names]
+        if taken and set(seven_point.POINTS) <= set(names):
+            raise DataError(
+                f"a task must not be called {taken[0]} beside the seven criteria, over which it is; rename the column"
+            )
         return self
 
     def binary(self) -> "CaseSet":
@@ -92,34 +103,20 @@ class CaseSet:
         tasks[column] = LabelTask(self.primary, ("rest", self.tasks[column].classes[melanoma]))
         return replace(self, tasks=tuple(tasks), labels=labels)
 
-    def folded(self, index: int, count: int) -> "CaseSet":
-        """The same cases, training and validation split anew; the test split stays.
-
-        Folds are stratified by the primary task's label, always the same, and keep an image that stands twice together.
-
-        Args:    index: which fold validates, from 1.
-                 count: folds.
-        Raises:  DataError: when there are fewer cases than folds.
-        """
-        from sklearn.model_selection import StratifiedGroupKFold  # a second, which a trial on the data's own split need not pay
-
-        pool = np.sort(np.concatenate([self.splits["train"], self.splits["valid"]]))
-        if len(pool) < 2 * count:
-            raise DataError(f"--folds must leave two cases a fold or more; got {count} of {len(pool)} cases")
-        labels = self.labels[pool, self.primary_index] if self.primary else np.zeros(len(pool), dtype=int)
-        images = [self.images[case] for case in pool]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a label with fewer cases than folds is in some folds only
-            folds = list(StratifiedGroupKFold(count, shuffle=True, random_state=0).split(pool, labels, images))
-        train, valid = folds[index - 1]
-        return replace(self, splits={**self.splits, "train": pool[train], "valid": pool[valid]})
+    def group_codes(self, members: Int[np.ndarray, " members"]) -> Int[np.ndarray, " members"] | None:
+        """A number for each of some cases' groups, a case without one being its own; None where no two share one."""
+        if not self.groups:
+            return None
+        numbers: dict[str | int, int] = {}
+        codes = [numbers.setdefault(self.groups[case] or case, len(numbers)) for case in map(int, members)]
+        return np.array(codes, dtype=np.int64) if len(numbers) < len(codes) else None
 
     def where(self, index: int) -> str:
         """How a message names a case: its line in the table, or its name where there is none."""
         return f"line {self.rows[index]}" if self.rows else self.names[index]
 
     def fingerprint(self, image_digest: str) -> str:
-        """Names what was trained on: labels, splits, classes and the images' contents.
+        """Names what was trained on: labels, splits, groups, classes and the images' contents.
 
         Args:    image_digest: digest of all image files, from the image cache.
         Returns: 16 hexadecimal digits.
@@ -129,12 +126,13 @@ class CaseSet:
             "tasks": [(task.name, task.classes) for task in self.tasks],
             "labels": self.labels.tolist(),
             "splits": {name: members.tolist() for name, members in self.splits.items()},
+            "groups": self.groups,
             "images": image_digest,
         }
         return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 
     def leaks(self) -> list[str]:
-        """One line for each image that stands in two splits: what is measured on it is not what was not trained on."""
+        """One line for each image and each group that stands in two splits: what is measured is not what was not trained on."""
         seen: dict[Path, tuple[str, int]] = {}
         problems = []
         for split, members in self.splits.items():
@@ -143,27 +141,56 @@ class CaseSet:
                 if before != split:
                     here = f"{self.where(index)}: image {self.names[index]}"
                     problems.append(f"{here} must be in one split; got {split}, and {before} on {self.where(first)}")
-        return problems
+        return problems + self._shared_groups()
+
+    def _shared_groups(self) -> list[str]:
+        """One line for each group that stands in two splits."""
+        places: dict[str, dict[str, list[str]]] = {}
+        for split, members in self.splits.items() if self.groups else ():
+            for index in map(int, members):
+                places.setdefault(self.groups[index], {}).setdefault(split, []).append(self.where(index))
+        return [
+            f"{self.group_column} {group!r} must be in one split; got it in "
+            + " and in ".join(f"{split} ({_some(found)})" for split, found in by_split.items())
+            for group, by_split in places.items()
+            if group and len(by_split) > 1
+        ]
 
     def twins(self, contents: Sequence[str]) -> list[str]:
-        """One line for each image that is byte for byte another one, in another split or with another label.
+        """One line for each image that is byte for byte another one in another split, whatever the files are called.
 
         Args:    contents: digest of each image file, "" where there is none.
         """
-        seen: dict[str, int] = {}
+        return [
+            f"{self.where(index)}: image {self.names[index]} must not be in {here}; got the very picture of"
+            f" {self._named(first)}, in {there}"
+            for first, index, there, here in self._same(contents)
+            if here != there and self.images[first] != self.images[index]  # which `leaks` tells
+        ]
+
+    def contradictions(self, contents: Sequence[str]) -> list[str]:
+        """One line for each image that is byte for byte another one of its split, with another label.
+
+        Args:    contents: see `twins`.
+        """
+        return [
+            f"{self.where(index)}: image {self.names[index]} must have the labels of {self._named(first)}, the very same"
+            " picture; got others"
+            for first, index, there, here in self._same(contents)
+            if here == there and not np.array_equal(self.labels[first], self.labels[index])
+        ]
+
+    def _same(self, contents: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
+        """Every case with a picture that an earlier one has: that one, itself, and the splits of both."""
         split_of = {int(index): split for split, members in self.splits.items() for index in members}
-        problems = []
+        seen: dict[str, int] = {}
         for index in sorted(split_of):
             first = seen.setdefault(contents[index], index) if contents[index] else index
-            if self.images[first] == self.images[index]:
-                continue
-            here = f"{self.where(index)}: image {self.names[index]}"
-            there = f"{self.names[first]} ({self.where(first)})" if self.rows else self.names[first]
-            if split_of[first] != split_of[index]:
-                problems.append(f"{here} must not be in {split_of[index]}; got the very picture of {there}, in {split_of[first]}")
-            elif not np.array_equal(self.labels[first], self.labels[index]):
-                problems.append(f"{here} must have the labels of {there}, the very same picture; got others")
-        return problems
+            if first != index:
+                yield first, index, split_of[first], split_of[index]
+
+    def _named(self, index: int) -> str:
+        return f"{self.names[index]} ({self.where(index)})" if self.rows else self.names[index]
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Split → task → class → cases; a missing label counts as "(missing)"."""
@@ -179,12 +206,9 @@ def _count(codes: Int[np.ndarray, " members"], classes: Sequence[str]) -> dict[s
     return counts | ({"(missing)": missing} if missing else {})
 
 
-def twins_note(twins: Sequence[str]) -> tuple[str, ...]:
-    """What is said before a search of images that are there twice (`CaseSet.twins`); they may be meant so."""
-    if not twins:
-        return ()
-    more = f" (and {len(twins) - 1} more: `dermtune data check` lists all)" if len(twins) > 1 else ""
-    return (f"{twins[0]}{more}: what is measured may be what was trained on",)
+def _some(places: Sequence[str], most: int = 3) -> str:
+    """A few places, and how many more there are."""
+    return ", ".join(places[:most]) + (f" and {len(places) - most} more" if len(places) > most else "")
 
 
 def melanoma_class(classes: Sequence[str]) -> int | None:

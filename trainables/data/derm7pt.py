@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from trainables.data.cases import SPLITS, CaseSet, LabelTask
+from trainables.data.groups import check_column, group_cells, group_note
 from trainables.data.tables import find_image, read_table
 from trainables.errors import DataError
 
@@ -64,6 +65,8 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
     ),
 }
 TASKS = tuple(LabelTask(name, tuple(groups)) for name, (_, groups) in GROUPS.items())
+#: Whose a case is, in meta.csv; mostly empty.
+GROUP_COLUMN = "case_id"
 INDEX_FILES = {split: f"{split}_indexes.csv" for split in SPLITS}
 
 
@@ -82,11 +85,12 @@ def label_of(task: str, raw: str) -> str:
     raise ValueError(f"{column} must be a string of the Derm7pt release; got {raw!r}")
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> CaseSet:
     """Reads a Derm7pt folder: `meta/meta.csv`, `meta/{train,valid,test}_indexes.csv` and `images/`.
 
     Args:    path: the folder that holds `meta/` and `images/`.
              classes: of a checkpoint that the cases must fit; the release has the same ones always.
+             group: column of meta.csv that says whose each case is; None takes `case_id` where there is one.
     Raises:  DataError: with every problem found.
     """
     if not (path / "meta" / "meta.csv").is_file():
@@ -98,6 +102,8 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     absent = [column for column in columns if column not in meta]
     if absent:
         raise DataError(f"meta.csv must have the column {absent[0]!r}; got {', '.join(meta.columns)} ({path / 'meta/meta.csv'})")
+    if group is not None:
+        check_column(group, list(meta.columns), "meta.csv")
     problems: list[str] = []
     splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
     labels = _read_labels(meta, problems)
@@ -108,6 +114,8 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     problems += _shared_cases(splits)
     if problems:
         raise DataError(*problems)
+    owner = group or GROUP_COLUMN
+    groups = group_cells(meta[owner].iloc[used]) if owner in meta else ()
     return CaseSet(
         source=f"derm7pt:{path}",
         images=tuple(image.resolve() for image in images),
@@ -117,6 +125,9 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
         labels=labels[used],
         splits={split: np.searchsorted(used, members) for split, members in splits.items()},
         primary="DIAG",
+        groups=groups,
+        group_column=owner,
+        notes=group_note(owner, groups) if groups else (),
     )
 
 

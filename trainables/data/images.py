@@ -14,6 +14,9 @@ from PIL import Image, ImageOps, Jpeg2KImagePlugin, TiffImagePlugin, WebPImagePl
 
 from trainables.data.cache import build_once, cache_root
 from trainables.data.cases import CaseSet
+from trainables.data.contents import content_digest, contents_of, keep_contents, state_of
+from trainables.data.inspection import Findings, Look, findings_of
+from trainables.data.twins import HASHED_PX, picture_hash
 from trainables.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -77,39 +80,38 @@ def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) 
     """
     folder = cache_root() / "images" / _key(cases.images, size_px)
     build_once(folder, lambda place: _build(place, cases, size_px, progress))
-    contents = json.loads((folder / "contents.json").read_text())
     # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
     pixels = np.load(folder / "pixels.npy", mmap_mode="c")
-    return ImageArray(pixels=pixels, contents=tuple(contents))
+    return ImageArray(pixels=pixels, contents=contents_of(cases.images))
 
 
-def inspect(cases: CaseSet, progress: Progress | None = None) -> list[str]:
-    """One line for each image that stands in two splits, is there twice or does not decode.
+def inspect(cases: CaseSet, progress: Progress | None = None) -> Findings:
+    """Opens every image: which do not decode, stand in two splits or are there twice, and what follows from their labels.
 
     Args:    cases: whose images.
              progress: called with (done, all).
     """
-    problems, contents = cases.leaks(), []
+    looks = []
     for index, image in enumerate(cases.images):
         try:
-            decode(image, 32)
-            contents.append(content_digest(image))
+            looks.append(look_at(image))
         except DataError as error:
-            problems.append(f"{cases.where(index)}: {error}")
-            contents.append("")
+            looks.append(Look(problem=f"{cases.where(index)}: {error}"))
         if progress is not None:
             progress(index + 1, len(cases.images))
-    return problems + cases.twins(contents)
+    return findings_of(cases, cases.leaks(), looks)
 
 
-def content_digest(image: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(image.read_bytes()).hexdigest()
+def look_at(image: Path) -> Look:
+    """What is to be known of an image to compare it with others.
+
+    Raises:  DataError: when it does not decode.
+    """
+    return Look(content_digest(image), picture_hash(decode(image, HASHED_PX)))
 
 
 def _key(images: Sequence[Path], size_px: int) -> str:
-    found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
-    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, found]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, state_of(images)]).encode()).hexdigest()[:24]
 
 
 def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None) -> None:
@@ -134,4 +136,4 @@ def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None)
     if problems:
         raise DataError(*problems)
     pixels.flush()
-    (place / "contents.json").write_text(json.dumps(contents))
+    keep_contents(cases.images, contents)

@@ -1,4 +1,8 @@
-"""The ISIC 2017 challenge's own folders: images, lesion masks, superpixels with attributes, diagnoses."""
+"""The ISIC 2017 challenge's own folders: images, lesion masks, superpixels with attributes, diagnoses.
+
+The challenge's files name neither patients nor lesions (Part 3 has image_id, melanoma and seborrheic_keratosis, the metadata
+image_id, age and sex), so that every case is a group of its own, unless a column was added to the tables of Part 3.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.data.cases import CaseSet, LabelTask
+from trainables.data.groups import check_column, group_cells, group_note
 from trainables.data.segmented import ATTRIBUTES, Annotation, SegmentedCases
 from trainables.data.source import is_utf8
 from trainables.data.tables import read_table
@@ -54,13 +59,14 @@ class Part:
         return self.root / f"ISIC-2017_{self.name}_Part2_GroundTruth" / f"{case}_features.json"
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> SegmentedCases:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> SegmentedCases:
     """Reads the challenge's layout. Training and Validation must be there, Test_v2 may.
 
     A case without superpixels or features has unknown attributes. Rows of Part 3 without an image are left out.
 
     Args:    path: the folder that holds `ISIC-2017_Training_Data` and its like.
              classes: of a checkpoint that the cases must fit; the challenge has the same ones always.
+             group: column of the tables of Part 3 that says whose each case is; None for no groups.
     Raises:  DataError: with every problem found that reading the tables and JSON files can show.
     """
     if classes is not None and {name: tuple(names) for name, names in classes.items()} != {MELANOMA.name: MELANOMA.classes}:
@@ -69,6 +75,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
     names: list[str] = []
     images: list[Path] = []
     labels: list[int] = []
+    owners: list[str] = []
     lesions: list[Path] = []
     superpixels: list[Path | None] = []
     annotations: list[Annotation | None] = []
@@ -80,12 +87,14 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
                 problems.append(f"an ISIC 2017 folder must hold {part.images.name}; got none in {path} (--data isic2017:PATH)")
             continue
         start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
+        cells = _groups(diagnoses, group, part.diagnoses.name, problems)
         for image in sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES):
             case = image.stem
             if not is_utf8(case):
                 problems.append(f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}")
                 continue
             names.append(case)
+            owners.append(cells.get(case, ""))
             images.append(image.resolve())
             labels.append(_label(case, diagnoses, part.diagnoses, problems))
             lesions.append(part.lesion(case).resolve())
@@ -108,6 +117,9 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Segm
         labels=np.array(labels, dtype=np.int64)[:, None],
         splits=splits,
         primary=MELANOMA.name,
+        groups=tuple(owners) if any(owners) else (),
+        group_column=group or "",
+        notes=() if group is None else group_note(group, owners),
     )
     return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
 
@@ -126,6 +138,18 @@ def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame | None:
     twice = table["image_id"][table["image_id"].duplicated()]
     problems += [f"{file.name} must have one row for {case}; got several" for case in twice.unique()]
     return table.drop_duplicates("image_id").set_index("image_id")
+
+
+def _groups(diagnoses: pd.DataFrame | None, group: str | None, table: str, problems: list[str]) -> dict[str, str]:
+    """Image → its group, where a table of Part 3 gives one."""
+    if diagnoses is None or group is None:
+        return {}
+    try:
+        check_column(group, list(diagnoses.columns), table)
+    except DataError as error:
+        problems += error.problems
+        return {}
+    return dict(zip(diagnoses.index, group_cells(diagnoses[group]), strict=False))
 
 
 def _label(case: str, diagnoses: pd.DataFrame | None, file: Path, problems: list[str]) -> int:

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageOps
 
 from trainables.data.cache import build_once, cache_root
-from trainables.data.images import FORMATS, Progress, content_digest, decode
+from trainables.data.images import FORMATS, Progress, look_at
+from trainables.data.inspection import Findings, Look, findings_of
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
@@ -129,30 +130,28 @@ def _open(name: str, file: Path, size: tuple[int, int]) -> Image.Image:
     return upright
 
 
-def inspect(cases: SegmentedCases, progress: Progress | None = None) -> list[str]:
-    """One line for each image that stands in two splits or is there twice, and for each case whose image or masks cannot be used.
+def inspect(cases: SegmentedCases, progress: Progress | None = None) -> Findings:
+    """Opens every image and mask: which cannot be used, stand in two splits or are there twice, and what follows from labels.
 
     Args:    cases: whose files.
              progress: called with (done, all).
     """
-    problems, contents = cases.leaks(), []
 
-    def look(index: int) -> tuple[str, str | None]:
+    def look(index: int) -> Look:
         name, image = cases.cases.names[index], cases.cases.images[index]
         try:
             read_planes(cases, index)
-            decode(image, 32)
+            return look_at(image)
         except DataError as error:
-            return "", str(error) if str(error).startswith(name) else f"{name}: {error}"
-        return content_digest(image), None
+            return Look(problem=str(error) if str(error).startswith(name) else f"{name}: {error}")
 
+    looks = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, (content, problem) in enumerate(pool.map(look, range(len(cases.lesions))), start=1):
-            contents.append(content)
-            problems += [problem] if problem else []
+        for done, found in enumerate(pool.map(look, range(len(cases.lesions))), start=1):
+            looks.append(found)
             if progress is not None:
                 progress(done, len(cases.lesions))
-    return problems + cases.cases.twins(contents)
+    return findings_of(cases.cases, cases.leaks(), looks)
 
 
 def load_masks(cases: SegmentedCases, size_px: int, progress: Progress | None = None) -> MaskArray:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,19 +60,25 @@ class SegmentedCases:
                 found[split][name] = counts | ({"(unknown)": unknown} if unknown else {})
         return found
 
-    def folded(self, index: int, count: int) -> "SegmentedCases":
-        """The same cases, training and validation split anew (see `CaseSet.folded`)."""
-        return replace(self, cases=self.cases.folded(index, count))
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """One absolute path per case."""
+        return self.cases.images
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Whose each case is (see `CaseSet`)."""
+        return self.cases.groups
 
     def leaks(self) -> list[str]:
-        """One line for each case that stands in two splits."""
+        """One line for each case, image file and group that stands in two splits."""
         seen: dict[str, str] = {}
         problems = []
         for split, members in self.cases.splits.items():
             for name in (self.cases.names[index] for index in members):
                 if seen.setdefault(name, split) != split:
                     problems.append(f"{name} must be in one split; got {seen[name]} and {split}")
-        return problems
+        return problems + self.cases.leaks()
 
     def fingerprint(self, image_digest: str, mask_digest: str) -> str:
         """Names what was trained on: labels, splits, images and masks.

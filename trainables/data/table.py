@@ -1,6 +1,5 @@
-"""A table of one's own: a CSV or Parquet file with `image`, `split` and one column per task."""
+"""A table of one's own: a CSV or Parquet file with `image`, `split`, one column per task, and whose each case is if known."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,20 +8,20 @@ import pandas as pd
 from jaxtyping import Int
 
 from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask
+from trainables.data.groups import GROUP_COLUMNS, check_column, group_cells, group_note
 from trainables.data.tables import find_image, read_table
 from trainables.errors import DataError
 
 MAXIMUM_CLASSES = 50
 _GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
-#: What a metric's name may hold in MLflow, less the slash, which parts the names of ours.
-_NAME = re.compile(r"[\w .-]+", re.ASCII)
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> CaseSet:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> CaseSet:
     """Reads a table; image paths are relative to its folder and stay in it, an empty cell is a missing label.
 
     Args:    path: the CSV or Parquet file.
              classes: task → classes of a checkpoint that the cases must fit; None discovers them on the training split.
+             group: column that says whose each case is; None takes the first of `GROUP_COLUMNS` that there is.
     Raises:  DataError: with every problem found.
     """
     table = read_table(path)
@@ -31,16 +30,17 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
             found = ", ".join(map(str, table.columns))
             hint = "; columns must be parted by commas" if ";" in found or "\t" in found else ""
             raise DataError(f"the table must have a column {column!r}; got {found} ({path}{hint})")
-    columns = list(classes) if classes is not None else [str(name) for name in table.columns if name not in ("image", "split")]
+    owners = [name for name in GROUP_COLUMNS if name in table and name not in (classes or ())]
+    if group is not None:
+        check_column(group, [str(name) for name in table.columns], path.name)
+        owners = [group, *(name for name in owners if name != group)]
+    others = ("image", "split", *owners)
+    columns = list(classes) if classes is not None else [str(name) for name in table.columns if name not in others]
     absent = [name for name in columns if name not in table]
     if not columns or absent:
         raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
     table["split"] = table["split"].str.strip()
-    problems = [
-        f"column {name!r} must be named with letters, digits, spaces, '_', '-' and '.'"
-        for name in columns
-        if not _NAME.fullmatch(name)
-    ]
+    problems: list[str] = []
     splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
     problems += _spelled_out_gaps(table, columns)
     tasks = tuple(
@@ -48,6 +48,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
     )
     labels = _read_labels(table, tasks, problems)
     names = table["image"].fillna("").astype(str)
+    groups = group_cells(table[owners[0]]) if owners else ()
     images = [find_image(path.parent, name, f"line {row}", problems) for row, name in enumerate(names, start=2)]
     if problems:
         raise DataError(*problems)
@@ -60,6 +61,9 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None) -> Case
         labels=labels,
         splits=splits,
         primary=_primary(columns),
+        groups=groups,
+        group_column=owners[0] if owners else "",
+        notes=group_note(owners[0], groups or ("",) * len(table), owners[1:]) if owners else (),
     )
 
 
@@ -97,9 +101,10 @@ def _spelled_out_gaps(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _discover(table: pd.DataFrame, name: str, problems: list[str]) -> tuple[str, ...]:
     found = sorted({str(value).strip() for value in table.loc[table["split"] == "train", name].dropna()})
     if not 2 <= len(found) <= MAXIMUM_CLASSES:
+        owner = ", or name it by --group if it says whose a case is" if len(found) > MAXIMUM_CLASSES else ""
         problems.append(
             f"column {name!r} must have 2 to {MAXIMUM_CLASSES} classes on the training split; got {len(found)}"
-            " (leave a column that is no task out of the table)"
+            f" (leave a column that is no task out of the table{owner})"
         )
     return tuple(found)
 
