@@ -13,6 +13,8 @@ from search.cli.main import run
 from trainables.data.derm7pt_synthetic import write
 from trainables.seven_point import POINTS
 
+OTHER_COLUMN = " (--group names another column; one that differs in every case has no groups)"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -177,8 +179,8 @@ def test_an_image_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_a_patient_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table(folder, patient_id=["p1", "p1", "p2", "", "", "p3", "p3", "p3", "p2", "p4", "p3", ""])
     expected = [
-        "patient_id 'p2' must be in one split; got it in train (line 4) and in valid (line 10)",
-        "patient_id 'p3' must be in one split; got it in train (line 7, line 8, line 9) and in valid (line 12)",
+        "patient_id 'p2' must be in one split; got it in train (line 4) and in valid (line 10)" + OTHER_COLUMN,
+        "patient_id 'p3' must be in one split; got it in train (line 7, line 8, line 9) and in valid (line 12)" + OTHER_COLUMN,
     ]
     assert f"{expected[0]} (and 1 more: `dermtune data check` lists all)" in refused(capsys, *search("--data", data))
     assert run(("data", "check", data)) == 2
@@ -192,7 +194,10 @@ def test_a_patient_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_patient_in_two_splits_by_another_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table(folder, **{"Patient #": ["a"] * 9 + ["b"] * 3, "patient_id": [f"p{index}" for index in range(12)]})
-    expected = "Patient # 'a' must be in one split; got it in train (line 2, line 3, line 4 and 5 more) and in valid (line 10)"
+    expected = (
+        "Patient # 'a' must be in one split; got it in train (line 2, line 3, line 4 and 5 more) and in valid (line 10)"
+        + OTHER_COLUMN
+    )
     assert expected in refused(capsys, *search("--data", data, "--group", "Patient #"))
     assert run(("data", "check", data, "--group", "Patient #")) == 2
     assert expected in capsys.readouterr().err

@@ -9,6 +9,8 @@ import pytest
 from trainables.data.cases import CaseSet, LabelTask, melanoma_class
 from trainables.errors import DataError
 
+OTHER_COLUMN = " (--group names another column; one that differs in every case has no groups)"
+
 
 @pytest.fixture
 def cases() -> CaseSet:
@@ -139,8 +141,8 @@ def test_one_file_with_two_labels_contradicts_itself(cases: CaseSet) -> None:
 def test_a_group_in_two_splits_is_one_line_with_the_places(cases: CaseSet) -> None:
     shared = replace(cases, groups=("p1", "p2", "p1", "p1", "p2"), group_column="patient_id")
     assert shared.leaks() == [
-        "patient_id 'p1' must be in one split; got it in train (line 2, line 4) and in valid (line 5)",
-        "patient_id 'p2' must be in one split; got it in train (line 3) and in valid (line 6)",
+        "patient_id 'p1' must be in one split; got it in train (line 2, line 4) and in valid (line 5)" + OTHER_COLUMN,
+        "patient_id 'p2' must be in one split; got it in train (line 3) and in valid (line 6)" + OTHER_COLUMN,
     ]
     assert replace(shared, groups=("p1", "p2", "p1", "p3", "p4")).leaks() == []
 
@@ -154,7 +156,7 @@ def test_cases_without_a_group_are_not_of_one_group(cases: CaseSet) -> None:
 def test_many_places_of_a_group_are_counted(cases: CaseSet) -> None:
     many = replace(cases, groups=("p",) * 5, group_column="g", splits={"train": np.array([0, 1, 2, 3]), "test": np.array([4])})
     assert many.leaks() == [
-        "g 'p' must be in one split; got it in train (line 2, line 3, line 4 and 1 more) and in test (line 6)"
+        "g 'p' must be in one split; got it in train (line 2, line 3, line 4 and 1 more) and in test (line 6)" + OTHER_COLUMN
     ]
 
 

@@ -99,7 +99,9 @@ def test_a_patient_in_two_splits_is_refused_before_the_first_trial(task: str, tm
     source = drawn(task, tmp_path / "a set", lambda split, place: "p" if (split, place) in (("train", 1), ("test", 0)) else "")
     cases = labelled(source)
     one, other = (cases.where(int(cases.splits[split][place])) for split, place in (("train", 1), ("test", 0)))
-    expected = rf"^patient 'p' must be in one split; got it in train \({one}\) and in test \({other}\)$"
+    expected = (
+        rf"^patient 'p' must be in one split; got it in train \({one}\) and in test \({other}\) \(--group names another column"
+    )
     with pytest.raises(DataError, match=expected):
         TASKS[task].load().prepare(config_of(task), source)
     TASKS[task].load().prepare(config_of(task), source.partition("#")[0])

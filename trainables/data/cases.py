@@ -152,6 +152,7 @@ class CaseSet:
         return [
             f"{self.group_column} {group!r} must be in one split; got it in "
             + " and in ".join(f"{split} ({_some(found)})" for split, found in by_split.items())
+            + " (--group names another column; one that differs in every case has no groups)"
             for group, by_split in places.items()
             if group and len(by_split) > 1
         ]
