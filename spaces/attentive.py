@@ -6,7 +6,8 @@ Esteve-Cogollos & Fernández-Torres 2020.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spaces.fields import Preset, Value, choice, flag, integer, path, real
+from spaces.fields import Value, choice, flag, integer, path, real
+from spaces.presets import Preset
 
 _DECODER = {"decoder": (True,)}
 _ATTENTION = {"attention": (True,)}
@@ -54,7 +55,12 @@ class AttentiveSpace:
     )
     skips: bool = flag(True, when=_DECODER, source="Section 4.1", doc="average the decoder's maps with the encoder's")
     batch_norm: str = choice(
-        "frozen", ("trained", "frozen", "none"), source="Section 4.1", doc="batch normalisation in encoder, decoder and diagnosis"
+        "frozen",
+        ("trained", "frozen", "frozen_statistics", "none"),
+        # Fresh norms whose statistics are frozen stay the identity: one network by two names.
+        without={"frozen_statistics": {"encoder_weights": ("none",)}},
+        source="Section 4.1; the authors' frozen layers normalise by the batch",
+        doc="batch norm in encoder, decoder and diagnosis: trained, scale and shift frozen, statistics frozen too, or none",
     )
     structure_pooling: str = choice(
         "average",

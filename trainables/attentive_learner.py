@@ -53,8 +53,9 @@ class AttentiveLearner:
         self.batches_per_epoch = math.ceil(len(self._train) / size)
         self._passes = Passes(len(self._train), size, streams.batches)
         self._epoch, self._weights_digest = 1, ""
-        self.notes: list[str] = parts_note(num_parts)
+        self.notes: list[str] = []
         self.model = self._build(streams.weights)
+        self.notes += self._parts_note()
         self.optimizer = build_optimizer(self.model, config)
         self._balancing = str(config["balancing"])
         weights = structure_losses.structure_weights(data.segmented.training_presence(), self._balancing)
@@ -82,6 +83,14 @@ class AttentiveLearner:
                 "1×1 convolutions fit the encoder's skips to the narrower decoder (the paper averages them as they are)"
             )
         return model
+
+    def _parts_note(self) -> list[str]:
+        """What is said of a trial whose batches are to pass in parts: those that are normalised by their own statistics cannot."""
+        if self._num_parts > 1 and self.model.takes_batch_statistics:
+            return [
+                "batches are to pass in parts, for want of memory, but are normalised whole (--set batch_norm=frozen_statistics)"
+            ]
+        return parts_note(self._num_parts)
 
     def begin(self, epoch: int) -> None:
         """Shuffles the training cases; early epochs may leave out the diagnosis or the attributes."""

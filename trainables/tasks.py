@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
-from spaces.fields import Preset, Value, fields_of
+from spaces.fields import Value, fields_of
+from spaces.presets import Preset
 from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import TrialDiverged
