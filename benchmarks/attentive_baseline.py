@@ -1,9 +1,9 @@
 """What do batch statistics in frozen batch norms do for the attentive network's diagnosis?
 
-The paper's Deco_GAP_3 as it is (`batch_norm=frozen`: scale and shift frozen, statistics of the batch, as the authors' code has it)
-against the same with frozen statistics (`frozen_statistics`), at the demo's size on synthetic cases, each pair of runs with one
-seed. The figure of a run is the mean of valid/melanoma/auroc over its last three epochs. The last line is the mean of the paired
-differences with Student's 95 % interval. Needs no Ray, Optuna or MLflow.
+The paper's Deco_GAP_3 as it is (`batch_norm=frozen`: scale and shift frozen, statistics of the batch, as in the authors' code)
+against the same with frozen statistics (`frozen_statistics`), at the demo's size on synthetic cases, both runs of a pair with
+one seed. The figure of a run is the mean of valid/melanoma/auroc over its last three epochs. The last line is the mean of the
+paired differences with Student's 95 % interval. Needs no Ray, Optuna or MLflow.
 
     OMP_NUM_THREADS=1 python benchmarks/attentive_baseline.py [--cases 400] [--epochs 10] [--seeds 5]
 

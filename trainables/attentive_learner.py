@@ -2,34 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading
 from models.structure_decoder import StructureDecoder
 from spaces.fields import Value, number
 from trainables import encoder_weights, losses, structure_losses
-from trainables.adam import Adam, Group
 from trainables.attentive_data import AttentiveBatch, AttentiveData
+from trainables.attentive_judged import CHUNK, joined, judge
+from trainables.attentive_model import build_model, build_optimizer
 from trainables.augmentation import Turning
 from trainables.batches import Passes
-from trainables.case_readings import concatenated
 from trainables.contract import parts_note
-from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
-from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
-from trainables.metrics import classification_metrics
 from trainables.streams import Streams
-from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
-#: Cases of one forward pass in evaluation, always counted from a split's first, so that the same split gives the same bits.
-CHUNK = 16
 #: Training images that show a pretrained encoder's batch norms what to expect.
 _CALIBRATION_IMAGES = 32
 
@@ -85,12 +79,10 @@ class AttentiveLearner:
         return model
 
     def _parts_note(self) -> list[str]:
-        """What is said of a trial whose batches are to pass in parts: those that are normalised by their own statistics cannot."""
-        if self._num_parts > 1 and self.model.takes_batch_statistics:
-            return [
-                "batches are to pass in parts, for want of memory, but are normalised whole (--set batch_norm=frozen_statistics)"
-            ]
-        return parts_note(self._num_parts)
+        """What is said of a trial whose batches are to pass in parts; normalised by their own statistics they cannot."""
+        if self._num_parts == 1 or not self.model.takes_batch_statistics:
+            return parts_note(self._num_parts)
+        return ["batches to pass in parts, for want of memory, are normalised whole (--set batch_norm=frozen_statistics)"]
 
     def begin(self, epoch: int) -> None:
         """Shuffles the training cases; early epochs may leave out the diagnosis or the attributes."""
@@ -112,9 +104,14 @@ class AttentiveLearner:
         return self._combined(diagnosis, pairs, structures_only=structures_only)
 
     def _losses(
-        self, reading: Reading, batch: AttentiveBatch, *, generic_only: bool = False
+        self, reading: Reading, batch: AttentiveBatch, *, generic_only: bool = False, evaluating: bool = False
     ) -> tuple[Tensor, structure_losses.PairLosses | None]:
-        """The diagnosis loss, and those of masks and structures, None without a decoder."""
+        """The diagnosis loss, and those of masks and structures, None without a decoder.
+
+        Args:    reading, batch: what was said, and the truth.
+                 generic_only: whether only lesion and skin are learnt.
+                 evaluating: whether masks take a structure each, with repetition, instead of sharing them out.
+        """
         theta = number(self._config, "focal_theta")
         diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta)
         if reading.masks is None or reading.structures is None:
@@ -122,7 +119,8 @@ class AttentiveLearner:
         present = batch.masks.flatten(2).any(-1)
         present[:, NUM_GENERIC:] &= batch.known.unsqueeze(-1) & (not generic_only)
         iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), batch.masks)
-        return diagnosis, structure_losses.pair_losses(iou, reading.structures, present)
+        pair = structure_losses.most_overlapped if evaluating else structure_losses.match
+        return diagnosis, structure_losses.pair_losses(pair(iou, present), iou, reading.structures)
 
     def _combined(self, diagnosis: Tensor, pairs: structure_losses.PairLosses | None, *, structures_only: bool = False) -> Tensor:
         """Eq. 14."""
@@ -147,6 +145,9 @@ class AttentiveLearner:
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains, balanced over the split.
 
+        Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.2: in evaluation structures are paired with repetition
+        Deviations: none.
+
         Raises:  TrialDiverged: when the loss is not finite.
         """
         self.model.eval()
@@ -156,7 +157,7 @@ class AttentiveLearner:
             batch = self._data.batch(members)
             with torch.no_grad():
                 reading = self.model(batch.images)
-                part, found = self._losses(reading, batch)
+                part, found = self._losses(reading, batch, evaluating=True)
             diagnosis += float(part) * len(members)
             pairs += [] if found is None else [found]
             structures = 0.0 if found is None else float(found.masks.sum() + found.named.sum())
@@ -187,57 +188,6 @@ class AttentiveLearner:
         }
 
 
-class Judged(NamedTuple):
-    """What a model said of some cases.
-
-    Args:    probabilities: of benign and melanoma.
-             structures: what its masks are worth, None without a decoder.
-             gazes: where it looked, None without attention.
-    """
-
-    probabilities: Float[np.ndarray, "cases 2"]
-    structures: StructureReadings | None
-    gazes: GazeReadings | None
-
-    def metrics(self, labels: Int[np.ndarray, "cases 1"], chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
-        """Every metric of these cases, named without the split.
-
-        Args:    labels: 0 benign, 1 melanoma.
-                 chosen: indices of those that count, repetition allowed; None for all, once each.
-        """
-        members = np.arange(len(labels)) if chosen is None else chosen
-        weights = np.bincount(members, minlength=len(labels)).astype(float)
-        found = classification_metrics(self.probabilities[members][:, None], labels[members], (MELANOMA,), MELANOMA.name)
-        return {
-            **{name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")},
-            **(structure_metrics(self.structures, weights) if self.structures is not None else {}),
-            **(gaze_metrics(self.gazes, weights) if self.gazes is not None else {}),
-        }
-
-
-def judge(reading: Reading, batch: AttentiveBatch, data: AttentiveData, members: Int[np.ndarray, " batch"]) -> Judged:
-    """A batch's reading against the truth."""
-    probabilities = reading.diagnosis.double().softmax(-1).cpu().numpy()
-    structures = gazes = None
-    if reading.masks is not None and reading.structures is not None:
-        superpixels = data.superpixel_maps(members)
-        structures = read_structures(reading.masks.float(), reading.structures.float(), batch.masks, batch.known, superpixels)
-    if reading.attention is not None:
-        gazes = read_gazes(reading.attention.float(), reading.structures, batch.masks, batch.known)
-    return Judged(probabilities, structures, gazes)
-
-
-def joined(parts: list[Judged]) -> Judged:
-    """Several batches' as one."""
-    structures = [part.structures for part in parts if part.structures is not None]
-    gazes = [part.gazes for part in parts if part.gazes is not None]
-    return Judged(
-        np.concatenate([part.probabilities for part in parts]),
-        concatenated(structures) if structures else None,
-        concatenated(gazes) if gazes else None,
-    )
-
-
 def diagnosis_loss(logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float) -> Float[Tensor, ""]:
     """Focal loss of the diagnosis, the mean over cases.
 
@@ -249,58 +199,3 @@ def diagnosis_loss(logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " bat
              theta: 0 or more.
     """
     return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), torch.ones(1, 2, device=logits.device), theta)[0]
-
-
-def build_model(
-    config: Mapping[str, Value],
-    generator: torch.Generator | None = None,
-    statistics: tuple[Any, Any] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-) -> AttentiveNetwork:
-    """The network that a configuration names, its weights fresh.
-
-    Args:    config: every field of `AttentiveSpace`.
-             generator: draws the initial weights.
-             statistics: mean and deviation by which images are standardised; a checkpoint holds its own.
-    """
-    attention, decoder = bool(config["attention"]), bool(config["decoder"])
-    given: dict[str, Any] = {name: config[name] for name in ("head", "batch_norm") if config[name] is not None}
-    if attention:
-        given |= {name: config[name] for name in ("timesteps", "attention_scale", "diagnosis_input")}
-        given["pooled_width"] = config["pooled_width"] or 0
-    if decoder:
-        given |= {name: config[name] for name in ("skips", "structure_pooling")}
-    model = AttentiveNetwork(
-        attention=attention,
-        decoder=decoder,
-        width=number(config, "width"),
-        # Pretrained weights fit one width only.
-        encoder_width=None if config["encoder_weights"] == "none" else 1.0,
-        input_mean=statistics[0],
-        input_deviation=statistics[1],
-        generator=generator,
-        **given,
-    )
-    if config["encoder"] == "frozen":
-        model.freeze_encoder()
-    return model
-
-
-def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> Adam:
-    """Adam with a rate each for encoder, attention and branches.
-
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1
-    Deviations: a learning rate of 0 means that the encoder is left out altogether.
-    """
-    parts: list[tuple[nn.Module, str]] = [(model.diagnosis, "branch_learning_rate")]
-    if model.decoder is not None:
-        parts.append((model.decoder, "branch_learning_rate"))
-    if model.attention is not None:
-        parts.append((model.attention, "attention_learning_rate"))
-    if config["encoder"] == "trained":
-        parts.append((model.encoder, "encoder_learning_rate"))
-    decay = number(config, "weight_decay")
-    groups = [
-        Group([parameter for parameter in part.parameters() if parameter.requires_grad], number(config, rate), decay)
-        for part, rate in parts
-    ]
-    return Adam(groups, betas=(number(config, "adam_beta1"), number(config, "adam_beta2")))

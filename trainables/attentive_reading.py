@@ -14,7 +14,8 @@ from models.attentive_network import AttentiveNetwork, Reading, check_size
 from spaces.attentive import AttentiveSpace
 from trainables import attentive_data, checkpoints
 from trainables.attentive_data import AttentiveBatch, AttentiveData
-from trainables.attentive_learner import CHUNK, Judged, build_model, joined, judge
+from trainables.attentive_judged import CHUNK, Judged, joined, judge
+from trainables.attentive_model import build_model
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions
 from trainables.data import read_segmented

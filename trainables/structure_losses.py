@@ -61,6 +61,20 @@ def match(iou: Float[Tensor, "batch structures time"], present: Bool[Tensor, "ba
     return Pairs(*indices.unbind(1))
 
 
+def most_overlapped(iou: Float[Tensor, "batch structures time"], present: Bool[Tensor, "batch structures"]) -> Pairs:
+    """Every mask with the present structure that it overlaps most, so that one may be taken often and another not at all.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.2, for evaluation
+    Deviations: none; a case without a present structure gives no pair.
+
+    Args:    iou: see `soft_iou`.
+             present: which structures a case has.
+    """
+    structure = iou.masked_fill(~present.unsqueeze(-1), -1.0).argmax(1)
+    case, time = present.any(1, keepdim=True).expand_as(structure).nonzero(as_tuple=True)
+    return Pairs(case, structure[case, time], time)
+
+
 def structure_weights(counts: Int[np.ndarray, " structures"], balancing: str) -> Float[Tensor, " structures"]:
     """Weights of the structures' losses.
 
@@ -118,20 +132,17 @@ class PairLosses(NamedTuple):
 
 
 def pair_losses(
-    iou: Float[Tensor, "batch structures time"],
-    classes: Float[Tensor, "batch time structures"],
-    present: Bool[Tensor, "batch structures"],
+    pairs: Pairs, iou: Float[Tensor, "batch structures time"], classes: Float[Tensor, "batch time structures"]
 ) -> PairLosses:
-    """Matches masks with structures and gives both losses of every pair.
+    """Both losses of every pair.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 10 and 13
     Deviations: none.
 
-    Args:    iou: see `soft_iou`.
+    Args:    pairs: of `match` in training, of `most_overlapped` in evaluation.
+             iou: see `soft_iou`.
              classes: logits of what each timestep's mask shows.
-             present: which structures a case has, unknown ones left out.
     """
-    pairs = match(iou, present)
     masks = 1 - iou.float()[pairs.case, pairs.structure, pairs.time]
     named = -classes.float().log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
     return PairLosses(masks, named, pairs.structure)
