@@ -16,8 +16,8 @@ from trainables import encoder_weights, losses, structure_losses
 from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.attentive_judged import CHUNK, joined, judge
 from trainables.attentive_model import build_model, build_optimizer
-from trainables.augmentation import Turning
-from trainables.batches import Passes
+from trainables.augmentation import Crop, Turning
+from trainables.batches import Passes, repeat_factors
 from trainables.contract import parts_note
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
@@ -43,9 +43,15 @@ class AttentiveLearner:
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
         self._train, self._valid = data.splits["train"], data.splits["valid"]
-        size = min(int(number(config, "batch_size")), len(self._train))
-        self.batches_per_epoch = math.ceil(len(self._train) / size)
-        self._passes = Passes(len(self._train), size, streams.batches)
+        is_melanoma = data.segmented.cases.labels[self._train, 0] == 1
+        repeats = np.where(is_melanoma, int(number(config, "melanoma_repeats")), 1)
+        # The cases of an epoch, and how much more often than others each is drawn; None where it comes once.
+        self._pool, shares = np.repeat(self._train, repeats), None
+        if config["structure_sampling"] == "rare_structures":
+            shares = np.repeat(repeat_factors(data.segmented.presence[self._train]), repeats)
+        size = min(int(number(config, "batch_size")), len(self._pool))
+        self.batches_per_epoch = math.ceil(len(self._pool) / size)
+        self._passes = Passes(len(self._pool), size, streams.batches, shares)
         self._epoch, self._weights_digest = 1, ""
         self.notes: list[str] = []
         self.model = self._build(streams.weights)
@@ -91,8 +97,9 @@ class AttentiveLearner:
 
     def draw_batch(self) -> AttentiveBatch:
         """The next cases of this epoch's pass, turned and flipped."""
-        members = self._train[self._passes.draw()]
-        return self._data.batch(members, cast(Turning, self._config["augmentation"]), self.torch_generators["device"])
+        members, config = self._pool[self._passes.draw()], self._config
+        turning, crop = cast(Turning, config["augmentation"]), cast(Crop, config["crop"])
+        return self._data.batch(members, turning, self.torch_generators["device"], crop)
 
     def loss(self, batch: AttentiveBatch) -> Tensor:
         """Eq. 14, or what is trained of it in this epoch."""
@@ -112,13 +119,16 @@ class AttentiveLearner:
                  generic_only: whether only lesion and skin are learnt.
                  evaluating: whether masks take a structure each, with repetition, instead of sharing them out.
         """
-        theta = number(self._config, "focal_theta")
-        diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta)
+        theta, weight = number(self._config, "focal_theta"), number(self._config, "melanoma_weight")
+        diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta, weight)
         if reading.masks is None or reading.structures is None:
             return diagnosis, None
-        present = batch.masks.flatten(2).any(-1)
+        truth = batch.masks
+        if generic_only:  # "lesion" is then the whole of it: where attributes cover it, less them nothing would be left
+            truth = torch.cat([batch.lesion.unsqueeze(1), truth[:, 1:]], 1)
+        present = truth.flatten(2).any(-1)
         present[:, NUM_GENERIC:] &= batch.known.unsqueeze(-1) & (not generic_only)
-        iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), batch.masks)
+        iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), truth)
         pair = structure_losses.most_overlapped if evaluating else structure_losses.match
         return diagnosis, structure_losses.pair_losses(pair(iou, present), iou, reading.structures)
 
@@ -140,7 +150,7 @@ class AttentiveLearner:
     @property
     def valid_batches(self) -> float:
         """Training batches that the validation split would fill."""
-        return len(self._valid) * self.batches_per_epoch / len(self._train)
+        return len(self._valid) * self.batches_per_epoch / len(self._pool)
 
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains, balanced over the split.
@@ -188,14 +198,18 @@ class AttentiveLearner:
         }
 
 
-def diagnosis_loss(logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float) -> Float[Tensor, ""]:
+def diagnosis_loss(
+    logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float, melanoma_weight: float = 1.0
+) -> Float[Tensor, ""]:
     """Focal loss of the diagnosis, the mean over cases.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 12; theta = 0 is Eq. 11
-    Deviations: none.
+    Deviations: none at melanoma_weight = 1.
 
     Args:    logits: of benign and melanoma.
              melanoma: y, 0 or 1.
              theta: 0 or more.
+             melanoma_weight: of a melanoma's loss, beside 1 for others.
     """
-    return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), torch.ones(1, 2, device=logits.device), theta)[0]
+    weights = torch.tensor([[1.0, melanoma_weight]], device=logits.device)
+    return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), weights, theta)[0]

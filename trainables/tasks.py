@@ -106,6 +106,9 @@ class Task:
         return cast(TaskModule, import_module(self.module))
 
 
+#: What Eq. 14 is weighted by.
+_ATTENTIVE_LOSS = ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing", "melanoma_weight")
+
 TASKS: dict[str, Task] = {
     "gated": Task(
         space=gated.GatedSpace,
@@ -137,7 +140,8 @@ TASKS: dict[str, Task] = {
         experiments=attentive.EXPERIMENTS,
         paper_rules=attentive.PAPER_RULES,
         moving={
-            **dict.fromkeys(("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")),
+            "valid/loss": _ATTENTIVE_LOSS,
+            "train/loss": (*_ATTENTIVE_LOSS, "melanoma_repeats", "structure_sampling"),
             # They are absent where nothing is looked at, or said of it.
             "valid/gazes/structure_agreement": ("attention", "decoder"),
             **dict.fromkeys(

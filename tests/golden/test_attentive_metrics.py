@@ -103,7 +103,7 @@ def test_training_shares_structures_out_and_validation_pairs_with_repetition(eva
     truth[0, 0, :2], truth[0, 1, 2:] = 1, 1
     masks = torch.full((1, 2, 4, 4), -100.0)
     masks[0, 0, 0], masks[0, 1, 1] = 100, 100
-    batch = AttentiveBatch(torch.zeros(1, 3, 4, 4), truth, torch.tensor([1]), torch.tensor([True]))
+    batch = AttentiveBatch(torch.zeros(1, 3, 4, 4), truth, truth[:, 0], torch.tensor([1]), torch.tensor([True]))
     reading = Reading(torch.tensor([[0.0, math.log(4)]]), masks, torch.zeros(1, 2, 6), None)
     learner = AttentiveLearner.__new__(AttentiveLearner)
     learner._config, learner._balancing = complete(AttentiveSpace, {}), "minibatch"

@@ -21,6 +21,7 @@ from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
 from trainables import attentive, attentive_learner
 from trainables.adam import Adam, Group
+from trainables.batches import repeat_factors
 from trainables.contract import LATENCY_MS, EpochReport, Objective, TrialRequest
 from trainables.data import read_segmented
 from trainables.data.isic2017_synthetic import write
@@ -44,6 +45,11 @@ RESUMED: dict[str, dict[str, Any]] = {
     },
     "fully connected head": {"head": "fully_connected", "decoder": False},
     "early epochs": {"decoder_first_epochs": 2, "generic_first_epochs": 4, "balancing": "presence", "attention_scale": "mean"},
+}
+RESUMED |= {
+    "other sampling": {"melanoma_repeats": 3, "structure_sampling": "rare_structures", "melanoma_weight": 2.0},
+    "other images": {"crop": "random", "resize": "keep_aspect", "balancing": "effective_number"},
+    "a random crop that is not turned": {"crop": "random", "augmentation": "none"},
 }
 BEST_FILES = ["config.json", "model.safetensors", "sha256sums"]
 STATE_FILES = ["config.json", "model.safetensors", "sha256sums", "state.json", "state.safetensors"]
@@ -607,6 +613,84 @@ def test_a_rehearsal_counts_the_validation_cases_in_training_batches(source: str
     assert learner.valid_batches == pytest.approx(len(learner._valid) * learner.batches_per_epoch / len(learner._train))
     assert trial.rehearse() > 0
     assert trial.epoch == 0
+
+
+def of_an_epoch(trial: TrainedTrial) -> np.ndarray:
+    """Cases of the first epoch's batches, in order."""
+    learner = trial.learner
+    learner.begin(1)
+    return np.concatenate([learner._pool[learner._passes.draw()] for _ in range(learner.batches_per_epoch)])
+
+
+def test_melanomas_stand_in_an_epoch_as_often_as_asked_for(source: str) -> None:
+    plain, repeated = build(source), build(source, melanoma_repeats=4)
+    train = plain.learner._train
+    melanoma = plain.learner._data.segmented.cases.labels[train, 0] == 1
+    assert 0 < melanoma.sum() < len(train)
+    assert sorted(of_an_epoch(plain)) == sorted(train)
+    assert sorted(of_an_epoch(repeated)) == sorted([*train, *(3 * list(train[melanoma]))])
+    expected = -(-(len(train) + 3 * int(melanoma.sum())) // 16)
+    assert repeated.learner.batches_per_epoch == expected > plain.learner.batches_per_epoch
+
+
+def test_cases_with_rare_structures_come_more_often(source: str) -> None:
+    plain, rare = build(source), build(source, structure_sampling="rare_structures")
+    assert rare.learner.batches_per_epoch == plain.learner.batches_per_epoch
+    train, presence = plain.learner._train, plain.learner._data.segmented.presence
+    shares = repeat_factors(presence[train])
+    drawn = np.stack([np.bincount(of_an_epoch(rare), minlength=len(presence))[train] for _ in range(200)])
+    assert drawn.sum(1).tolist() == [len(train)] * 200
+    assert drawn.mean(0) == pytest.approx(shares * len(train) / shares.sum(), abs=0.15)
+    rarest = presence[train][:, 2:].sum(0).argmin() + 2
+    assert drawn.mean(0)[presence[train, rarest]].min() > 1.2 > 1 > drawn.mean(0)[~presence[train, 2:].any(1)].max()
+
+
+def test_without_a_decoder_there_are_no_structures_to_sample_by(source: str) -> None:
+    assert sorted(of_an_epoch(build(source, decoder=False))) == sorted(build(source).learner._train)
+
+
+def test_melanoma_weight_moves_the_training_and_the_loss_of_validation(source: str) -> None:
+    plain, weighted = (build(source, melanoma_weight=weight).learner for weight in (1.0, 4.0))
+    batch = plain._data.batch(plain._valid)
+    with torch.no_grad():
+        before, after = (float(learner._losses(learner.model.eval()(batch.images), batch)[0]) for learner in (plain, weighted))
+    melanomas = plain._data.segmented.cases.labels[plain._valid, 0] == 1
+    assert melanomas.any()
+    assert after > before + 1e-3
+
+
+def test_a_random_crop_is_for_training_only(source: str) -> None:
+    """32 px of the 36 that there are."""
+    learner = build(source, crop="random", augmentation="none").learner
+    learner.begin(1)
+    members = learner._pool[learner._passes._left[:16]]
+    centre, drawn = learner._data.batch(members), learner.draw_batch()
+    assert not torch.equal(drawn.images, centre.images)
+    assert torch.equal(learner._data.batch(members).images, centre.images)
+
+
+@pytest.mark.parametrize(("width", "height"), [(72, 36), (36, 72)])
+def test_gazes_are_placed_in_the_whole_image_where_its_aspect_is_kept(
+    width: int, height: int, source: str, tmp_path: Path
+) -> None:
+    """Of a square's side 32 of 36 px are seen, of the longer side half as much."""
+    trial = build(source, resize="keep_aspect")
+    run(trial, 1)
+    trial.save_best(tmp_path / "best")
+    Image.effect_noise((width, height), 90).convert("RGB").save(tmp_path / "an image.png")
+    image = tmp_path / "an image.png"
+    (found,) = attentive.predictor(tmp_path / "best").predict([image])
+    (sent,) = attentive.predictor(tmp_path / "best").predict([image.read_bytes()])
+    assert sent["gazes"] == found["gazes"]
+    cells = [(2 + 8 * cell + 4) / 36 for cell in range(4)]
+    halved = [0.25 + cell / 2 for cell in cells]
+    for gaze in found["gazes"]:
+        assert any(gaze["x"] == pytest.approx(cell) for cell in (halved if width > height else cells))
+        assert any(gaze["y"] == pytest.approx(cell) for cell in (cells if width > height else halved))
+    middle = Image.open(image).crop(((width - 36) // 2, (height - 36) // 2, (width + 36) // 2, (height + 36) // 2))
+    middle.save(tmp_path / "middle.png")
+    (alone,) = attentive.predictor(tmp_path / "best").predict([tmp_path / "middle.png"])
+    assert alone["probabilities"] == found["probabilities"]
 
 
 def test_a_frozen_encoder_with_random_weights_is_noted(source: str) -> None:
