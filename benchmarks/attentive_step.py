@@ -39,7 +39,8 @@ TOLERANCES = {False: 1e-4, True: 5e-2}
 def eq_14(reading: Reading, masks: Tensor, melanoma: Tensor) -> Tensor:
     """The paper's loss with its weights, every structure equal in the batch."""
     iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), masks)
-    pairs = structure_losses.pair_losses(iou, reading.structures, masks.flatten(2).any(-1))
+    matched = structure_losses.match(iou, masks.flatten(2).any(-1))
+    pairs = structure_losses.pair_losses(matched, iou, reading.structures)
     weights = torch.ones(masks.shape[1], device=masks.device)
     structures = structure_losses.structures_loss(pairs, weights=weights, balancing="minibatch", segmentation_share=0.75)
     return 0.25 * diagnosis_loss(reading.diagnosis.float(), melanoma, 2.0) + 0.75 * structures

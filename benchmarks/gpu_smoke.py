@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from search.strategy.packing import SAFETY_MARGIN, packed_share
-from spaces.fields import Preset, Value, complete
+from spaces.fields import Value, complete
+from spaces.presets import Preset
 from trainables.contract import GPU_CONTEXT_MIB, Trial, TrialRequest
 from trainables.data import DATASETS
 from trainables.errors import TrialDiverged

@@ -13,7 +13,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from models.initialisation import he_normal_
 from models.layers import dense, fresh_convolution
 from models.reflected import convolve_reflected
-from models.vgg import BatchNormMode, scaled
+from models.vgg import BATCH_STATISTICS, BatchNormMode, normalisation, scaled
 
 Pooling = Literal["average", "maximum"]
 #: A process that has not been told to keep its freed memory gives larger blocks back at once, and faults every page in again.
@@ -119,14 +119,14 @@ class StructureDecoder(nn.Module):
     nothing back, so all timesteps pass as one batch.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.1.2, Fig. 3, and the authors' code for the channels
-    Deviations: trained batch normalisation takes its statistics over batch and time at once; frozen, there is none here, since
-        no pretrained one exists and a fresh one would stay the identity; where a skip has other channels
-        than its stage (a pretrained encoder beside a narrower decoder), a 1×1 convolution fits it.
+    Deviations: batch statistics are over batch and time at once, the authors' over the batch at each timestep; with frozen
+        statistics there are no norms here, since no pretrained ones exist and fresh ones would stay the identity; where a skip
+        has other channels than its stage (a pretrained encoder beside a narrower decoder), a 1×1 convolution fits it.
 
     Args:    hidden: channels of H.
              skip_channels: of the encoder's pooled maps, finest first; None for no skips.
              width: factor on all channels.
-             batch_norm: "trained" normalises after each convolution; "frozen" and "none" do not.
+             batch_norm: "trained" and "frozen" normalise after each convolution; "frozen_statistics" and "none" do not.
              pooling: how the classifier pools the stages' inputs; the paper's text says average, its code maximum.
              num_structures: classes.
              generator: on the CPU; draws the initial weights.
@@ -144,7 +144,7 @@ class StructureDecoder(nn.Module):
         generator: torch.Generator | None,
     ) -> None:
         super().__init__()
-        self.pooling, self._takes_batch_statistics = pooling, batch_norm == "trained"
+        self.pooling, self._takes_batch_statistics = pooling, batch_norm in BATCH_STATISTICS
         widths = [[channels if channels == 1 else scaled(channels, width) for channels in stage] for stage in STAGES]
         widths[0][0] = hidden
         self.stages = nn.ModuleList(_stage(channels, batch_norm, generator) for channels in widths[:-1])
@@ -158,11 +158,8 @@ class StructureDecoder(nn.Module):
                 nn.Identity() if fits else fresh_convolution(channels, wanted, size=1, padding=0, generator=generator)
             )
         self.pooled_channels = sum(inputs)
-        self.classifier = nn.Sequential(
-            dense(self.pooled_channels, scaled(224, width), generator),
-            nn.ReLU(),
-            dense(scaled(224, width), num_structures, generator),
-        )
+        units = scaled(224, width)
+        self.classifier = nn.Sequential(dense(self.pooled_channels, units, generator), dense(units, num_structures, generator))
 
     @property
     def projects_skips(self) -> bool:
@@ -210,7 +207,7 @@ def _stage(
     layers: list[nn.Module] = []
     for position, (before, after) in enumerate(pairwise(channels)):
         layers.append(ReflectedConvolution(before, after, doubling=position == 0, generator=generator))
-        # A fresh norm that is frozen would stay the identity for ever: there is none.
-        norm = nn.BatchNorm2d(after) if batch_norm == "trained" else nn.Identity()
+        # A fresh norm whose statistics are frozen would stay the identity for ever: there is none.
+        norm = normalisation(after, batch_norm if batch_norm in BATCH_STATISTICS else "none")
         layers += [norm, nn.ReLU(inplace=True)]
     return nn.Sequential(*(layers[:-2] if ends_in_logits else layers))

@@ -1,6 +1,6 @@
-"""VGG-16's convolutional blocks, with batch normalisation trained, frozen or left out."""
+"""VGG-16's convolutional blocks, with batch normalisation trained, half or wholly frozen, or left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
@@ -9,16 +9,36 @@ from torch import Tensor, nn
 
 from models.layers import fresh_convolution
 
-BatchNormMode = Literal["trained", "frozen", "none"]
+BatchNormMode = Literal["trained", "frozen", "frozen_statistics", "none"]
+#: Modes in which a training batch is normalised by its own statistics.
+BATCH_STATISTICS: tuple[BatchNormMode, ...] = ("trained", "frozen")
 #: (convolutions, channels) of the five blocks.
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
-class FrozenBatchNorm(nn.BatchNorm2d):
+class FrozenAffineBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose scale and shift are not trained.
+
+    In training it normalises by the statistics of the batch and goes on updating the running ones, which it uses in evaluation.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1, "frozen batch normalization layers", and the authors' code,
+        whose `model.train()` leaves the statistics of these layers to the batch
+    Deviations: none.
+
+    Args:    channels: of its input.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-5)
+        self.requires_grad_(False)
+
+
+class FrozenStatisticsBatchNorm(nn.BatchNorm2d):
     """Batch normalisation that keeps scale, shift and statistics as they were set, in training mode too.
 
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1, "frozen batch normalization layers"
-    Deviations: the authors' code freezes scale and shift only; `model.train()` turns its batch statistics back on.
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1, "frozen batch normalization layers", read literally
+    Deviations: the authors' code freezes scale and shift only, see `FrozenAffineBatchNorm`. Frozen statistics do not undo that an
+        attention map which sums to 1 shrinks the input of blocks 4 and 5, so the diagnosis hardly depends on the case.
 
     Args:    channels: of its input. Fresh, it is the identity.
     """
@@ -28,17 +48,23 @@ class FrozenBatchNorm(nn.BatchNorm2d):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+    def train(self, mode: bool = True) -> "FrozenStatisticsBatchNorm":
         """Stays in evaluation mode."""
         super().train(False)
         return self
 
 
 def normalisation(channels: int, mode: BatchNormMode) -> nn.Module:
-    """The layer that follows a convolution: trained or frozen batch normalisation, or nothing."""
-    if mode == "trained":
-        return nn.BatchNorm2d(channels)
-    return FrozenBatchNorm(channels) if mode == "frozen" else nn.Identity()
+    """The layer that follows a convolution: batch normalisation of that mode, or nothing."""
+    return _NORMS[mode](channels)
+
+
+_NORMS: Mapping[BatchNormMode, Callable[[int], nn.Module]] = {
+    "trained": nn.BatchNorm2d,
+    "frozen": FrozenAffineBatchNorm,
+    "frozen_statistics": FrozenStatisticsBatchNorm,
+    "none": lambda channels: nn.Identity(),
+}
 
 
 class VggBlocks(nn.Module):

@@ -6,7 +6,8 @@ Esteve-Cogollos & Fernández-Torres 2020.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spaces.fields import Preset, Value, choice, flag, integer, path, real
+from spaces.fields import Value, choice, flag, integer, path, real
+from spaces.presets import Preset
 
 _DECODER = {"decoder": (True,)}
 _ATTENTION = {"attention": (True,)}
@@ -55,7 +56,12 @@ class AttentiveSpace:
     )
     skips: bool = flag(True, when=_DECODER, source="Section 4.1", doc="average the decoder's maps with the encoder's")
     batch_norm: str = choice(
-        "frozen", ("trained", "frozen", "none"), source="Section 4.1", doc="batch normalisation in encoder, decoder and diagnosis"
+        "frozen",
+        ("trained", "frozen", "frozen_statistics", "none"),
+        # Fresh norms whose statistics are frozen stay the identity: one network by two names.
+        without={"frozen_statistics": {"encoder_weights": ("none",)}},
+        source="Section 4.1; the authors' frozen layers normalise by the batch",
+        doc="batch norm in encoder, decoder and diagnosis: trained, scale and shift frozen, statistics frozen too, or none",
     )
     structure_pooling: str = choice(
         "average",
@@ -66,10 +72,17 @@ class AttentiveSpace:
     )
     balancing: str = choice(
         "minibatch",
-        ("presence", "inverse_presence", "minibatch", "none"),
+        ("presence", "inverse_presence", "minibatch", "none", "effective_number"),
         when=_DECODER,
-        source="Eq. 15 (w), Eq. 16 (w′), Section 3.2",
-        doc="weights of the structures' losses: w, w′, equal for those in the batch, or plain mean",
+        source="Eq. 15 (w), Eq. 16 (w′), Section 3.2; effective_number is Cui et al. 2019",
+        doc="weights of the structures' losses: w, w′, equal for those in the batch, plain mean, or class-balanced with b = .999",
+    )
+    structure_sampling: str = choice(
+        "uniform",
+        ("uniform", "rare_structures"),
+        when=_DECODER,
+        source="Section 5, future work; Gupta et al. 2019, repeat factors",
+        doc="whether cases with rare structures are drawn more often",
     )
     diagnosis_weight: float = real(
         0.25, 0.05, 0.95, when=_DECODER, source="Eq. 14, α", doc="weight of the diagnosis loss; the structures get the rest (β)"
@@ -83,6 +96,12 @@ class AttentiveSpace:
         doc="share of the masks in that loss; classes get the rest (μ)",
     )
     focal_theta: float = real(2.0, 0.0, 5.0, source="Eq. 12, θ", doc="how much the focal loss favours hard cases; 0 is plain")
+    melanoma_repeats: int = integer(
+        1, 1, 8, unit="times", source="-", doc="how often each melanoma stands in an epoch; others stand there once"
+    )
+    melanoma_weight: float = real(
+        1.0, 0.25, 8.0, log=True, source="Eq. 12 has 1", doc="weight of a melanoma in the diagnosis loss, beside 1 for others"
+    )
     encoder: str = choice(
         "frozen", ("frozen", "trained"), source="Section 4.1 has learning rate 0", doc="whether blocks 1 to 3 are trained"
     )
@@ -122,6 +141,19 @@ class AttentiveSpace:
         ("rotations", "quarter_turns", "none"),
         source="Section 4.1",
         doc="flips with rotations by any angle, with quarter turns, or neither",
+    )
+    crop: str = choice(
+        "centre",
+        ("centre", "random"),
+        source="Section 4.1",
+        doc="which square of a training image the network sees; in evaluation it is the centre",
+    )
+    resize: str = choice(
+        "stretch",
+        ("stretch", "keep_aspect"),
+        searched=False,
+        source="Section 4.1",
+        doc="images become square by stretching, or by their shorter side and cutting off the ends of the longer one",
     )
     input_normalisation: str = choice(
         "training_set",

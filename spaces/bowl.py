@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from spaces.fields import Preset, choice, integer, real
+from spaces.fields import choice, integer, real
+from spaces.presets import Preset
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Field:
              choices: the values of a choice; what a path may be other than a file.
              when: other fields' values under which this one has a meaning; an inactive field is None.
              searched: whether a search varies it unless told otherwise.
+             without: choice → values of fields that are never searched beside which a search does not offer it; it can be set.
              shapes: whether it decides a tensor's shape, the batches of an epoch or the data: trials that differ in it cannot
                  train as one program.
              delays: beginnings of metrics' names, without the split, that are not trained for as many epochs as its value says.
@@ -42,6 +43,7 @@ class Field:
     choices: tuple[Value, ...] = ()
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     searched: bool = True
+    without: Mapping[Value, Mapping[str, tuple[Value, ...]]] = dataclasses.field(default_factory=dict)
     shapes: bool = False
     delays: tuple[str, ...] = ()
     unit: str = ""
@@ -297,25 +299,3 @@ def format_value(value: Value) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A size of search: fixed fields and how much of it.
-
-    Args:    fixed: values that replace the fields' defaults and are not searched.
-             num_trials: trials.
-             max_epochs: epochs a trial may run.
-             synthetic_cases: cases of the synthetic set when no data are given; 0 where a task needs none.
-             synthetic_size_px: side of its images.
-             reproduced_seeds: runs of each of the paper's experiments (`dermtune reproduce`).
-             reproduced_epochs: epochs that such a run may take; the paper's rules end most earlier.
-    """
-
-    fixed: Mapping[str, Value]
-    num_trials: int
-    max_epochs: int
-    synthetic_cases: int = 0
-    synthetic_size_px: int = 0
-    reproduced_seeds: int = 3
-    reproduced_epochs: int = 0

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spaces.fields import Preset, Value, choice, flag, integer, real, text
+from spaces.fields import Value, choice, flag, integer, real, text
+from spaces.presets import Preset
 
 
 @dataclass(frozen=True)

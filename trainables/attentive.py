@@ -11,7 +11,8 @@ from jaxtyping import Int
 from spaces.fields import Value
 from trainables import attentive_data, encoder_weights
 from trainables.attentive_data import AttentiveData
-from trainables.attentive_learner import CHUNK, AttentiveLearner, Judged
+from trainables.attentive_judged import CHUNK, Judged
+from trainables.attentive_learner import AttentiveLearner
 from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.case_readings import concatenated
 from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from models.attentive_network import check_size
 from spaces.fields import Value
-from trainables.augmentation import Turning, to_unit_range, views
+from trainables.augmentation import Crop, Turning, to_unit_range, views
 from trainables.data import read_segmented, split_source
-from trainables.data.images import Progress, load_images
+from trainables.data.images import Progress, Resize, load_images
 from trainables.data.masks import load_masks
 from trainables.data.segmented import SegmentedCases
 from trainables.devices import laid_out
@@ -27,12 +28,14 @@ class AttentiveBatch:
 
     Args:    images: RGB in [0, 1].
              masks: 0 or 1, in the order of `STRUCTURES`; an unknown attribute is empty.
+             lesion: 0 or 1, the whole lesion: `masks` has it without its attributes.
              melanoma: 0 benign, 1 melanoma.
              known: whose attributes are annotated.
     """
 
     images: Float[Tensor, "batch 3 size size"]
     masks: Float[Tensor, "batch structures size size"]
+    lesion: Float[Tensor, "batch size size"]
     melanoma: Int[Tensor, " batch"]
     known: Bool[Tensor, " batch"]
 
@@ -43,7 +46,7 @@ class AttentiveData:
 
     Args:    segmented: labels, splits, annotations.
              pixels: all cases, on the CPU (mapped from the node's cache) or wholly on the GPU.
-             bits: masks, eight cells in a byte.
+             bits, lesions: masks of structures and of whole lesions, eight cells in a byte.
              superpixels: numbered within a case, on the CPU.
              melanoma, known: on the training device.
              fingerprint: of labels, splits, groups, images and masks.
@@ -55,6 +58,7 @@ class AttentiveData:
     segmented: SegmentedCases
     pixels: UInt8[Tensor, "cases 3 resized resized"]
     bits: UInt8[Tensor, "cases structures resized bytes"]
+    lesions: UInt8[Tensor, "cases resized bytes"]
     superpixels: Int[Tensor, "cases resized resized"]
     melanoma: Int[Tensor, " cases"]
     known: Bool[Tensor, " cases"]
@@ -74,19 +78,24 @@ class AttentiveData:
         return channel_statistics(self.pixels, self.splits["train"])
 
     def batch(
-        self, members: Int[np.ndarray, " batch"], turning: Turning = "none", generator: torch.Generator | None = None
+        self,
+        members: Int[np.ndarray, " batch"],
+        turning: Turning = "none",
+        generator: torch.Generator | None = None,
+        crop: Crop = "centre",
     ) -> AttentiveBatch:
-        """Some cases on the training device: their centre, or turned and flipped, images and masks alike.
+        """Some cases on the training device: their centre, or another square, turned and flipped, images and masks alike.
 
         Args:    members: indices of cases.
-                 turning: see `trainables.augmentation.views`.
-                 generator: on the training device; needed to turn.
+                 turning, crop: see `trainables.augmentation.views`.
+                 generator: on the training device; needed to turn, and for a random crop.
         """
         images = to_unit_range(gather(self.pixels, members, self.device))
-        masks = unpack(gather(self.bits, members, self.device), images.shape[-1]).float()
-        images, masks = views(images, masks, self.size_px, turning, generator)
+        lesions, bits = (gather(array, members, self.device) for array in (self.lesions, self.bits))
+        masks = unpack(torch.cat([bits, lesions.unsqueeze(1)], 1), images.shape[-1]).float()
+        images, masks = views(images, masks, self.size_px, turning, generator, crop)
         index = torch.from_numpy(members).to(self.device)
-        return AttentiveBatch(laid_out(images), masks, self.melanoma[index], self.known[index])
+        return AttentiveBatch(laid_out(images), masks[:, :-1], masks[:, -1], self.melanoma[index], self.known[index])
 
     def superpixel_maps(self, members: Int[np.ndarray, " batch"]) -> Int[Tensor, "batch size size"]:
         """The centres of some cases' superpixel maps, on the training device."""
@@ -111,12 +120,12 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
     check_size(size_px)
     if size_px > resize_px:
         raise ValueError(f"size_px must be resize_px ({resize_px}) or less; got {size_px} (--set size_px= --set resize_px=)")
-    modified = _modified(split_source(source)[1])
+    modified, resize = _modified(split_source(source)[1]), cast(Resize, config["resize"])
     if progress is not None:
         segmented = _cases(source, modified)
-        load_images(segmented.cases, resize_px, progress)
-        load_masks(segmented, resize_px, progress)
-    return _load(source, modified, resize_px, size_px, device)
+        load_images(segmented.cases, resize_px, progress, resize)
+        load_masks(segmented, resize_px, progress, resize)
+    return _load(source, modified, resize_px, size_px, resize, device)
 
 
 def _modified(path: Path) -> int:
@@ -131,20 +140,24 @@ def _cases(source: str, modified: int) -> SegmentedCases:
 
 
 @lru_cache(maxsize=2)
-def _load(source: str, modified: int, resize_px: int, size_px: int, device: torch.device) -> AttentiveData:
-    return on_device(_cases(source, modified), resize_px, size_px, device)
+def _load(source: str, modified: int, resize_px: int, size_px: int, resize: Resize, device: torch.device) -> AttentiveData:
+    return on_device(_cases(source, modified), resize_px, size_px, device, resize)
 
 
-def on_device(segmented: SegmentedCases, resize_px: int, size_px: int, device: torch.device) -> AttentiveData:
+def on_device(
+    segmented: SegmentedCases, resize_px: int, size_px: int, device: torch.device, resize: Resize = "stretch"
+) -> AttentiveData:
     """Cases with their images and masks, made first if this node has not done so yet.
 
     Raises:  DataError: with every case that cannot be used.
     """
-    images, masks = load_images(segmented.cases, resize_px), load_masks(segmented, resize_px)
+    images = load_images(segmented.cases, resize_px, resize=resize)
+    masks = load_masks(segmented, resize_px, resize=resize)
     return AttentiveData(
         segmented=segmented,
         pixels=resident(torch.from_numpy(images.pixels), device),
         bits=resident(torch.from_numpy(masks.bits), device),
+        lesions=resident(torch.from_numpy(masks.lesions), device),
         superpixels=torch.from_numpy(masks.superpixels),
         melanoma=torch.from_numpy(segmented.cases.labels[:, 0]).to(device),
         known=torch.from_numpy(segmented.attributes_known).to(device),

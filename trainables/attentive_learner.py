@@ -2,34 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading
 from models.structure_decoder import StructureDecoder
 from spaces.fields import Value, number
 from trainables import encoder_weights, losses, structure_losses
-from trainables.adam import Adam, Group
 from trainables.attentive_data import AttentiveBatch, AttentiveData
-from trainables.augmentation import Turning
-from trainables.batches import Passes
-from trainables.case_readings import concatenated
+from trainables.attentive_judged import CHUNK, joined, judge
+from trainables.attentive_model import build_model, build_optimizer
+from trainables.augmentation import Crop, Turning
+from trainables.batches import Passes, repeat_factors
 from trainables.contract import parts_note
-from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
-from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
-from trainables.metrics import classification_metrics
 from trainables.streams import Streams
-from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
-#: Cases of one forward pass in evaluation, always counted from a split's first, so that the same split gives the same bits.
-CHUNK = 16
 #: Training images that show a pretrained encoder's batch norms what to expect.
 _CALIBRATION_IMAGES = 32
 
@@ -49,12 +43,19 @@ class AttentiveLearner:
         self.numpy_generators: Mapping[str, np.random.Generator] = {"batches": streams.batches}
         self.torch_generators: Mapping[str, torch.Generator] = {"device": streams.device}
         self._train, self._valid = data.splits["train"], data.splits["valid"]
-        size = min(int(number(config, "batch_size")), len(self._train))
-        self.batches_per_epoch = math.ceil(len(self._train) / size)
-        self._passes = Passes(len(self._train), size, streams.batches)
+        is_melanoma = data.segmented.cases.labels[self._train, 0] == 1
+        repeats = np.where(is_melanoma, int(number(config, "melanoma_repeats")), 1)
+        # The cases of an epoch, and how much more often than others each is drawn; None where it comes once.
+        self._pool, shares = np.repeat(self._train, repeats), None
+        if config["structure_sampling"] == "rare_structures":
+            shares = np.repeat(repeat_factors(data.segmented.presence[self._train]), repeats)
+        size = min(int(number(config, "batch_size")), len(self._pool))
+        self.batches_per_epoch = math.ceil(len(self._pool) / size)
+        self._passes = Passes(len(self._pool), size, streams.batches, shares)
         self._epoch, self._weights_digest = 1, ""
-        self.notes: list[str] = parts_note(num_parts)
+        self.notes: list[str] = []
         self.model = self._build(streams.weights)
+        self.notes += self._parts_note()
         self.optimizer = build_optimizer(self.model, config)
         self._balancing = str(config["balancing"])
         weights = structure_losses.structure_weights(data.segmented.training_presence(), self._balancing)
@@ -83,6 +84,12 @@ class AttentiveLearner:
             )
         return model
 
+    def _parts_note(self) -> list[str]:
+        """What is said of a trial whose batches are to pass in parts; normalised by their own statistics they cannot."""
+        if self._num_parts == 1 or not self.model.takes_batch_statistics:
+            return parts_note(self._num_parts)
+        return ["batches to pass in parts, for want of memory, are normalised whole (--set batch_norm=frozen_statistics)"]
+
     def begin(self, epoch: int) -> None:
         """Shuffles the training cases; early epochs may leave out the diagnosis or the attributes."""
         self._epoch = epoch
@@ -90,8 +97,9 @@ class AttentiveLearner:
 
     def draw_batch(self) -> AttentiveBatch:
         """The next cases of this epoch's pass, turned and flipped."""
-        members = self._train[self._passes.draw()]
-        return self._data.batch(members, cast(Turning, self._config["augmentation"]), self.torch_generators["device"])
+        members, config = self._pool[self._passes.draw()], self._config
+        turning, crop = cast(Turning, config["augmentation"]), cast(Crop, config["crop"])
+        return self._data.batch(members, turning, self.torch_generators["device"], crop)
 
     def loss(self, batch: AttentiveBatch) -> Tensor:
         """Eq. 14, or what is trained of it in this epoch."""
@@ -103,17 +111,26 @@ class AttentiveLearner:
         return self._combined(diagnosis, pairs, structures_only=structures_only)
 
     def _losses(
-        self, reading: Reading, batch: AttentiveBatch, *, generic_only: bool = False
+        self, reading: Reading, batch: AttentiveBatch, *, generic_only: bool = False, evaluating: bool = False
     ) -> tuple[Tensor, structure_losses.PairLosses | None]:
-        """The diagnosis loss, and those of masks and structures, None without a decoder."""
-        theta = number(self._config, "focal_theta")
-        diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta)
+        """The diagnosis loss, and those of masks and structures, None without a decoder.
+
+        Args:    reading, batch: what was said, and the truth.
+                 generic_only: whether only lesion and skin are learnt.
+                 evaluating: whether masks take a structure each, with repetition, instead of sharing them out.
+        """
+        theta, weight = number(self._config, "focal_theta"), number(self._config, "melanoma_weight")
+        diagnosis = diagnosis_loss(reading.diagnosis.float(), batch.melanoma, theta, weight)
         if reading.masks is None or reading.structures is None:
             return diagnosis, None
-        present = batch.masks.flatten(2).any(-1)
+        truth = batch.masks
+        if generic_only:  # "lesion" is then the whole of it: where attributes cover it, less them nothing would be left
+            truth = torch.cat([batch.lesion.unsqueeze(1), truth[:, 1:]], 1)
+        present = truth.flatten(2).any(-1)
         present[:, NUM_GENERIC:] &= batch.known.unsqueeze(-1) & (not generic_only)
-        iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), batch.masks)
-        return diagnosis, structure_losses.pair_losses(iou, reading.structures, present)
+        iou = structure_losses.soft_iou(reading.masks.float().sigmoid(), truth)
+        pair = structure_losses.most_overlapped if evaluating else structure_losses.match
+        return diagnosis, structure_losses.pair_losses(pair(iou, present), iou, reading.structures)
 
     def _combined(self, diagnosis: Tensor, pairs: structure_losses.PairLosses | None, *, structures_only: bool = False) -> Tensor:
         """Eq. 14."""
@@ -133,10 +150,13 @@ class AttentiveLearner:
     @property
     def valid_batches(self) -> float:
         """Training batches that the validation split would fill."""
-        return len(self._valid) * self.batches_per_epoch / len(self._train)
+        return len(self._valid) * self.batches_per_epoch / len(self._pool)
 
     def validate(self) -> dict[str, float]:
         """Metrics of the validation split and Eq. 14 on it, whole whatever the epoch trains, balanced over the split.
+
+        Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.2: in evaluation structures are paired with repetition
+        Deviations: none.
 
         Raises:  TrialDiverged: when the loss is not finite.
         """
@@ -147,7 +167,7 @@ class AttentiveLearner:
             batch = self._data.batch(members)
             with torch.no_grad():
                 reading = self.model(batch.images)
-                part, found = self._losses(reading, batch)
+                part, found = self._losses(reading, batch, evaluating=True)
             diagnosis += float(part) * len(members)
             pairs += [] if found is None else [found]
             structures = 0.0 if found is None else float(found.masks.sum() + found.named.sum())
@@ -178,120 +198,18 @@ class AttentiveLearner:
         }
 
 
-class Judged(NamedTuple):
-    """What a model said of some cases.
-
-    Args:    probabilities: of benign and melanoma.
-             structures: what its masks are worth, None without a decoder.
-             gazes: where it looked, None without attention.
-    """
-
-    probabilities: Float[np.ndarray, "cases 2"]
-    structures: StructureReadings | None
-    gazes: GazeReadings | None
-
-    def metrics(self, labels: Int[np.ndarray, "cases 1"], chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
-        """Every metric of these cases, named without the split.
-
-        Args:    labels: 0 benign, 1 melanoma.
-                 chosen: indices of those that count, repetition allowed; None for all, once each.
-        """
-        members = np.arange(len(labels)) if chosen is None else chosen
-        weights = np.bincount(members, minlength=len(labels)).astype(float)
-        found = classification_metrics(self.probabilities[members][:, None], labels[members], (MELANOMA,), MELANOMA.name)
-        return {
-            **{name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")},
-            **(structure_metrics(self.structures, weights) if self.structures is not None else {}),
-            **(gaze_metrics(self.gazes, weights) if self.gazes is not None else {}),
-        }
-
-
-def judge(reading: Reading, batch: AttentiveBatch, data: AttentiveData, members: Int[np.ndarray, " batch"]) -> Judged:
-    """A batch's reading against the truth."""
-    probabilities = reading.diagnosis.double().softmax(-1).cpu().numpy()
-    structures = gazes = None
-    if reading.masks is not None and reading.structures is not None:
-        superpixels = data.superpixel_maps(members)
-        structures = read_structures(reading.masks.float(), reading.structures.float(), batch.masks, batch.known, superpixels)
-    if reading.attention is not None:
-        gazes = read_gazes(reading.attention.float(), reading.structures, batch.masks, batch.known)
-    return Judged(probabilities, structures, gazes)
-
-
-def joined(parts: list[Judged]) -> Judged:
-    """Several batches' as one."""
-    structures = [part.structures for part in parts if part.structures is not None]
-    gazes = [part.gazes for part in parts if part.gazes is not None]
-    return Judged(
-        np.concatenate([part.probabilities for part in parts]),
-        concatenated(structures) if structures else None,
-        concatenated(gazes) if gazes else None,
-    )
-
-
-def diagnosis_loss(logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float) -> Float[Tensor, ""]:
+def diagnosis_loss(
+    logits: Float[Tensor, "batch 2"], melanoma: Int[Tensor, " batch"], theta: float, melanoma_weight: float = 1.0
+) -> Float[Tensor, ""]:
     """Focal loss of the diagnosis, the mean over cases.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 12; theta = 0 is Eq. 11
-    Deviations: none.
+    Deviations: none at melanoma_weight = 1.
 
     Args:    logits: of benign and melanoma.
              melanoma: y, 0 or 1.
              theta: 0 or more.
+             melanoma_weight: of a melanoma's loss, beside 1 for others.
     """
-    return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), torch.ones(1, 2, device=logits.device), theta)[0]
-
-
-def build_model(
-    config: Mapping[str, Value],
-    generator: torch.Generator | None = None,
-    statistics: tuple[Any, Any] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-) -> AttentiveNetwork:
-    """The network that a configuration names, its weights fresh.
-
-    Args:    config: every field of `AttentiveSpace`.
-             generator: draws the initial weights.
-             statistics: mean and deviation by which images are standardised; a checkpoint holds its own.
-    """
-    attention, decoder = bool(config["attention"]), bool(config["decoder"])
-    given: dict[str, Any] = {name: config[name] for name in ("head", "batch_norm") if config[name] is not None}
-    if attention:
-        given |= {name: config[name] for name in ("timesteps", "attention_scale", "diagnosis_input")}
-        given["pooled_width"] = config["pooled_width"] or 0
-    if decoder:
-        given |= {name: config[name] for name in ("skips", "structure_pooling")}
-    model = AttentiveNetwork(
-        attention=attention,
-        decoder=decoder,
-        width=number(config, "width"),
-        # Pretrained weights fit one width only.
-        encoder_width=None if config["encoder_weights"] == "none" else 1.0,
-        input_mean=statistics[0],
-        input_deviation=statistics[1],
-        generator=generator,
-        **given,
-    )
-    if config["encoder"] == "frozen":
-        model.freeze_encoder()
-    return model
-
-
-def build_optimizer(model: AttentiveNetwork, config: Mapping[str, Value]) -> Adam:
-    """Adam with a rate each for encoder, attention and branches.
-
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1
-    Deviations: a learning rate of 0 means that the encoder is left out altogether.
-    """
-    parts: list[tuple[nn.Module, str]] = [(model.diagnosis, "branch_learning_rate")]
-    if model.decoder is not None:
-        parts.append((model.decoder, "branch_learning_rate"))
-    if model.attention is not None:
-        parts.append((model.attention, "attention_learning_rate"))
-    if config["encoder"] == "trained":
-        parts.append((model.encoder, "encoder_learning_rate"))
-    decay = number(config, "weight_decay")
-    groups = [
-        Group([parameter for parameter in part.parameters() if parameter.requires_grad], number(config, rate), decay)
-        for part, rate in parts
-    ]
-    return Adam(groups, betas=(number(config, "adam_beta1"), number(config, "adam_beta2")))
+    weights = torch.tensor([[1.0, melanoma_weight]], device=logits.device)
+    return losses.focal_loss(logits.unsqueeze(1), melanoma.unsqueeze(1), weights, theta)[0]

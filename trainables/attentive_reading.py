@@ -14,11 +14,12 @@ from models.attentive_network import AttentiveNetwork, Reading, check_size
 from spaces.attentive import AttentiveSpace
 from trainables import attentive_data, checkpoints
 from trainables.attentive_data import AttentiveBatch, AttentiveData
-from trainables.attentive_learner import CHUNK, Judged, build_model, joined, judge
+from trainables.attentive_judged import CHUNK, Judged, joined, judge
+from trainables.attentive_model import build_model
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions
 from trainables.data import read_segmented
-from trainables.data.images import decode
+from trainables.data.images import Resize, decode, upright_size
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES, SegmentedCases
 from trainables.described import read_description
@@ -75,7 +76,7 @@ def _open(folder: Path, source: str, split: str) -> _Split:
     if members is None:
         raise DataError(f"--split must be one of {', '.join(segmented.cases.splits)}; got {split!r}")
     device = choose_device("auto" if document["device"] == "cuda" else document["device"])
-    data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device)
+    data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device, config["resize"])
     model = load_model(folder)
     model.to(device, memory_format=image_layout(device))  # type: ignore[call-overload]
     return _Split(data, members, model, document["num_threads"])
@@ -173,7 +174,7 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
     """
     document, model, shown = _document(folder), load_model(folder), list[SeenCase]()
     resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
-    pixels = torch.from_numpy(np.stack([decode(image, resize_px) for image in images]))
+    pixels = torch.from_numpy(np.stack([decode(image, resize_px, document["config"]["resize"]) for image in images]))
     # In the same batches as `AttentivePredictor.predict`, so that the last bits are the same.
     for chunk in torch.split(pixels, CHUNK):
         centre = _centre(chunk, size_px)
@@ -199,6 +200,7 @@ class AttentivePredictor:
     def __init__(self, folder: Path) -> None:
         document = _document(folder)
         self._resize_px, self._size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
+        self._resize: Resize = document["config"]["resize"]
         self._num_threads, self._model = document["num_threads"], load_model(folder)
 
     @property
@@ -211,13 +213,22 @@ class AttentivePredictor:
 
         Raises:  DataError: when an image does not decode.
         """
-        pixels, found = torch.from_numpy(np.stack([decode(image, self._resize_px) for image in images])), []
+        pixels = torch.from_numpy(np.stack([decode(image, self._resize_px, self._resize) for image in images]))
+        seen, found = [self._seen(image) for image in images], list[dict[str, Any]]()
         with threads(self._num_threads), torch.no_grad():
             for chunk in torch.split(pixels, CHUNK):
                 reading = self._model(_centre(chunk, self._size_px))
-                found += [_prediction(reading, index, self._size_px / self._resize_px) for index in range(len(chunk))]
+                found += [_prediction(reading, index, seen[len(found) + index]) for index in range(len(chunk))]
         names = ["" if isinstance(image, bytes) else str(image) for image in images]
         return [{"image": name, **prediction} for name, prediction in zip(names, found, strict=True)]
+
+    def _seen(self, image: Path | bytes) -> tuple[float, float]:
+        """Shares of an image's width and height that the network sees, in their middle."""
+        cropped = self._size_px / self._resize_px
+        if self._resize == "stretch":
+            return cropped, cropped
+        width, height = size = upright_size(image)
+        return cropped * min(size) / width, cropped * min(size) / height
 
 
 def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> Tensor:
@@ -226,7 +237,7 @@ def _centre(pixels: UInt8[Tensor, "batch 3 resized resized"], size_px: int) -> T
     return laid_out(centre)
 
 
-def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:
+def _prediction(reading: Reading, index: int, seen: tuple[float, float]) -> dict[str, Any]:
     probabilities = reading.diagnosis[index].double().softmax(-1).tolist()
     named = dict(zip(MELANOMA.classes, probabilities, strict=True))
     result: dict[str, Any] = {
@@ -234,7 +245,7 @@ def _prediction(reading: Reading, index: int, cropped: float) -> dict[str, Any]:
         "probabilities": {MELANOMA.name: named},
     }
     if reading.attention is not None:
-        result["gazes"] = [_gaze(reading, index, step, cropped) for step in range(reading.attention.shape[1])]
+        result["gazes"] = [_gaze(reading, index, step, seen) for step in range(reading.attention.shape[1])]
     return result
 
 
@@ -253,15 +264,15 @@ def gaze_of(reading: Reading, index: int, step: int) -> Gaze:
     return Gaze(attention.double().cpu().numpy(), x, y, STRUCTURES[best], float(probabilities[best]), mask)
 
 
-def _gaze(reading: Reading, index: int, step: int, cropped: float) -> dict[str, Any]:
+def _gaze(reading: Reading, index: int, step: int, seen: tuple[float, float]) -> dict[str, Any]:
     """A gaze as JSON values; its point as shares of the whole image's width and height.
 
     Args:    reading: of a batch.
              index, step: which case and timestep.
-             cropped: share of the image's side that the network sees.
+             seen: shares of the image's width and height that the network sees, in their middle.
     """
     gaze = gaze_of(reading, index, step)
-    found: dict[str, Any] = {"gaze": step + 1, "x": 0.5 + (gaze.x - 0.5) * cropped, "y": 0.5 + (gaze.y - 0.5) * cropped}
+    found: dict[str, Any] = {"gaze": step + 1, "x": 0.5 + (gaze.x - 0.5) * seen[0], "y": 0.5 + (gaze.y - 0.5) * seen[1]}
     if reading.masks is not None and gaze.structure:
         area = float((reading.masks[index, step] > 0).float().mean())
         found |= {"structure": gaze.structure, "probability": gaze.probability, "mask_share": area}

@@ -5,10 +5,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 Turning = Literal["rotations", "quarter_turns", "none"]
+Crop = Literal["centre", "random"]
 #: At strength 1.
 ROTATION_RAD = math.pi / 2
 SHIFT = 0.10
@@ -61,29 +62,44 @@ def views(
     size: int,
     turning: Turning,
     generator: torch.Generator | None,
+    crop: Crop = "centre",
 ) -> tuple[Float[Tensor, "batch 3 size size"], Float[Tensor, "batch structures size size"]]:
-    """The centres of images and masks, each pair turned and flipped by its own random amounts first, in one resampling.
+    """Squares out of images and masks, each pair turned and flipped by its own random amounts first, in one resampling.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1: centre crop, "random rotations and flippings" of both
     Deviations: none; what a rotation turns in from outside is reflected. Masks take the nearest cell and stay 0 or 1.
 
     Args:    images, masks: square.
-             size: side of the centre, at most that of the images.
-             turning: "rotations" by any angle or "quarter_turns", both with flips; "none" just cuts out the centre.
+             size: side of the square, at most that of the images.
+             turning: "rotations" by any angle or "quarter_turns", both with flips; "none" just cuts out the square.
              generator: on the images' device; decides how they are turned. None draws from torch's global one.
+             crop: where the square lies: in the "centre", or anywhere in the image by "random".
     """
     side = images.shape[-1]
-    if turning == "none":
-        start = (side - size) // 2
-        centre = slice(start, start + size)
+    # Where the margins are unequal, the centre that is cut out lies half a cell off.
+    start = torch.full((2, len(images)), (side - size) // 2, device=images.device)
+    if crop == "random":
+        start = torch.randint(side - size + 1, start.shape, generator=generator, device=images.device)
+    if turning == "none" and crop == "centre":
+        centre = slice((side - size) // 2, (side - size) // 2 + size)
         return images[..., centre, centre], masks[..., centre, centre]
+    if turning == "none":
+        return _cut(images, start, size), _cut(masks, start, size)
     draws = torch.rand(2, len(images), generator=generator, device=images.device)
     angle = 2 * math.pi * draws[0] if turning == "rotations" else math.pi / 2 * torch.floor(4 * draws[0])
     flip = torch.where(draws[1] < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() * size / side, angle.sin() * size / side
-    # Where the margins are unequal, the centre that is cut out lies half a cell off.
-    offset = torch.full_like(angle, -((side - size) % 2) / side)
-    transforms = torch.stack([torch.stack([flip * cos, -flip * sin, offset], -1), torch.stack([sin, cos, offset], -1)], 1)
+    down, across = (2 * start - (side - size)) / side
+    transforms = torch.stack([torch.stack([flip * cos, -flip * sin, across], -1), torch.stack([sin, cos, down], -1)], 1)
     grid = F.affine_grid(transforms, [len(images), 3, size, size], align_corners=False)
     turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return turned, F.grid_sample(masks, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+
+
+def _cut(
+    maps: Float[Tensor, "batch channels side side"], start: Int[Tensor, "2 batch"], size: int
+) -> Float[Tensor, "batch channels size size"]:
+    """A square of each map, from its own row and column on."""
+    rows, columns = start.unsqueeze(-1) + torch.arange(size, device=maps.device)
+    case, channel = (torch.arange(count, device=maps.device) for count in maps.shape[:2])
+    return maps[case.view(-1, 1, 1, 1), channel.view(1, -1, 1, 1), rows[:, None, :, None], columns[:, None, None, :]]

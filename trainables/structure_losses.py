@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+#: b of Cui et al. 2019; they try .9, .99, .999 and .9999, and .999 suits counts of hundreds.
+_EFFECTIVE_BETA = 0.999
+
 
 class Pairs(NamedTuple):
     """Which timestep's mask is held against which structure's truth; three tensors of one length.
@@ -61,12 +64,27 @@ def match(iou: Float[Tensor, "batch structures time"], present: Bool[Tensor, "ba
     return Pairs(*indices.unbind(1))
 
 
+def most_overlapped(iou: Float[Tensor, "batch structures time"], present: Bool[Tensor, "batch structures"]) -> Pairs:
+    """Every mask with the present structure that it overlaps most, so that one may be taken often and another not at all.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.2, for evaluation
+    Deviations: none; a case without a present structure gives no pair.
+
+    Args:    iou: see `soft_iou`.
+             present: which structures a case has.
+    """
+    structure = iou.masked_fill(~present.unsqueeze(-1), -1.0).argmax(1)
+    case, time = present.any(1, keepdim=True).expand_as(structure).nonzero(as_tuple=True)
+    return Pairs(case, structure[case, time], time)
+
+
 def structure_weights(counts: Int[np.ndarray, " structures"], balancing: str) -> Float[Tensor, " structures"]:
     """Weights of the structures' losses.
 
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 15 ("presence", w) and Eq. 16 ("inverse_presence", w'), Table 2
-    Deviations: Eq. 15 is divided by S - 1, so that it sums to 1, as Table 2 is; a structure that no training case has is left
-        out of Eq. 16 and gets 0.
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 15 ("presence", w) and Eq. 16 ("inverse_presence", w'), Table 2; Cui et
+        al. 2019, "Class-balanced loss based on effective number of samples" ("effective_number"): (1 - b) / (1 - b^P), b = .999
+    Deviations: Eq. 15 is divided by S - 1, so that it sums to 1, as Table 2 is, and Cui et al.'s sum to 1, not to S; a structure
+        that no training case has is left out of Eq. 16 and of Cui et al.'s, and gets 0.
 
     Args:    counts: training cases that have each structure, P_s.
              balancing: "presence", "inverse_presence", or another rule, whose weights are 1.
@@ -76,6 +94,10 @@ def structure_weights(counts: Int[np.ndarray, " structures"], balancing: str) ->
         weights = (presence.sum() - presence) / presence.sum() / (len(counts) - 1)
     elif balancing == "inverse_presence":
         inverse = np.divide(1.0, presence, out=np.zeros_like(presence), where=presence > 0)
+        weights = inverse / inverse.sum()
+    elif balancing == "effective_number":
+        effective = (1 - _EFFECTIVE_BETA**presence) / (1 - _EFFECTIVE_BETA)
+        inverse = np.divide(1.0, effective, out=np.zeros_like(presence), where=presence > 0)
         weights = inverse / inverse.sum()
     else:
         weights = np.ones_like(presence)
@@ -118,20 +140,17 @@ class PairLosses(NamedTuple):
 
 
 def pair_losses(
-    iou: Float[Tensor, "batch structures time"],
-    classes: Float[Tensor, "batch time structures"],
-    present: Bool[Tensor, "batch structures"],
+    pairs: Pairs, iou: Float[Tensor, "batch structures time"], classes: Float[Tensor, "batch time structures"]
 ) -> PairLosses:
-    """Matches masks with structures and gives both losses of every pair.
+    """Both losses of every pair.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Eq. 10 and 13
     Deviations: none.
 
-    Args:    iou: see `soft_iou`.
+    Args:    pairs: of `match` in training, of `most_overlapped` in evaluation.
+             iou: see `soft_iou`.
              classes: logits of what each timestep's mask shows.
-             present: which structures a case has, unknown ones left out.
     """
-    pairs = match(iou, present)
     masks = 1 - iou.float()[pairs.case, pairs.structure, pairs.time]
     named = -classes.float().log_softmax(-1)[pairs.case, pairs.time, pairs.structure]
     return PairLosses(masks, named, pairs.structure)

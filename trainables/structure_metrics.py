@@ -10,7 +10,7 @@ from torch import Tensor
 from trainables.data.segmented import ATTRIBUTES, NUM_GENERIC, STRUCTURES
 from trainables.structure_losses import soft_iou
 
-THRESHOLDS = (0.5, 0.6, 0.7)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
 #: Scores are counted by their log-odds, in bins so narrow that ties hardly matter.
 _BINS, _LARGEST_LOGIT = 512, 16.0
 
@@ -20,18 +20,23 @@ class StructureReadings:
     """What was counted in each case; a split's metrics are sums over any choice of its cases.
 
     Args:    iou: cases × structures, of the mask that is most surely of that structure; NaN where it is absent or unknown.
-             hits: cases × thresholds × (TP, FP, FN); a mask is held against the structure that it is said to be.
-             any_class_hits: the same, a mask held against every structure.
+             hits: cases × thresholds × (TP, FP, FN); a mask is held against the structure that it is said to be, and a
+                 structure is TP when exactly one mask hits it.
+             hits_once_or_more: the same, a structure being TP when a mask hits it at all.
+             any_class_hits: as `hits_once_or_more`, a mask held against every structure.
              confusion: cases × structures × structures, masks by the structure they overlap most and the one they are said to be.
              pixels: cases × attributes × (absent, present) × bins, cells of the masks that overlap the attribute most.
+             said_pixels: cases × (absent, present) × bins, cells of all masks, against the structure they are said to be.
              superpixels: cases × attributes × (absent, present) × bins.
     """
 
     iou: Float[np.ndarray, "cases structures"]
     hits: Int[np.ndarray, "cases thresholds 3"]
+    hits_once_or_more: Int[np.ndarray, "cases thresholds 3"]
     any_class_hits: Int[np.ndarray, "cases thresholds 3"]
     confusion: Int[np.ndarray, "cases structures structures"]
     pixels: Float[np.ndarray, "cases attributes 2 bins"]
+    said_pixels: Float[np.ndarray, "cases 2 bins"]
     superpixels: Float[np.ndarray, "cases attributes 2 bins"]
 
 
@@ -58,9 +63,9 @@ def read_structures(
     overlap = soft_iou(probabilities, truth)
     hard = soft_iou((masks > 0).float(), truth)
     said = classes.argmax(-1)
-    judged = known.unsqueeze(-1) | (said < NUM_GENERIC)
+    annotated = known.unsqueeze(-1) | (said < NUM_GENERIC)
     paired = overlap.masked_fill(~present.unsqueeze(-1), -1.0).argmax(1)
-    judged = judged & present.any(1, keepdim=True)
+    judged = annotated & present.any(1, keepdim=True)
     surest = classes.softmax(-1).max(1)
     best_iou = hard.gather(2, surest.indices.unsqueeze(-1)).squeeze(-1)
     batch = torch.arange(len(masks), device=masks.device)
@@ -73,13 +78,16 @@ def read_structures(
     )
     matches = hard.unsqueeze(1) > torch.tensor(THRESHOLDS, device=masks.device).view(1, -1, 1, 1)
     same = torch.nn.functional.one_hot(said, len(STRUCTURES)).transpose(1, 2).bool()
-    present_here, judged_here = present[:, None, :, None], judged[:, None, None, :]
+    matches = matches & present[:, None, :, None] & judged[:, None, None, :]
+    said_matches = matches & same.unsqueeze(1)
     return StructureReadings(
         iou=best_iou.masked_fill(~present, float("nan")).double().cpu().numpy(),
-        hits=_count_hits(matches & same.unsqueeze(1) & present_here & judged_here, present, judged),
-        any_class_hits=_count_hits(matches & present_here & judged_here, present, judged),
+        hits=_count_hits(said_matches, present, judged, exactly_once=True),
+        hits_once_or_more=_count_hits(said_matches, present, judged),
+        any_class_hits=_count_hits(matches, present, judged),
         confusion=_confusions(paired, said, judged),
         pixels=_pixel_counts(masks, truth, paired, known),
+        said_pixels=_said_pixel_counts(masks, truth, said, annotated),
         superpixels=_superpixel_counts(attribute_scores, truth, known, superpixels),
     )
 
@@ -88,11 +96,14 @@ def _count_hits(
     matches: Bool[Tensor, "batch thresholds structures time"],
     present: Bool[Tensor, "batch structures"],
     judged: Bool[Tensor, "batch time"],
+    *,
+    exactly_once: bool = False,
 ) -> Int[np.ndarray, "batch thresholds 3"]:
-    """TP: structures that some mask hits; FP: masks that hit none; FN: structures that no mask hits (Eq. 20)."""
-    found, used = matches.any(-1), matches.any(-2)
-    hit = found.sum(-1)
-    return torch.stack([hit, (judged.unsqueeze(1) & ~used).sum(-1), present.sum(-1, keepdim=True) - hit], -1).cpu().numpy()
+    """TP: structures that a mask hits, or exactly one; FP: masks that hit none; FN: structures that none hits (Eq. 20)."""
+    times, used = matches.sum(-1), matches.any(-2)
+    hit = (times == 1 if exactly_once else times > 0).sum(-1)
+    missed = present.sum(-1, keepdim=True) - (times > 0).sum(-1)
+    return torch.stack([hit, (judged.unsqueeze(1) & ~used).sum(-1), missed], -1).cpu().numpy()
 
 
 def _confusions(
@@ -137,6 +148,22 @@ def _pixel_counts(
     return total
 
 
+def _said_pixel_counts(
+    masks: Float[Tensor, "batch time height width"],
+    truth: Float[Tensor, "batch structures height width"],
+    said: Int[Tensor, "batch time"],
+    annotated: Bool[Tensor, "batch time"],
+) -> Float[np.ndarray, "batch 2 bins"]:
+    """Every cell of every mask, against the truth of the structure that the mask is said to be."""
+    total: Float[np.ndarray, "batch 1 2 bins"] = np.zeros((len(masks), 1, 2, _BINS))
+    batch = torch.arange(len(masks), device=masks.device)
+    for step in range(masks.shape[1]):
+        positive = truth[batch, said[:, step]].flatten(1) > 0.5
+        cells = _bins(masks[:, step].flatten(1))
+        total += _histograms(cells.unsqueeze(1), positive.unsqueeze(1), annotated[:, step].view(-1, 1, 1))
+    return total[:, 0]
+
+
 def _superpixel_counts(
     scores: Float[Tensor, "batch attributes height width"],
     truth: Float[Tensor, "batch structures height width"],
@@ -164,14 +191,19 @@ def _superpixel_counts(
 def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " cases"] | None = None) -> dict[str, float]:
     """Every metric of a split, named without the split; one that has no meaning is absent.
 
-    `structures/map` and `structures/any_class_map`: mean over IoU thresholds .5, .6, .7 and cases of TP / (TP + FP + FN),
-    with each mask held against the structure it is said to be (Section 4.3), or against all; `structures/class_accuracy`;
-    `<structure>/iou` and `structures/iou_mean`; `<attribute>/pixel_auroc` (Table 5, the authors' code) and
-    `<attribute>/superpixel_auroc` (the challenge's), with their means over attributes.
+    `structures/map`: mean over the IoU thresholds .5, .6, .7, .8 and cases of TP / (TP + FP + FN), each mask held against the
+    structure it is said to be (Section 4.3). A structure that exactly one mask hits is TP, a mask that hits none FP, a structure
+    that none hits FN; one that several hit is none of them. `structures/map_matched_once_or_more`: the same, but a structure that
+    several masks hit is TP. `structures/any_class_map`: by that second rule, each mask held against all structures.
 
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1 and 4.3, Eq. 20
-    Deviations: none that the paper rules out. It leaves open what several masks on one structure are: here one TP, and the
-        others neither TP nor FP. An IoU must be above the threshold.
+    `structures/class_accuracy`; `<structure>/iou` and `structures/iou_mean`. `structures/predicted_class_pixel_auroc` (Table 5):
+    cells of all masks, each against the structure it is said to be, all cases together. `<attribute>/pixel_auroc`: cells of the
+    masks that overlap the attribute most; `<attribute>/superpixel_auroc` (the challenge's); both with means over attributes.
+
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.1 and 4.3, Eq. 20; its reference [42], S. Bailey's kernel of the
+        2018 Data Science Bowl, for what counts as TP; the authors' code for the thresholds, of which the paper names none, and
+        for the AUC
+    Deviations: none; scores are counted in 512 bins of their log-odds, and masks said to be what was not annotated are left out.
 
     Args:    readings: of some cases.
              weights: how often each case counts, whole numbers as a bootstrap draws them; None for once each.
@@ -179,6 +211,7 @@ def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " 
     weight = np.ones(len(readings.iou)) if weights is None else weights
     metrics = {
         "structures/map": _precision(readings.hits, weight),
+        "structures/map_matched_once_or_more": _precision(readings.hits_once_or_more, weight),
         "structures/any_class_map": _precision(readings.any_class_hits, weight),
     }
     confusion = np.tensordot(weight, readings.confusion, 1)
@@ -192,6 +225,9 @@ def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " 
             found.append(metrics[f"{name}/iou"])
     if found:
         metrics["structures/iou_mean"] = float(np.mean(found))
+    area = auroc_of_counts(np.tensordot(weight, readings.said_pixels, 1))
+    if area is not None:
+        metrics["structures/predicted_class_pixel_auroc"] = area
     for kind, histograms in (("pixel_auroc", readings.pixels), ("superpixel_auroc", readings.superpixels)):
         totals = np.tensordot(weight, histograms, 1)
         areas = {name: auroc_of_counts(totals[row]) for row, name in enumerate(ATTRIBUTES)}

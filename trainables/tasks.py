@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
-from spaces.fields import Preset, Value, fields_of
+from spaces.fields import Value, fields_of
+from spaces.presets import Preset
 from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import TrialDiverged
@@ -105,6 +106,9 @@ class Task:
         return cast(TaskModule, import_module(self.module))
 
 
+#: What Eq. 14 is weighted by.
+_ATTENTIVE_LOSS = ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing", "melanoma_weight")
+
 TASKS: dict[str, Task] = {
     "gated": Task(
         space=gated.GatedSpace,
@@ -136,7 +140,8 @@ TASKS: dict[str, Task] = {
         experiments=attentive.EXPERIMENTS,
         paper_rules=attentive.PAPER_RULES,
         moving={
-            **dict.fromkeys(("valid/loss", "train/loss"), ("diagnosis_weight", "segmentation_share", "focal_theta", "balancing")),
+            "valid/loss": _ATTENTIVE_LOSS,
+            "train/loss": (*_ATTENTIVE_LOSS, "melanoma_repeats", "structure_sampling"),
             # They are absent where nothing is looked at, or said of it.
             "valid/gazes/structure_agreement": ("attention", "decoder"),
             **dict.fromkeys(

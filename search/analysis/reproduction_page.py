@@ -34,11 +34,18 @@ _OF_CRITERIA = {
 }
 _OF_MELANOMA = {"melanoma/auroc": "AUC of melanoma", "melanoma/average_precision": "average precision of melanoma"}
 _OF_STRUCTURES = {
-    "structures/map": "mAP at IoU .5, .6, .7",
+    "structures/map": "mAP at IoU .5, .6, .7, .8",
     "structures/class_accuracy": "class accuracy",
-    "attributes/pixel_auroc_mean": "attribute AUC (pixels)",
+    "structures/predicted_class_pixel_auroc": "AUC of pixels (class as predicted)",
     "attributes/superpixel_auroc_mean": "attribute AUC (superpixels)",
 }
+_DEFINITIONS = (
+    "Ours are by the paper's definitions. Beside its mAP stands `structures/map`, by the rule of its reference [42]: a structure"
+    " counts when exactly one mask said to be it overlaps it above the threshold. Beside its class accuracy stands that of all"
+    " masks, each paired with the structure that it overlaps most. Beside its attribute AUC stands"
+    " `structures/predicted_class_pixel_auroc`: the pixels of every mask, of all six classes, against the truth of the class that"
+    " was predicted for it. The others' AUC are taken for the challenge's own, over superpixels."
+)
 _OF_GAZES = {
     "gazes/structure_agreement": "point where they claim to",
     "gazes/pointing_accuracy": "point at the lesion",
@@ -251,8 +258,7 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
         parts += [
             "## Table 5: structures",
             _structures(drawn),
-            "The paper's attribute AUC is taken for the authors' code's: over pixels of masks that overlap the attribute most."
-            " The others' are taken for the challenge's own, over superpixels.",
+            _DEFINITIONS,
         ]
         shown = found.outcome(STRUCTURES_OF) or drawn[0]
         if "structures" in shown.confusions:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, group_option, out
-from spaces.fields import fields_of, format_value
+from spaces.fields import Value, fields_of, format_value
 from trainables.data import DATASETS, read, split_source, with_group
 from trainables.data.inspection import Findings
 from trainables.errors import DataError
@@ -108,6 +108,10 @@ def space(context: Context, task: str) -> None:
             "range": field.range_text(),
             "searched": field.searched,
             "when": {name: list(values) for name, values in field.when.items()},
+            "without": {
+                format_value(choice): {name: list(values) for name, values in beside.items()}
+                for choice, beside in field.without.items()
+            },
             "unit": field.unit,
             "source": field.source,
             "doc": field.doc,
@@ -117,13 +121,18 @@ def space(context: Context, task: str) -> None:
     context.emit(rows, lambda: _show_space(rows))
 
 
+def _written(conditions: dict[str, list[Value]]) -> str:
+    return " and ".join(f"{name}={'|'.join(map(format_value, values))}" for name, values in conditions.items())
+
+
 def _show_space(rows: list[dict[str, Any]]) -> None:
     for searched, heading in ((True, "Searched, unless fixed by --set FIELD=VALUE:"), (False, "Fixed, unless changed by --set:")):
         out.print(heading)
         for row in (row for row in rows if row["searched"] is searched):
-            when = " and ".join(f"{name}={'|'.join(map(format_value, values))}" for name, values in row["when"].items())
+            when = _written(row["when"])
             unit = f" {row['unit']}" if row["unit"] else ""
             only = f", only when {when}" if when else ""
+            only += "".join(f", {choice} not searched when {_written(b)}" for choice, b in row["without"].items())
             out.print(f"  {row['field']}  {row['range']}{unit}, default {format_value(row['default'])}{only}", markup=False)
             out.print(f"      {row['doc']}{' (' + row['source'] + ')' if row['source'] else ''}", markup=False)
 

@@ -17,7 +17,9 @@ from search.strategy.packing import MOST_PER_GPU
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
-from spaces.fields import Field, Preset, Value, complete, fields_of, format_value, known_field, narrowed
+from spaces.fields import Field, Value, complete, fields_of, format_value, known_field, narrowed
+from spaces.offers import offered
+from spaces.presets import Preset
 from trainables.contract import Prepared
 from trainables.data import portable_source, split_source
 from trainables.data.images import Progress
@@ -55,6 +57,7 @@ def prepare_search(
     preset = task.presets[known(_preset_name(options), task.presets, "--preset")]
     fields = narrowed(fields_of(task.space), options.space)
     fixed = _fixed(task.space, fields, preset, options)
+    fields = offered(fields, fixed)
     for table, name, flag in ((SAMPLERS, options.sampler, "--sampler"), (SCHEDULERS, options.scheduler, "--scheduler")):
         known(name, table, flag)
     rungs(*_ladder(options, preset))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from search.records.constraints import Constraint
 from spaces.fields import Field, Value, delay_of, fields_of, narrowed
+from spaces.offers import offered
 from trainables.contract import Objective
 from trainables.tasks import TASKS
 
@@ -168,8 +169,8 @@ class Plan:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """Every field of the task's space, those of `space` narrowed."""
-        return narrowed(fields_of(TASKS[self.task].space), self.space)
+        """Every field of the task's space, those of `space` narrowed, with the choices that are offered beside the fixed ones."""
+        return offered(narrowed(fields_of(TASKS[self.task].space), self.space), self.fixed)
 
     @property
     def searched(self) -> list[Field]:

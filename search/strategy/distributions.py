@@ -11,6 +11,7 @@ from optuna.distributions import (
 )
 
 from spaces.fields import Field, Value
+from spaces.offers import offered
 
 
 def distribution_of(field: Field) -> BaseDistribution:
@@ -28,8 +29,8 @@ def distribution_of(field: Field) -> BaseDistribution:
 
 
 def searched_fields(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> list[Field]:
-    """The fields that a search varies: those not fixed."""
-    return [field for name, field in fields.items() if name not in fixed]
+    """The fields that a search varies: those not fixed, with the choices that are offered beside the fixed ones."""
+    return [field for name, field in offered(fields, fixed).items() if name not in fixed]
 
 
 def paper_config(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str, Value]:

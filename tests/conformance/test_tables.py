@@ -83,6 +83,19 @@ def test_a_condition_refers_to_earlier_fields_and_values_that_they_can_take(task
         assert all(fields[name].check(value) == value for value in allowed)
 
 
+@pytest.mark.parametrize(("task", "field"), FIELDS, ids=[f"{task}-{field.name}" for task, field in FIELDS])
+def test_a_choice_is_withheld_beside_values_of_fields_that_are_never_searched(task: str, field: Field) -> None:
+    fields = fields_of(TASKS[task].space)
+    for withheld, beside in field.without.items():
+        assert withheld in field.choices
+        assert withheld != field.default
+        for name, values in beside.items():
+            assert not fields[name].searched
+            assert all(fields[name].check(value) == value for value in values)
+            (left,) = searched_fields({field.name: field}, {name: values[0]})
+            assert set(left.choices) == set(field.choices) - {withheld}
+
+
 @pytest.mark.parametrize(("task", "preset"), PRESETS)
 def test_a_preset_is_valid(task: str, preset: str) -> None:
     line = TASKS[task]

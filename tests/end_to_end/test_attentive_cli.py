@@ -139,11 +139,14 @@ def test_the_space_lists_every_field_with_its_source(capsys: pytest.CaptureFixtu
     assert set(rows) == set(fields_of(AttentiveSpace))
     assert (rows["diagnosis_weight"]["default"], rows["diagnosis_weight"]["when"]) == (0.25, {"decoder": [True]})
     assert rows["encoder_weights"]["range"] == "none|imagenet|FILE"
+    assert rows["batch_norm"]["without"] == {"frozen_statistics": {"encoder_weights": ["none"]}}
+    assert rows["diagnosis_weight"]["without"] == {}
     assert all(row["source"] and row["doc"] for row in rows.values())
     assert run(("space", "attentive")) == 0
     shown = capsys.readouterr().out
     for name in rows:
         assert re.search(rf"^  {name}  ", shown, re.MULTILINE), name
+    assert "default frozen, frozen_statistics not searched when encoder_weights=none" in shown.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Numbers and equations of Esteve-Cogollos & Fernández-Torres 2020 that an implementation can be held to."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ def test_structures_stand_in_the_papers_order() -> None:
 @pytest.mark.parametrize(
     ("balancing", "expected"),
     [
+        # Cui et al. 2019 with b = .999: effective numbers 864.8, 864.8, 677.5, 118.4, 436.3, 109.6; their inverses sum to .02365.
+        ("effective_number", [0.049, 0.049, 0.062, 0.357, 0.097, 0.386]),
         ("presence", [0.133, 0.133, 0.162, 0.196, 0.181, 0.196]),
         # The paper prints .394 for the fourth; its counts give .3932.
         ("inverse_presence", [0.025, 0.025, 0.044, 0.393, 0.086, 0.427]),
@@ -36,12 +39,15 @@ def test_structures_stand_in_the_papers_order() -> None:
 def test_table_2(balancing: str, expected: list[float]) -> None:
     weights = structure_weights(PRESENCE, balancing)
     assert [round(float(weight), 3) for weight in weights] == expected
-    if balancing in ("presence", "inverse_presence"):
+    if balancing in ("presence", "inverse_presence", "effective_number"):
         assert float(weights.sum()) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_structure_without_training_cases_has_no_inverse() -> None:
     assert structure_weights(np.array([1, 3, 0]), "inverse_presence").tolist() == pytest.approx([0.75, 0.25, 0.0])
+    # One case counts as one, three as 1 + .999 + .998001 = 2.997001.
+    effective = np.array([1, 1 / 2.997001, 0]) / (1 + 1 / 2.997001)
+    assert structure_weights(np.array([1, 3, 0]), "effective_number").tolist() == pytest.approx(effective.tolist(), abs=1e-6)
     assert structure_weights(np.array([1, 3, 0]), "presence").tolist() == pytest.approx([3 / 8, 1 / 8, 4 / 8])
 
 
@@ -114,7 +120,7 @@ def one_case() -> tuple[Reading, AttentiveBatch]:
     masks = torch.full((1, 2, 4, 4), -100.0)
     masks[0, 0, :1], masks[0, 1, 2:] = 100, 100
     reading = Reading(torch.tensor([[0.0, math.log(4)]]), masks, torch.zeros(1, 2, 6), None)
-    return reading, AttentiveBatch(torch.zeros(1, 3, 4, 4), truth, torch.tensor([1]), torch.tensor([True]))
+    return reading, AttentiveBatch(torch.zeros(1, 3, 4, 4), truth, truth[:, 0], torch.tensor([1]), torch.tensor([True]))
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 0.75), (0.5, 0.1), (0.9, 0.9)])
@@ -149,7 +155,7 @@ def test_generic_first_and_unknown_attributes_leave_the_attributes_out(known: bo
     reading, batch = one_case()
     masks = batch.masks.clone()
     masks[0, 4] = 1
-    with_attribute = AttentiveBatch(batch.images, masks, batch.melanoma, torch.tensor([known]))
+    with_attribute = replace(batch, masks=masks, known=torch.tensor([known]))
     found = loss_of(learner(), reading, with_attribute, structures_only=True, generic_only=known)
     assert float(found) == pytest.approx(0.75 * 0.25 + 0.25 * math.log(6), rel=1e-5)
 
@@ -158,10 +164,33 @@ def test_generic_first_leaves_the_batchs_masks_as_they_were() -> None:
     reading, batch = one_case()
     masks = batch.masks.clone()
     masks[0, 4] = 1
-    given = AttentiveBatch(batch.images, masks, batch.melanoma, torch.tensor([True]))
+    given = replace(batch, masks=masks)
     loss_of(learner(), reading, given, structures_only=False, generic_only=True)
     assert bool(given.masks[0, 4].all())
     assert given.known.tolist() == [True]
+
+
+def test_a_lesion_that_attributes_cover_whole_is_a_lesion_while_only_generic_structures_are_learnt() -> None:
+    """The pigment network is all of the lesion, so Eq. 17 leaves none; the first mask is half of it, the second all the skin."""
+    reading, batch = one_case()
+    masks = batch.masks.clone()
+    masks[0, 2], masks[0, 0] = masks[0, 0], 0
+    covered = replace(batch, masks=masks)
+    assert torch.equal(covered.lesion, batch.masks[:, 0])
+    generic = loss_of(learner(), reading, covered, structures_only=True, generic_only=True)
+    assert float(generic) == pytest.approx(0.75 * 0.25 + 0.25 * math.log(6), rel=1e-5)
+    _, pairs = learner()._losses(reading, covered, generic_only=True)
+    assert sorted(pairs.structure.tolist()) == [0, 1]
+    _, pairs = learner()._losses(reading, covered)
+    assert sorted(pairs.structure.tolist()) == [1, 2], "later the lesion is less its attributes, and there is none"
+    assert not covered.masks[0, 0].any(), "the batch's masks are as they were"
+
+
+def test_melanoma_weight_counts_melanomas_so_often() -> None:
+    logits = torch.tensor([[0.0, math.log(4)]] * 2)
+    melanoma, benign = 0.04 * -math.log(0.8), 0.64 * -math.log(0.2)
+    found = diagnosis_loss(logits, torch.tensor([1, 0]), 2.0, 3.0)
+    assert float(found) == pytest.approx((3 * melanoma + benign) / 2, rel=1e-5)
 
 
 def test_defaults_are_the_papers() -> None:
@@ -189,6 +218,12 @@ def test_defaults_are_the_papers() -> None:
         "decoder_first_epochs": 0,
         "generic_first_epochs": 0,
         "pooled_width": 0,
+        "batch_norm": "frozen",
+        "melanoma_repeats": 1,
+        "melanoma_weight": 1.0,
+        "structure_sampling": "uniform",
+        "crop": "centre",
+        "resize": "stretch",
     }
     assert {name: getattr(space, name) for name in expected} == expected
     assert PRESETS["paper"].max_epochs == 20

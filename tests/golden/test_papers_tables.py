@@ -56,7 +56,11 @@ def test_the_papers_values_by_the_names_of_metrics() -> None:
     assert "seven_point/sensitivity_3" not in standard
     assert len([name for name in standard if not name.startswith("seven_point/")]) == 3 * len(GATED_COLUMNS)
     assert paper_values("attentive", "VGG_GAP") == {"melanoma/auroc": 0.8661, "melanoma/average_precision": 0.6579}
-    assert paper_values("attentive", "VGG_AttentiveConvLSTM_Deco_GAP_3")["structures/map"] == 0.037
+    third = paper_values("attentive", "VGG_AttentiveConvLSTM_Deco_GAP_3")
+    assert third["structures/map"] == 0.037
+    assert third["structures/class_accuracy"] == 0.2203
+    assert third["structures/predicted_class_pixel_auroc"] == 0.452
+    assert not [name for name in third if name.startswith("attributes/")], "the others are not the paper's definition"
     assert paper_values("attentive", "skip + batch norm, w") == {}
 
 

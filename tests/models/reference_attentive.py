@@ -13,9 +13,11 @@ def convolve(x, weight, bias=None):
 
 
 def norm(layer, x):
-    """Whatever follows a convolution: batch norm as its own state says, or nothing."""
+    """Whatever follows a convolution: batch norm as its own state says, by the batch in training, or nothing."""
     if not hasattr(layer, "running_mean"):
         return x
+    if layer.training:
+        return F.batch_norm(x, None, None, layer.weight, layer.bias, True, 0.1, layer.eps)
     return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.1, layer.eps)
 
 
@@ -53,7 +55,7 @@ def gaze(cell, features, hidden, memory, scale):
 
 
 def decode(decoder, hidden, encoded):
-    """One timestep's mask and structure, both as logits."""
+    """Masks and structures, both as logits."""
     maps, pooled = hidden, []
     for position, stage in enumerate(decoder.stages):
         if len(decoder.skips):
@@ -65,9 +67,18 @@ def decode(decoder, hidden, encoded):
                 maps = convolve(maps, layer.weight, layer.bias)
             else:
                 maps = F.relu(maps) if isinstance(layer, torch.nn.ReLU) else norm(layer, maps)
-    first, _, last = decoder.classifier
+    first, last = decoder.classifier
     vector = torch.cat(pooled, 1)
-    return maps[:, 0], F.linear(F.relu(F.linear(vector, first.weight, first.bias)), last.weight, last.bias)
+    return maps[:, 0], F.linear(F.linear(vector, first.weight, first.bias), last.weight, last.bias)
+
+
+def decode_steps(decoder, hidden, encoded):
+    """Every timestep's mask and structure: one after the other, or as one batch where its statistics normalise."""
+    if not any(hasattr(layer, "running_mean") and layer.training for stage in decoder.stages for layer in stage):
+        masks, structures = zip(*(decode(decoder, step, encoded) for step in hidden), strict=True)
+        return torch.stack(masks, 1), torch.stack(structures, 1)
+    found = decode(decoder, torch.cat(hidden), [maps.repeat(len(hidden), 1, 1, 1) for maps in encoded])
+    return tuple(torch.stack(values.chunk(len(hidden)), 1) for values in found)
 
 
 def forward(network, images):
@@ -76,12 +87,12 @@ def forward(network, images):
     encoded = blocks(network.encoder, x, (2, 2, 3))
     features, cell = encoded[-1], network.attention
     hidden = memory = features.new_zeros(len(features), len(cell.attention_bias), *features.shape[-2:])
-    masks, structures, attended, attention = [], [], [], []
+    states, attended, attention = [], [], []
     for _ in range(cell.timesteps):
         hidden, memory, weighted, weights = gaze(cell, features, hidden, memory, cell.scale)
-        mask, structure = decode(network.decoder, hidden, encoded)
-        for found, value in ((masks, mask), (structures, structure), (attended, weighted), (attention, weights)):
+        for found, value in ((states, hidden), (attended, weighted), (attention, weights)):
             found.append(value)
+    masks, structures = decode_steps(network.decoder, states, encoded)
     branch = network.diagnosis
     seen = features if branch._sees_features else attended[-1]
     vector = blocks(branch.blocks, seen, (3, 3))[-1].mean((2, 3))
@@ -90,4 +101,4 @@ def forward(network, images):
         pooled = F.relu(F.linear(pooled, branch.shrink.weight, branch.shrink.bias))
     last = branch.layers[0]
     diagnosis = F.linear(torch.cat([vector, pooled], 1), last.weight, last.bias)
-    return diagnosis, torch.stack(masks, 1), torch.stack(structures, 1), torch.stack(attention, 1)
+    return diagnosis, masks, structures, torch.stack(attention, 1)

@@ -54,11 +54,19 @@ def learnt(network: nn.Module, batch: Tensor, num_parts: int) -> tuple[dict[str,
     [
         (lambda: gated(batch_norm=True), 96),
         (lambda: gated(batch_norm=False), 96),
+        (lambda: attentive(batch_norm="frozen_statistics"), 32),
         (attentive, 32),
         (lambda: attentive(batch_norm="trained"), 32),
-        (lambda: attentive(decoder=False), 32),
+        (lambda: attentive(batch_norm="none", decoder=False), 32),
     ],
-    ids=["gated", "gated without norm", "attentive", "attentive with batch statistics", "attentive without decoder"],
+    ids=[
+        "gated",
+        "gated without norm",
+        "attentive",
+        "batch statistics",
+        "batch statistics, trained",
+        "attentive without decoder",
+    ],
 )
 def test_parts_learn_what_the_whole_learns(make: Callable[[], nn.Module], size: int, num_parts: int) -> None:
     batch = images(size)
@@ -68,11 +76,25 @@ def test_parts_learn_what_the_whole_learns(make: Callable[[], nn.Module], size: 
         torch.testing.assert_close(parts[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
-@pytest.mark.parametrize(("make", "size"), [(lambda: gated(batch_norm=True), 96), (attentive, 32)], ids=["gated", "attentive"])
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [(lambda: gated(batch_norm=True), 96), (lambda: attentive(batch_norm="frozen_statistics"), 32)],
+    ids=["gated", "attentive"],
+)
 def test_parts_keep_less_for_the_gradient(make: Callable[[], nn.Module], size: int) -> None:
     batch = images(size, 8)
     whole, parts = (learnt(make(), batch, number)[1] for number in (1, 4))
     assert parts < whole / 2.5
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "trained"])
+def test_a_batch_that_is_normalised_by_its_own_statistics_stays_whole(batch_norm: str) -> None:
+    """In evaluation it passes in parts all the same."""
+    network, sizes = attentive(batch_norm=batch_norm), list[int]()
+    network.encoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    network.train()(images(32, 4), None, 2)
+    network.eval()(images(32, 4), None, 2)
+    assert sizes == [4, 2, 2]
 
 
 def test_no_more_than_a_part_passes_at_once() -> None:

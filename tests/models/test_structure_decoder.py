@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models import structure_decoder
 from models.reflected import convolve_reflected
 from models.structure_decoder import ReflectedConvolution, StructureDecoder
 
@@ -108,7 +109,7 @@ def inputs(time: int = 4) -> tuple[Tensor, list[Tensor]]:
     return torch.randn(2, time, 32, 4, 6, generator=seeded(5)), encoded
 
 
-@pytest.mark.parametrize("batch_norm", ["none", "frozen", "trained"])
+@pytest.mark.parametrize("batch_norm", ["none", "frozen_statistics", "frozen", "trained"])
 @pytest.mark.parametrize("skip_channels", [[8, 16, 32], None], ids=["skips", "no skips"])
 @pytest.mark.parametrize("pooling", ["average", "maximum"])
 def test_in_chunks_equals_all_at_once(
@@ -136,9 +137,11 @@ def test_timesteps_pass_unmixed() -> None:
     torch.testing.assert_close(swapped_classes, classes[:, order], rtol=1e-5, atol=1e-6)
 
 
-def test_training_statistics_do_not_depend_on_chunks() -> None:
+@pytest.mark.parametrize("batch_norm", ["frozen", "trained"])
+def test_training_statistics_do_not_depend_on_chunks(batch_norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The norms of a step see batch and time at once: one update of the running mean, of momentum 0.1."""
-    made = decoder(batch_norm="trained", skip_channels=None).train()
+    monkeypatch.setattr(structure_decoder, "_REUSED_BYTES", 1)
+    made = decoder(batch_norm=batch_norm, skip_channels=None).train()
     hidden, encoded = inputs()
     norm = made.stages[0][1]
     with torch.no_grad():
@@ -149,12 +152,14 @@ def test_training_statistics_do_not_depend_on_chunks() -> None:
     torch.testing.assert_close(norm.running_mean, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_norms_exist_only_when_trained() -> None:
+def test_norms_with_frozen_statistics_do_not_exist() -> None:
     counts = {
         mode: sum(isinstance(m, nn.BatchNorm2d) for m in decoder(batch_norm=mode).modules())
-        for mode in ("trained", "frozen", "none")
+        for mode in ("trained", "frozen", "frozen_statistics", "none")
     }
-    assert counts == {"trained": 6, "frozen": 0, "none": 0}
+    assert counts == {"trained": 6, "frozen": 6, "frozen_statistics": 0, "none": 0}
+    frozen = [m for m in decoder(batch_norm="frozen").modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not any(parameter.requires_grad for norm in frozen for parameter in norm.parameters())
     assert isinstance(decoder(batch_norm="trained").stages[-1][-1], ReflectedConvolution), "no norm or ReLU after the last"
 
 
@@ -174,6 +179,15 @@ def test_pooled_maps_are_the_stages_inputs_after_the_skip() -> None:
         made(hidden, encoded)
         assert seen[0].shape == (2, 56)
         torch.testing.assert_close(seen[0][:, :32], expected)
+
+
+def test_the_classifier_is_two_dense_layers_with_nothing_between() -> None:
+    """Section 3.1.2: "this vector passes through two dense layers"; together they are linear."""
+    made = decoder()
+    assert [type(layer) for layer in made.classifier] == [nn.Linear, nn.Linear]
+    vector = torch.randn(3, made.pooled_channels, generator=seeded(4))
+    zero = made.classifier(torch.zeros_like(vector))
+    torch.testing.assert_close(made.classifier(-vector) - zero, zero - made.classifier(vector), rtol=1e-4, atol=1e-5)
 
 
 def test_skips_that_do_not_fit_pass_a_1x1_convolution() -> None:

@@ -1,4 +1,4 @@
-"""VGG-16's blocks and the batch norm that never moves."""
+"""VGG-16's blocks, the batch norm that is not trained, and the one that never moves."""
 
 import math
 
@@ -7,15 +7,34 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.vgg import FrozenBatchNorm, VggBlocks, normalisation, scaled
+from models.vgg import FrozenAffineBatchNorm, FrozenStatisticsBatchNorm, VggBlocks, normalisation, scaled
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_frozen_norm_stays_put_in_training() -> None:
-    norm = FrozenBatchNorm(2)
+def test_a_norm_with_frozen_scale_and_shift_follows_the_batch() -> None:
+    norm = FrozenAffineBatchNorm(2).train()
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([2.0, 3.0]))
+        norm.bias.copy_(torch.tensor([1.0, -1.0]))
+    maps = torch.randn(5, 2, 3, 4, generator=seeded(0)) * 7 + 4
+    mean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3), unbiased=False)
+    scale, shift = torch.tensor([2.0, 3.0]).view(2, 1, 1), torch.tensor([1.0, -1.0]).view(2, 1, 1)
+    expected = (maps - mean.view(2, 1, 1)) / (variance.view(2, 1, 1) + 1e-5).sqrt() * scale + shift
+    torch.testing.assert_close(norm(maps), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * maps.var((0, 2, 3)))
+    assert not any(parameter.requires_grad for parameter in norm.parameters())
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    running = (maps - norm.running_mean.view(2, 1, 1)) / (norm.running_var.view(2, 1, 1) + 1e-5).sqrt() * scale + shift
+    torch.testing.assert_close(norm.eval()(maps), running, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_a_norm_with_frozen_statistics_stays_put_in_training() -> None:
+    norm = FrozenStatisticsBatchNorm(2)
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([2.0, 3.0]))
         norm.bias.copy_(torch.tensor([1.0, -1.0]))
@@ -33,14 +52,15 @@ def test_a_frozen_norm_stays_put_in_training() -> None:
     assert not any(parameter.requires_grad for parameter in norm.parameters())
 
 
-def test_a_fresh_frozen_norm_is_the_identity() -> None:
+def test_a_fresh_norm_with_frozen_statistics_is_the_identity() -> None:
     maps = torch.randn(2, 3, 4, 4, generator=seeded(0))
-    torch.testing.assert_close(FrozenBatchNorm(3).train()(maps), maps, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(FrozenStatisticsBatchNorm(3).train()(maps), maps, rtol=1e-4, atol=1e-5)
 
 
 def test_modes() -> None:
     assert type(normalisation(3, "trained")) is nn.BatchNorm2d
-    assert type(normalisation(3, "frozen")) is FrozenBatchNorm
+    assert type(normalisation(3, "frozen")) is FrozenAffineBatchNorm
+    assert type(normalisation(3, "frozen_statistics")) is FrozenStatisticsBatchNorm
     assert type(normalisation(3, "none")) is nn.Identity
 
 
@@ -59,7 +79,7 @@ def test_blocks_are_configuration_d(blocks: tuple[int, ...], channels_in: int, s
     assert float(first.detach().std()) == pytest.approx(math.sqrt(2 / (9 * shapes[0][0])), rel=0.1)
 
 
-@pytest.mark.parametrize("mode", ["trained", "frozen", "none"])
+@pytest.mark.parametrize("mode", ["trained", "frozen", "frozen_statistics", "none"])
 def test_blocks_convolve_normalise_rectify_and_pool(mode: str) -> None:
     made = VggBlocks((0, 1), channels_in=3, width=0.0625, batch_norm=mode, generator=seeded(0)).eval()
     assert made.channels == [4, 8]

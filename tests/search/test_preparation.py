@@ -12,7 +12,11 @@ from search.execution.preparation import prepare_search, with_resources
 from search.execution.resources import NodeGroup, local_nodes, max_concurrent
 from search.records.folder import storage_folder
 from search.records.plan import Plan
+from search.strategy.distributions import distribution_of
+from spaces.attentive import AttentiveSpace
+from spaces.fields import Value, fields_of
 from trainables.contract import Objective
+from trainables.data import DATASETS
 from trainables.errors import DataError
 
 BOWL_FIXED = {"noise": 0.0, "fault": "none", "num_metrics": 1, "idle_epochs": 0, "seconds_per_epoch": 0.0}
@@ -326,3 +330,30 @@ def test_trials_as_one_program_have_a_gpu_and_are_said_to_need_one_shape() -> No
     assert with_resources(replace(plan, gpus_per_trial=None, fuse_trials=1), gpu).gpus_per_trial is None
     fixed = prepare_search(SearchOptions("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
     assert (fixed.fuse_trials, fixed.notes) == (None, ())
+
+
+def test_a_search_does_not_try_one_network_under_two_names() -> None:
+    """Fresh norms whose statistics are frozen are no norms at all (`Field.without`); who wants them all the same sets them."""
+
+    def choices(**settings: Value) -> tuple[Value, ...]:
+        unsearched = {name: field.default for name, field in fields_of(AttentiveSpace).items() if not field.searched}
+        plan = Plan("mine", "attentive", None, "demo", {**unsearched, **settings}, DEFAULT, num_trials=3, max_epochs=2)
+        (field,) = [field for field in plan.searched if field.name == "batch_norm"]
+        assert distribution_of(field) == distribution_of(plan.fields["batch_norm"])
+        assert field.default == "frozen"
+        return field.choices
+
+    assert choices(encoder_weights="none") == ("trained", "frozen", "none")
+    assert choices(encoder_weights="imagenet") == ("trained", "frozen", "frozen_statistics", "none")
+
+
+def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
+    DATASETS["isic2017"].synthesise(tmp_path / "isic", 40, 48, 11)
+    settings = {"size_px": "32", "resize_px": "36", "width": "0.125", "encoder_weights": "none"}
+    options = SearchOptions("attentive", data=f"isic2017:{tmp_path / 'isic'}", settings=settings)
+    with pytest.raises(
+        ValueError, match="--space batch_norm= must leave two values or more that differ beside encoder_weights=none"
+    ):
+        prepare_search(replace(options, space={"batch_norm": "frozen_statistics|none"}))
+    plan = prepare_search(replace(options, settings={**settings, "batch_norm": "frozen_statistics"})).plan
+    assert plan.fixed["batch_norm"] == "frozen_statistics"

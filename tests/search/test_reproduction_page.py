@@ -147,6 +147,10 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
     structures = {row[0]: row for row in rows(text, "## Table 5")}
     assert structures["VGG_AttentiveConvLSTM_Deco_GAP_3"][1:3] == ["0.500 [0.400, 0.700]", "–"]
     assert structures["the paper: VGG_AttentiveConvLSTM_Deco_GAP_3"][1:] == ["0.037", "0.220", "0.452", "–"]
+    headings = rows(text, "## Table 5")[0]
+    assert headings[1:4] == ["mAP at IoU .5, .6, .7, .8", "class accuracy", "AUC of pixels (class as predicted)"]
+    assert "a structure counts when exactly one mask said to be it overlaps it above the threshold" in text
+    assert "the pixels of every mask, of all six classes, against the truth of the class that was predicted for it" in text
     assert structures["LIN (as the paper quotes it)"][4] == "0.833"
     assert set(pictures) == {"diagnosis", "structures"}
     page = write_reproduction(found, tmp_path).read_text()

@@ -1,7 +1,7 @@
 """The attentive trial on synthetic cases: repeatable, resumable bit for bit, and checked when it is read back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
 from trainables import attentive, attentive_learner
 from trainables.adam import Adam, Group
+from trainables.batches import repeat_factors
 from trainables.contract import LATENCY_MS, EpochReport, Objective, TrialRequest
 from trainables.data import read_segmented
 from trainables.data.isic2017_synthetic import write
@@ -34,6 +35,7 @@ SMALL = {"resize_px": 36, "size_px": 32, "width": 0.125, "encoder_weights": "non
 SEED = 11
 RESUMED: dict[str, dict[str, Any]] = {
     "the third variant": {},
+    "statistics frozen": {"batch_norm": "frozen_statistics"},
     "trained batch norm and encoder": {"batch_norm": "trained", "encoder": "trained", "encoder_learning_rate": 1e-4},
     "quarter turns, no norm, selection by loss": {
         "augmentation": "quarter_turns",
@@ -43,6 +45,11 @@ RESUMED: dict[str, dict[str, Any]] = {
     },
     "fully connected head": {"head": "fully_connected", "decoder": False},
     "early epochs": {"decoder_first_epochs": 2, "generic_first_epochs": 4, "balancing": "presence", "attention_scale": "mean"},
+}
+RESUMED |= {
+    "other sampling": {"melanoma_repeats": 3, "structure_sampling": "rare_structures", "melanoma_weight": 2.0},
+    "other images": {"crop": "random", "resize": "keep_aspect", "balancing": "effective_number"},
+    "a random crop that is not turned": {"crop": "random", "augmentation": "none"},
 }
 BEST_FILES = ["config.json", "model.safetensors", "sha256sums"]
 STATE_FILES = ["config.json", "model.safetensors", "sha256sums", "state.json", "state.safetensors"]
@@ -148,7 +155,7 @@ def test_what_was_prepared_is_what_a_trial_reports(fields: dict[str, Any], sourc
     assert trial.learner.description()["data_fingerprint"] == prepared.fingerprint
     assert (prepared.num_train, prepared.num_valid, prepared.notes) == (36, 15, ())
     assert len(prepared.metrics) == len(set(prepared.metrics))
-    may_be_absent = {"valid/attributes/pixel_auroc_mean"}
+    may_be_absent = {"valid/attributes/pixel_auroc_mean", "valid/structures/predicted_class_pixel_auroc"}
     may_be_absent |= {f"valid/{attribute}/pixel_auroc" for attribute in ATTRIBUTES}
     for report in run(trial, 2):
         assert set(prepared.metrics) <= told_by(report)
@@ -356,13 +363,18 @@ def test_a_diagnosis_that_comes_later_does_not_move_before(source: str) -> None:
     before = weights_of(trial, "diagnosis.")
     decoder, attention = weights_of(trial, "decoder."), weights_of(trial, "attention.")
     run(trial, 1)
-    assert moved(before, weights_of(trial, "diagnosis.")) == set()
+    assert moved(before, weights_of(trial, "diagnosis.")) <= statistics_of(before)
     run(trial, 1)
-    assert moved(before, weights_of(trial, "diagnosis.")) == set()
+    assert moved(before, weights_of(trial, "diagnosis.")) <= statistics_of(before)
     assert moved(decoder, weights_of(trial, "decoder."))
     assert moved(attention, weights_of(trial, "attention."))
     run(trial, 1)
     assert {name for name in before if name.startswith("diagnosis.layers")} <= moved(before, weights_of(trial, "diagnosis."))
+
+
+def statistics_of(names: Iterable[str]) -> set[str]:
+    """Those that are statistics of a batch norm."""
+    return {name for name in names if name.split(".")[-1] in ("running_mean", "running_var", "num_batches_tracked")}
 
 
 def test_a_trained_batch_norm_of_the_diagnosis_waits_too(source: str) -> None:
@@ -370,7 +382,7 @@ def test_a_trained_batch_norm_of_the_diagnosis_waits_too(source: str) -> None:
     trial = build(source, decoder_first_epochs=1, batch_norm="trained", weight_decay=1e-3)
     before = weights_of(trial, "diagnosis.")
     run(trial, 1)
-    statistics = {name for name in before if name.split(".")[-1] in ("running_mean", "running_var", "num_batches_tracked")}
+    statistics = statistics_of(before)
     assert moved(before, weights_of(trial, "diagnosis.")) <= statistics
     run(trial, 1)
     assert moved(before, weights_of(trial, "diagnosis.")) - statistics
@@ -396,22 +408,37 @@ def test_attributes_give_no_loss_in_generic_epochs(source: str) -> None:
 
 
 def test_a_frozen_encoder_never_moves_and_a_trained_one_does(source: str) -> None:
-    for batch_norm in ("frozen", "trained", "none"):
+    for batch_norm in ("frozen", "frozen_statistics", "trained", "none"):
         trial = build(source, batch_norm=batch_norm, weight_decay=1e-3)
         before = weights_of(trial, "encoder.")
         run(trial, 1)
-        assert moved(before, weights_of(trial, "encoder.")) == set(), batch_norm
+        followed = statistics_of(before) if batch_norm == "frozen" else set()
+        assert moved(before, weights_of(trial, "encoder.")) == followed, batch_norm
     trial = build(source, batch_norm="trained", encoder="trained", encoder_learning_rate=1e-3)
     before = weights_of(trial, "encoder.")
     run(trial, 1)
     changed = moved(before, weights_of(trial, "encoder."))
     assert {name for name in before if name.endswith(("weight", "running_mean"))} <= changed
-    frozen_norm = build(source, batch_norm="frozen", encoder="trained", encoder_learning_rate=1e-3)
-    before = weights_of(frozen_norm, "encoder.")
-    run(frozen_norm, 1)
-    changed = moved(before, weights_of(frozen_norm, "encoder."))
-    assert changed
-    assert all(name.startswith("encoder.convolutions") for name in changed)
+    for batch_norm in ("frozen", "frozen_statistics"):
+        frozen_norm = build(source, batch_norm=batch_norm, encoder="trained", encoder_learning_rate=1e-3)
+        before = weights_of(frozen_norm, "encoder.")
+        run(frozen_norm, 1)
+        changed = moved(before, weights_of(frozen_norm, "encoder."))
+        convolved = {name for name in before if name.startswith("encoder.convolutions")}
+        assert changed & convolved
+        assert changed - convolved == (statistics_of(before) if batch_norm == "frozen" else set())
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "whole"), [("frozen", True), ("trained", True), ("frozen_statistics", False), ("none", False)]
+)
+def test_batches_that_are_normalised_whole_do_not_pass_in_parts_and_this_is_said(
+    batch_norm: str, whole: bool, source: str
+) -> None:
+    trial = attentive.build(replace(request_of(source, batch_norm=batch_norm), batch_parts=2))
+    in_parts = "every batch passes in 2 parts, for want of memory"
+    normalised = "batches to pass in parts, for want of memory, are normalised whole (--set batch_norm=frozen_statistics)"
+    assert (normalised in trial.notes, in_parts in trial.notes) == (whole, not whole)
 
 
 def test_every_part_has_its_own_learning_rate(source: str) -> None:
@@ -576,7 +603,7 @@ def test_the_validation_loss_does_not_depend_on_chunks(balancing: str, source: s
     assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-5)
     batch = learner._data.batch(learner._valid)
     with torch.no_grad():
-        diagnosis, pairs = learner._losses(learner.model(batch.images), batch)
+        diagnosis, pairs = learner._losses(learner.model(batch.images), batch, evaluating=True)
     assert found[0] == pytest.approx(float(learner._combined(diagnosis, pairs)), rel=1e-5)
 
 
@@ -586,6 +613,84 @@ def test_a_rehearsal_counts_the_validation_cases_in_training_batches(source: str
     assert learner.valid_batches == pytest.approx(len(learner._valid) * learner.batches_per_epoch / len(learner._train))
     assert trial.rehearse() > 0
     assert trial.epoch == 0
+
+
+def of_an_epoch(trial: TrainedTrial) -> np.ndarray:
+    """Cases of the first epoch's batches, in order."""
+    learner = trial.learner
+    learner.begin(1)
+    return np.concatenate([learner._pool[learner._passes.draw()] for _ in range(learner.batches_per_epoch)])
+
+
+def test_melanomas_stand_in_an_epoch_as_often_as_asked_for(source: str) -> None:
+    plain, repeated = build(source), build(source, melanoma_repeats=4)
+    train = plain.learner._train
+    melanoma = plain.learner._data.segmented.cases.labels[train, 0] == 1
+    assert 0 < melanoma.sum() < len(train)
+    assert sorted(of_an_epoch(plain)) == sorted(train)
+    assert sorted(of_an_epoch(repeated)) == sorted([*train, *(3 * list(train[melanoma]))])
+    expected = -(-(len(train) + 3 * int(melanoma.sum())) // 16)
+    assert repeated.learner.batches_per_epoch == expected > plain.learner.batches_per_epoch
+
+
+def test_cases_with_rare_structures_come_more_often(source: str) -> None:
+    plain, rare = build(source), build(source, structure_sampling="rare_structures")
+    assert rare.learner.batches_per_epoch == plain.learner.batches_per_epoch
+    train, presence = plain.learner._train, plain.learner._data.segmented.presence
+    shares = repeat_factors(presence[train])
+    drawn = np.stack([np.bincount(of_an_epoch(rare), minlength=len(presence))[train] for _ in range(200)])
+    assert drawn.sum(1).tolist() == [len(train)] * 200
+    assert drawn.mean(0) == pytest.approx(shares * len(train) / shares.sum(), abs=0.15)
+    rarest = presence[train][:, 2:].sum(0).argmin() + 2
+    assert drawn.mean(0)[presence[train, rarest]].min() > 1.2 > 1 > drawn.mean(0)[~presence[train, 2:].any(1)].max()
+
+
+def test_without_a_decoder_there_are_no_structures_to_sample_by(source: str) -> None:
+    assert sorted(of_an_epoch(build(source, decoder=False))) == sorted(build(source).learner._train)
+
+
+def test_melanoma_weight_moves_the_training_and_the_loss_of_validation(source: str) -> None:
+    plain, weighted = (build(source, melanoma_weight=weight).learner for weight in (1.0, 4.0))
+    batch = plain._data.batch(plain._valid)
+    with torch.no_grad():
+        before, after = (float(learner._losses(learner.model.eval()(batch.images), batch)[0]) for learner in (plain, weighted))
+    melanomas = plain._data.segmented.cases.labels[plain._valid, 0] == 1
+    assert melanomas.any()
+    assert after > before + 1e-3
+
+
+def test_a_random_crop_is_for_training_only(source: str) -> None:
+    """32 px of the 36 that there are."""
+    learner = build(source, crop="random", augmentation="none").learner
+    learner.begin(1)
+    members = learner._pool[learner._passes._left[:16]]
+    centre, drawn = learner._data.batch(members), learner.draw_batch()
+    assert not torch.equal(drawn.images, centre.images)
+    assert torch.equal(learner._data.batch(members).images, centre.images)
+
+
+@pytest.mark.parametrize(("width", "height"), [(72, 36), (36, 72)])
+def test_gazes_are_placed_in_the_whole_image_where_its_aspect_is_kept(
+    width: int, height: int, source: str, tmp_path: Path
+) -> None:
+    """Of a square's side 32 of 36 px are seen, of the longer side half as much."""
+    trial = build(source, resize="keep_aspect")
+    run(trial, 1)
+    trial.save_best(tmp_path / "best")
+    Image.effect_noise((width, height), 90).convert("RGB").save(tmp_path / "an image.png")
+    image = tmp_path / "an image.png"
+    (found,) = attentive.predictor(tmp_path / "best").predict([image])
+    (sent,) = attentive.predictor(tmp_path / "best").predict([image.read_bytes()])
+    assert sent["gazes"] == found["gazes"]
+    cells = [(2 + 8 * cell + 4) / 36 for cell in range(4)]
+    halved = [0.25 + cell / 2 for cell in cells]
+    for gaze in found["gazes"]:
+        assert any(gaze["x"] == pytest.approx(cell) for cell in (halved if width > height else cells))
+        assert any(gaze["y"] == pytest.approx(cell) for cell in (cells if width > height else halved))
+    middle = Image.open(image).crop(((width - 36) // 2, (height - 36) // 2, (width + 36) // 2, (height + 36) // 2))
+    middle.save(tmp_path / "middle.png")
+    (alone,) = attentive.predictor(tmp_path / "best").predict([tmp_path / "middle.png"])
+    assert alone["probabilities"] == found["probabilities"]
 
 
 def test_a_frozen_encoder_with_random_weights_is_noted(source: str) -> None:

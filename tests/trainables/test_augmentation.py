@@ -198,3 +198,54 @@ def test_the_generator_alone_decides_a_view(turning: Turning) -> None:
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(views(images, masks_of(images), 16, turning, generator)[0], first[0])
+
+
+@pytest.mark.parametrize("turning", ["none", "quarter_turns"])
+@pytest.mark.parametrize(("side", "size"), [(9, 6), (10, 7), (8, 8)])
+def test_a_random_crop_is_any_square_of_the_image_and_its_mask(turning: Turning, side: int, size: int) -> None:
+    images = images_of(1, side)
+    images = torch.where((images - 0.5).abs() < 0.01, torch.ones(()), images).expand(400, -1, -1, -1)
+    found, masks = views(images, masks_of(images), size, turning, seeded(7), "random")
+    assert torch.equal(masks, masks_of(found))
+    poses = {
+        (y, x, turns, mirrored): torch.rot90(square.flip(2) if mirrored else square, turns, (1, 2))
+        for y in range(side - size + 1)
+        for x in range(side - size + 1)
+        for square in [images[0, :, y : y + size, x : x + size]]
+        for turns in (range(4) if turning == "quarter_turns" else [0])
+        for mirrored in ((False, True) if turning == "quarter_turns" else [False])
+    }
+    seen: dict[tuple[int, int], int] = {}
+    for view in found:
+        near = [pose for pose, expected in poses.items() if torch.allclose(expected, view, atol=1e-5)]
+        assert len(near) == 1
+        seen[near[0][:2]] = seen.get(near[0][:2], 0) + 1
+    expected = 400 / (side - size + 1) ** 2
+    assert len(seen) == (side - size + 1) ** 2, "every place"
+    assert all(0.4 * expected < count < 1.8 * expected for count in seen.values())
+
+
+def test_a_random_crop_follows_its_generator_and_a_centre_draws_nothing_for_it() -> None:
+    images, generator = images_of(6), seeded(3)
+    state = generator.get_state()
+    views(images, masks_of(images), 16, "none", generator)
+    assert torch.equal(generator.get_state(), state)
+    first = views(images, masks_of(images), 16, "rotations", generator, "random")
+    torch.manual_seed(1)
+    again = views(images, masks_of(images), 16, "rotations", seeded(3), "random")
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], views(images, masks_of(images), 16, "rotations", seeded(3))[0])
+
+
+def test_rotated_views_of_a_random_crop_look_all_over_the_image() -> None:
+    """A ramp from left to right: the mean of a view tells where its middle lies."""
+    side, size = 40, 20
+    ramp = torch.linspace(0, 1, side).expand(300, 3, side, side)
+    found, _ = views(ramp, ramp[:, :1], size, "rotations", seeded(2), "random")
+    centres = found[:, 0, 8:12, 8:12].mean((1, 2))
+    lowest, highest = (size / 2 - 0.5) / (side - 1), (side - size / 2 - 0.5) / (side - 1)
+    assert lowest - 0.01 < centres.min() < lowest + 0.05
+    assert highest - 0.05 < centres.max() < highest + 0.01
+    still, _ = views(ramp, ramp[:, :1], size, "rotations", seeded(2))
+    assert float((still[:, 0, 8:12, 8:12].mean((1, 2)) - 0.5).abs().max()) < 0.01

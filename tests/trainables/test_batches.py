@@ -130,3 +130,47 @@ def test_passes_go_on_from_their_generators_state() -> None:
     other.bit_generator.state = state
     again = batches.Passes(9, 4, other)
     assert [again.draw().tolist() for _ in range(6)] == expected
+
+
+def test_repeat_factors_by_hand() -> None:
+    """Of four cases all have skin, two a network (√2), one streaks (√4)."""
+    presence = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=bool)
+    assert batches.repeat_factors(presence).tolist() == pytest.approx([1.0, 2**0.5, 2.0, 1.0])
+    assert batches.repeat_factors(np.zeros((2, 3), dtype=bool)).tolist() == [1.0, 1.0]
+
+
+def drawn(passes: batches.Passes, count: int) -> np.ndarray:
+    """So many passes, each whole."""
+    found = []
+    for _ in range(count):
+        passes.shuffle()
+        parts, length = [], 0
+        while length < 10:
+            parts.append(passes.draw())
+            length += len(parts[-1])
+        assert [len(part) for part in parts] == [4, 4, 2]
+        found.append(np.concatenate(parts))
+    return np.array(found)
+
+
+def test_a_pass_with_shares_is_as_long_and_has_each_case_in_proportion_rounded_up_or_down() -> None:
+    shares = np.array([1.0, 1, 1, 1, 1, 1, 1, 1, 2, 5])
+    found = drawn(batches.Passes(10, 4, np.random.default_rng(0), shares), 300)
+    counts = np.stack([np.bincount(line, minlength=10) for line in found])
+    expected = shares * 10 / shares.sum()
+    assert (counts >= np.floor(expected)).all()
+    assert (counts <= np.ceil(expected)).all()
+    assert counts.mean(0) == pytest.approx(expected, abs=0.08)
+    assert len({tuple(line) for line in found}) == 300, "in a random order"
+
+
+def test_without_shares_a_pass_is_the_permutation_that_it_was() -> None:
+    found = drawn(batches.Passes(10, 4, np.random.default_rng(0)), 2)
+    generator = np.random.default_rng(0)
+    assert found.tolist() == [generator.permutation(10).tolist() for _ in range(2)]
+
+
+def test_passes_with_shares_follow_their_generator() -> None:
+    shares = np.arange(1.0, 11)
+    first, again = (drawn(batches.Passes(10, 4, np.random.default_rng(5), shares), 3) for _ in range(2))
+    assert np.array_equal(first, again)

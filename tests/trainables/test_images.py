@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainables.data import images
 from trainables.data.cases import CaseSet, LabelTask
-from trainables.data.images import decode, load_images
+from trainables.data.images import decode, load_images, upright_size
 from trainables.errors import DataError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -185,6 +185,31 @@ def test_images_are_resized_without_regard_to_their_aspect(tmp_path: Path) -> No
     assert decoded.shape == (3, 10, 10)
     assert decoded[0, 0, :].tolist() == [255] * 10
     assert decoded[2, 9, :].tolist() == [255] * 10
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 100), (100, 400)])
+def test_the_shorter_side_decides_where_the_aspect_is_kept(width: int, height: int, tmp_path: Path) -> None:
+    """Only the middle square of 100 px is blue."""
+    image = Image.new("RGB", (width, height), RED)
+    left, top = (width - 100) // 2, (height - 100) // 2
+    image.paste(BLUE, (left, top, left + 100, top + 100))
+    file = _save(tmp_path / "wide.png", image)
+    assert (decode(file, 10, "keep_aspect")[2] == 255).all()
+    assert not (decode(file, 10)[2] == 255).all()
+    square = _save(tmp_path / "square.png", image.crop((left, top, left + 100, top + 100)))
+    assert np.array_equal(decode(file, 10, "keep_aspect"), decode(square, 10))
+    assert upright_size(file) == (width, height)
+
+
+def test_images_kept_and_stretched_are_two_entries_of_the_cache(tmp_path: Path, own_cache: Path) -> None:
+    image = Image.new("RGB", (40, 10), RED)
+    image.paste(BLUE, (15, 0, 25, 10))
+    cases = _cases([_save(tmp_path / "wide.png", image)])
+    stretched, kept = load_images(cases, 4).pixels.copy(), load_images(cases, 4, resize="keep_aspect").pixels.copy()
+    assert not np.array_equal(stretched, kept)
+    assert np.array_equal(load_images(cases, 4).pixels, stretched)
+    assert np.array_equal(load_images(cases, 4, resize="keep_aspect").pixels, kept)
+    assert load_images(cases, 4).digest == load_images(cases, 4, resize="keep_aspect").digest, "the same files"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])

@@ -318,6 +318,52 @@ def test_unpacked_bits_are_the_nearest_neighbour_masks(release: Path, cache: Pat
             assert np.array_equal(found[case, structure].astype(bool), nearest(whole[structure], size))
 
 
+@pytest.mark.parametrize("size", [4, 11])
+def test_whole_lesions_are_those_of_part_1_whatever_attributes_cover_them(release: Path, cache: Path, size: int) -> None:
+    write_features(release, 4, pigment_network=[0, 1, 2, 3])
+    cases = read(release)
+    loaded = load_masks(cases, size)
+    assert loaded.lesions.shape == (7, size, (size + 7) // 8)
+    found = unpack(torch.from_numpy(loaded.lesions[:, None]), size)[:, 0].bool().numpy()
+    for case in range(7):
+        annotated, _ = read_planes(cases, case)
+        assert np.array_equal(found[case], nearest(annotated, size))
+    assert not loaded.bits[0, 0].any(), "less its attributes nothing is left"
+    assert loaded.lesions[0].any()
+
+
+def test_a_batch_has_the_whole_lesion_turned_as_its_masks_are(release: Path, cache: Path) -> None:
+    (release / JSONS / "ISIC_0000002_features.json").unlink()
+    cases = read(release)
+    data = on_device(cases, 40, 32, CPU)
+    assert not data.known[1]
+    for turning in ("none", "quarter_turns", "rotations"):
+        for crop in ("centre", "random"):
+            batch = data.batch(np.array([1]), turning, torch.Generator().manual_seed(0), crop)
+            assert batch.lesion.shape == (1, 32, 32)
+            assert torch.equal(batch.lesion, batch.masks[:, 0]), "without attributes the two are one"
+    assert not torch.equal(data.batch(np.array([0])).lesion, data.batch(np.array([0])).masks[:, 0])
+
+
+def test_masks_keep_their_aspect_as_images_do(release: Path, cache: Path) -> None:
+    """12×8 px: the middle eight columns, every cell of it at size 8."""
+    uneven = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5
+    Image.fromarray(np.where(uneven, 255, 0).astype(np.uint8)).save(lesion_file(release))
+    cases = read(release)
+    loaded = load_masks(cases, 8, resize="keep_aspect")
+    found = unpack(torch.from_numpy(loaded.bits), 8).bool().numpy()
+    for case in range(7):
+        whole, numbers = whole_masks(cases, case)
+        assert np.array_equal(found[case], whole[:, :, 2:10])
+        if numbers is not None:
+            middle = numbers[:, 2:10]
+            pairs = {(int(a), int(b)) for a, b in zip(loaded.superpixels[case].ravel(), middle.ravel(), strict=True)}
+            assert len(pairs) == len(np.unique(middle))
+    stretched = load_masks(cases, 8)
+    assert not np.array_equal(stretched.bits, loaded.bits)
+    assert len(entries(cache)) == 2
+
+
 def test_bits_are_read_from_the_left() -> None:
     bits = torch.tensor([[[[0b10110000, 0b01000000]]]], dtype=torch.uint8)
     assert unpack(bits, 10).flatten().tolist() == [1, 0, 1, 1, 0, 0, 0, 0, 0, 1]

@@ -12,6 +12,7 @@ from trainables.structure_losses import (
     PairLosses,
     balanced_mean,
     match,
+    most_overlapped,
     pair_losses,
     soft_iou,
     structure_weights,
@@ -83,6 +84,31 @@ def test_no_structure_at_all() -> None:
     assert triples(torch.rand(2, 2, 2), torch.tensor([[False, False], [True, False]])) == [(1, 0, 0)]
 
 
+@pytest.mark.parametrize("timesteps", [1, 3, 5])
+def test_in_evaluation_every_mask_takes_the_present_structure_that_it_overlaps_most(timesteps: int) -> None:
+    generator = np.random.default_rng(timesteps)
+    iou = torch.tensor(generator.random((24, STRUCTURES, timesteps)), dtype=torch.float32)
+    present = torch.tensor(generator.random((24, STRUCTURES)) < generator.random((24, 1)))
+    present[0] = False
+    pairs = most_overlapped(iou, present)
+    found = list(zip(pairs.case.tolist(), pairs.structure.tolist(), pairs.time.tolist(), strict=True))
+    expected = [
+        (case, max(present[case].nonzero().flatten().tolist(), key=lambda s, c=case, t=time: float(iou[c, s, t])), time)
+        for case in range(24)
+        if present[case].any()
+        for time in range(timesteps)
+    ]
+    assert found == expected
+
+
+def test_in_evaluation_a_structure_may_be_taken_twice_and_an_absent_one_never() -> None:
+    iou = torch.tensor([[[0.9, 0.8, 0.0], [0.7, 0.0, 0.0], [1.0, 1.0, 1.0]]])
+    pairs = most_overlapped(iou, torch.tensor([[True, True, False]]))
+    assert pairs.structure.tolist() == [0, 0, 0]
+    assert pairs.time.tolist() == [0, 1, 2]
+    assert [len(part) for part in most_overlapped(iou, torch.zeros(1, 3, dtype=torch.bool))] == [0, 0, 0]
+
+
 def plainly(values: list[float], structure: list[int], weights: list[float], balancing: str) -> float:
     if balancing == "none":
         return sum(values) / len(values) if values else 0.0
@@ -130,7 +156,7 @@ def test_soft_iou_equals_a_loop() -> None:
 
 def loss_of(masks: Tensor, classes: Tensor, truth: Tensor, present: Tensor, *, balancing: str, gamma: float) -> Tensor:
     return structures_loss(
-        pair_losses(soft_iou(masks.sigmoid(), truth), classes, present),
+        pair_losses(match(iou := soft_iou(masks.sigmoid(), truth), present), iou, classes),
         weights=structure_weights(np.array([9, 9, 5, 1, 3, 1]), balancing),
         balancing=balancing,
         segmentation_share=gamma,
@@ -160,8 +186,8 @@ def test_pairs_of_several_batches_joined_are_those_of_all_cases_at_once() -> Non
     iou, classes = torch.rand(4, STRUCTURES, 3, generator=generator), torch.randn(4, 3, STRUCTURES, generator=generator)
     present = torch.rand(4, STRUCTURES, generator=generator) < 0.5
     present[0] = False
-    whole = pair_losses(iou, classes, present)
-    parts = [pair_losses(iou[part], classes[part], present[part]) for part in (slice(0, 1), slice(1, 4))]
+    whole = pair_losses(match(iou, present), iou, classes)
+    parts = [pair_losses(match(iou[part], present[part]), iou[part], classes[part]) for part in (slice(0, 1), slice(1, 4))]
     joined = PairLosses(*map(torch.cat, zip(*parts, strict=True)))
     for found, expected in zip(joined, whole, strict=True):
         assert torch.equal(found, expected)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -61,34 +62,48 @@ def test_perfect_masks() -> None:
     assert [found[name] for name in names] == [1.0, 1.0, 1.0, 1.0]
     assert found["lesion/iou"] == found["skin/iou"] == 1.0
     assert "pigment_network/iou" not in found
-    assert not [name for name in found if "auroc" in name], "no attribute: no area"
+    areas = {name: value for name, value in found.items() if "auroc" in name}
+    assert areas == {"structures/predicted_class_pixel_auroc": 1.0}, "no attribute: no area of one"
 
 
 def test_map_by_hand() -> None:
     """Lesion hit; skin hit by .625 at .5 and .6 only; an exact skin mask said to be a pigment network hits nothing."""
     masks, classes = [LEFT, MOST_OF_RIGHT, RIGHT], said([LESION, SKIN, PIGMENT])
     readings = read(masks, classes, HALVES)
-    assert readings.hits.tolist() == [[[2, 1, 0], [2, 1, 0], [1, 2, 1]]]
-    assert readings.any_class_hits.tolist() == [[[2, 0, 0], [2, 0, 0], [2, 1, 0]]]
+    assert readings.hits.tolist() == [[[2, 1, 0], [2, 1, 0], [1, 2, 1], [1, 2, 1]]]
+    assert readings.hits_once_or_more.tolist() == readings.hits.tolist(), "no structure is hit twice"
+    assert readings.any_class_hits.tolist() == [[[2, 0, 0], [2, 0, 0], [2, 1, 0], [2, 1, 0]]]
     found = structure_metrics(readings)
-    assert found["structures/map"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 4) / 3)
-    assert found["structures/any_class_map"] == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert found["structures/map"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 4 + 1 / 4) / 4)
+    assert found["structures/any_class_map"] == pytest.approx((1 + 1 + 2 / 3 + 2 / 3) / 4)
 
 
 def test_right_masks_with_wrong_names_count_only_for_any_class() -> None:
     readings = read([LEFT, RIGHT], said([SKIN, LESION]), HALVES)
-    assert readings.hits.tolist() == [[[0, 2, 2]] * 3]
-    assert readings.any_class_hits.tolist() == [[[2, 0, 0]] * 3]
+    assert readings.hits.tolist() == [[[0, 2, 2]] * 4]
+    assert readings.any_class_hits.tolist() == [[[2, 0, 0]] * 4]
     found = structure_metrics(readings)
     assert (found["structures/map"], found["structures/any_class_map"]) == (0.0, 1.0)
     assert found["structures/class_accuracy"] == 0.0
 
 
 def test_duplicates_and_a_missed_structure() -> None:
-    """Both lesion masks hit the same structure, which counts once; skin is missed by an empty mask."""
+    """Both lesion masks hit the same structure: no TP, no FP, no FN, or once a TP; skin is missed by an empty mask."""
     readings = read([LEFT, LEFT, NOTHING], said([LESION, LESION, SKIN]), HALVES)
-    assert readings.hits.tolist() == [[[1, 1, 1]] * 3]
-    assert structure_metrics(readings)["structures/map"] == pytest.approx(1 / 3)
+    assert readings.hits.tolist() == [[[0, 1, 1]] * 4]
+    assert readings.hits_once_or_more.tolist() == [[[1, 1, 1]] * 4]
+    found = structure_metrics(readings)
+    assert found["structures/map"] == 0.0
+    assert found["structures/map_matched_once_or_more"] == pytest.approx(1 / 3)
+
+
+def test_a_structure_that_is_hit_twice_at_one_threshold_counts_at_the_next() -> None:
+    """Both hit skin at .5 and .6, the exact one alone at .7 and .8."""
+    readings = read([RIGHT, MOST_OF_RIGHT], said([SKIN, SKIN]), truth_of(skin=RIGHT))
+    assert readings.hits.tolist() == [[[0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0]]]
+    found = structure_metrics(readings)
+    assert found["structures/map"] == pytest.approx((0 + 0 + 1 / 2 + 1 / 2) / 4)
+    assert found["structures/map_matched_once_or_more"] == pytest.approx((1 + 1 + 1 / 2 + 1 / 2) / 4)
 
 
 def test_a_mask_may_hit_two_structures() -> None:
@@ -151,8 +166,9 @@ def test_unknown_attributes_enter_nothing() -> None:
     masks, classes = [LEFT, MOST_OF_RIGHT, RIGHT], said([LESION, SKIN, PIGMENT])
     truth = truth_of(lesion=LEFT, skin=RIGHT, pigment_network=RIGHT)
     readings = read(masks, classes, truth, known=False)
-    assert readings.hits.tolist() == [[[2, 0, 0], [2, 0, 0], [1, 1, 1]]]
-    assert readings.any_class_hits.tolist() == [[[2, 0, 0], [2, 0, 0], [1, 1, 1]]]
+    assert readings.hits.tolist() == [[[2, 0, 0], [2, 0, 0], [1, 1, 1], [1, 1, 1]]]
+    assert readings.any_class_hits.tolist() == [[[2, 0, 0], [2, 0, 0], [1, 1, 1], [1, 1, 1]]]
+    assert readings.said_pixels.sum() == 2 * 16
     assert readings.confusion.sum() == 2
     assert readings.confusion[0, :, PIGMENT].sum() == 0
     assert readings.confusion[0, PIGMENT].sum() == 0
@@ -181,7 +197,7 @@ def test_a_case_reads_the_same_alone_and_in_a_batch() -> None:
         for i in range(3)
     ]
     joined = concatenated(parts)
-    for name in ("iou", "hits", "any_class_hits", "confusion", "pixels", "superpixels"):
+    for name in (field.name for field in fields(StructureReadings)):
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-5, err_msg=name)
 
 
@@ -246,6 +262,25 @@ def test_pixel_auroc_is_scikit_learns_over_the_masks_that_overlap_an_attribute_m
             assert name not in found
     assert len(areas) >= 2
     assert found["attributes/pixel_auroc_mean"] == pytest.approx(np.mean(areas))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_predicted_class_pixel_auroc_is_scikit_learns_over_all_masks(seed: int) -> None:
+    masks, classes, truth, known, _, readings = readings_of_many(seed)
+    said_there = classes.argmax(-1)
+    scores, labels, left_out = [], [], 0
+    for case in range(len(masks)):
+        for time in range(masks.shape[1]):
+            structure = int(said_there[case, time])
+            if known[case] or structure < 2:
+                scores += masks[case, time].flatten().tolist()
+                labels += truth[case, structure].flatten().tolist()
+            else:
+                left_out += 1
+    assert left_out, "nothing is said to be what was not annotated"
+    expected = roc_auc_score(labels, scores)
+    assert structure_metrics(readings)["structures/predicted_class_pixel_auroc"] == pytest.approx(expected, abs=1e-9)
+    assert expected != pytest.approx(0.5, abs=0.005)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

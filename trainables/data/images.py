@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,7 +21,9 @@ from trainables.data.twins import HASHED_PX, picture_hash
 from trainables.errors import DataError
 
 Progress = Callable[[int, int], None]
-_FORMAT_VERSION = 2
+#: Without regard to an image's aspect; or the shorter side to the size, and what is beyond the square's centre cut off.
+Resize = Literal["stretch", "keep_aspect"]
+_FORMAT_VERSION = 3
 #: What is opened, whatever a file's suffix says. Pillow would also run Ghostscript on a PostScript file.
 _PLUGINS = (Jpeg2KImagePlugin.Jpeg2KImageFile, TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", *(plugin.format for plugin in _PLUGINS))
@@ -43,22 +46,55 @@ class ImageArray:
         return hashlib.sha256("".join(self.contents).encode()).hexdigest()[:16]
 
 
-def decode(source: Path | bytes, size_px: int) -> UInt8[np.ndarray, "3 size size"]:
-    """One image as RGB, upright by its EXIF tag, resized to a square without regard to its aspect.
+def decode(source: Path | bytes, size_px: int, resize: Resize = "stretch") -> UInt8[np.ndarray, "3 size size"]:
+    """One image as RGB, upright by its EXIF tag, resized to a square.
 
     Args:    source: a file, or what is in one.
              size_px: side of the square.
+             resize: how it becomes one.
     Raises:  DataError: when it is no image that can be decoded.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft("RGB", (2 * size_px, 2 * size_px))
             upright = _as_rgb(ImageOps.exif_transpose(image))
+            if resize == "keep_aspect":
+                (left, across), (top, down) = (kept(side, upright.size, resize) for side in upright.size)
+                upright = upright.crop((left, top, left + across, top + down))
             resized = upright.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        name = f"what was sent ({len(source)} bytes)" if isinstance(source, bytes) else source
-        raise DataError(f"{name} must be an image that decodes; got {error}") from error
+        raise _undecodable(source, error) from error
     return np.asarray(resized).transpose(2, 0, 1)
+
+
+def kept(side: int, size: tuple[int, int], resize: Resize) -> tuple[int, int]:
+    """Where what is kept of an image's side begins, and how long it is.
+
+    Args:    side: one of the two, in pixels.
+             size: both.
+             resize: how the image becomes a square.
+    """
+    length = min(size) if resize == "keep_aspect" else side
+    return (side - length) // 2, length
+
+
+def upright_size(source: Path | bytes) -> tuple[int, int]:
+    """Width and height of an image as one sees it, upright.
+
+    Raises:  DataError: when it is no image that can be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _undecodable(source, error) from error
+    return (height, width) if turned else (width, height)
+
+
+def _undecodable(source: Path | bytes, error: Exception) -> DataError:
+    name = f"what was sent ({len(source)} bytes)" if isinstance(source, bytes) else source
+    return DataError(f"{name} must be an image that decodes; got {error}")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -70,16 +106,17 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None) -> ImageArray:
+def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None, resize: Resize = "stretch") -> ImageArray:
     """Maps a data set's images, decoding them first if this node has not done so yet.
 
     Args:    cases: whose images; the order is kept.
              size_px: side of the square.
              progress: called with (done, all) while decoding.
+             resize: how an image becomes a square.
     Raises:  DataError: with every image that does not decode, by its row.
     """
-    folder = cache_root() / "images" / _key(cases.images, size_px)
-    build_once(folder, lambda place: _build(place, cases, size_px, progress))
+    folder = cache_root() / "images" / _key(cases.images, size_px, resize)
+    build_once(folder, lambda place: _build(place, cases, size_px, progress, resize))
     # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
     pixels = np.load(folder / "pixels.npy", mmap_mode="c")
     return ImageArray(pixels=pixels, contents=contents_of(cases.images))
@@ -110,18 +147,18 @@ def look_at(image: Path) -> Look:
     return Look(content_digest(image), picture_hash(decode(image, HASHED_PX)))
 
 
-def _key(images: Sequence[Path], size_px: int) -> str:
-    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, state_of(images)]).encode()).hexdigest()[:24]
+def _key(images: Sequence[Path], size_px: int, resize: Resize) -> str:
+    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, resize, state_of(images)]).encode()).hexdigest()[:24]
 
 
-def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None) -> None:
+def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None, resize: Resize) -> None:
     shape = (len(cases.images), 3, size_px, size_px)
     pixels = np.lib.format.open_memmap(place / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
 
     def fill(index: int) -> tuple[str, str | None]:
         path = cases.images[index]
         try:
-            pixels[index] = decode(path, size_px)
+            pixels[index] = decode(path, size_px, resize)
         except DataError as error:
             return "", f"{cases.where(index)}: {error}"
         return content_digest(path), None

@@ -12,12 +12,12 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageOps
 
 from trainables.data.cache import build_once, cache_root
-from trainables.data.images import FORMATS, Progress, look_at
+from trainables.data.images import FORMATS, Progress, Resize, kept, look_at, upright_size
 from trainables.data.inspection import Findings, Look, findings_of
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 #: Full-size planes of so many cases are in memory at once.
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -28,11 +28,13 @@ class MaskArray:
 
     Args:    bits: cases × structures × size × ceil(size/8), eight cells of a row in a byte, the leftmost the highest bit;
                  the order of `STRUCTURES`; an unknown attribute is empty.
+             lesions: cases × size × ceil(size/8), the whole lesion as annotated, whatever attributes it shows.
              superpixels: cases × size × size, numbered from 0 within a case; all 0 where unknown.
              digest: of the mask files' contents, 16 hexadecimal digits.
     """
 
     bits: UInt8[np.ndarray, "cases structures size bytes"]
+    lesions: UInt8[np.ndarray, "cases size bytes"]
     superpixels: Int[np.ndarray, "cases size size"]
     digest: str
 
@@ -107,14 +109,10 @@ def _binary(image: Image.Image) -> Bool[np.ndarray, "height width"]:
 
 
 def _size(name: str, file: Path) -> tuple[int, int]:
-    """Width and height of an image as one sees it, upright."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
-            width, height = image.size
-            return (height, width) if turned else (width, height)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: {file} must be an image that decodes; got {error}") from error
+        return upright_size(file)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
 
 
 def _open(name: str, file: Path, size: tuple[int, int]) -> Image.Image:
@@ -154,39 +152,43 @@ def inspect(cases: SegmentedCases, progress: Progress | None = None) -> Findings
     return findings_of(cases.cases, cases.leaks(), looks)
 
 
-def load_masks(cases: SegmentedCases, size_px: int, progress: Progress | None = None) -> MaskArray:
+def load_masks(cases: SegmentedCases, size_px: int, progress: Progress | None = None, resize: Resize = "stretch") -> MaskArray:
     """Maps a data set's masks, making them first if this node has not done so yet.
 
     Args:    cases: whose masks; the order is kept.
              size_px: side of the square.
              progress: called with (done, all) while decoding.
+             resize: how a mask becomes a square; as its image does.
     Raises:  DataError: with every case whose masks cannot be used.
     """
-    folder = cache_root() / "masks" / _key(cases, size_px)
-    build_once(folder, lambda place: _build(place, cases, size_px, progress))
+    folder = cache_root() / "masks" / _key(cases, size_px, resize)
+    build_once(folder, lambda place: _build(place, cases, size_px, progress, resize))
     digest = json.loads((folder / "digest.json").read_text())["digest"]
     # Copy on write: torch wants a writable array, the file stays as it is and its pages are shared by all processes.
-    bits, superpixels = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("bits", "superpixels"))
-    return MaskArray(bits=bits, superpixels=superpixels, digest=digest)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("bits", "lesions", "superpixels")}
+    return MaskArray(**arrays, digest=digest)
 
 
-def _key(cases: SegmentedCases, size_px: int) -> str:
+def _key(cases: SegmentedCases, size_px: int, resize: Resize) -> str:
     files = [*cases.lesions, *(file for file in cases.superpixels if file is not None)]
     found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     labels = hashlib.sha256()
     for annotation in cases.annotations:
         labels.update(_packed(annotation))
-    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, found, labels.hexdigest()]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([_FORMAT_VERSION, size_px, resize, found, labels.hexdigest()]).encode()).hexdigest()[:24]
 
 
 def _packed(annotation: Annotation | None) -> bytes:
     return b"?" if annotation is None else b"".join(np.packbits(annotation[name]).tobytes() + b"|" for name in ATTRIBUTES)
 
 
-def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress | None) -> None:
-    count = len(cases.lesions)
-    shape = (count, len(STRUCTURES), size_px, -(-size_px // 8))
-    bits = np.lib.format.open_memmap(place / "bits.npy", mode="w+", dtype=np.uint8, shape=shape)
+def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress | None, resize: Resize) -> None:
+    count, packed = len(cases.lesions), (size_px, -(-size_px // 8))
+
+    shapes = {"bits": (count, len(STRUCTURES), *packed), "lesions": (count, *packed)}
+    bits, lesions = (
+        np.lib.format.open_memmap(place / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape) for name, shape in shapes.items()
+    )
     superpixels = np.lib.format.open_memmap(place / "superpixels.npy", mode="w+", dtype=np.int32, shape=(count, size_px, size_px))
 
     def fill(index: int) -> tuple[str, str | None]:
@@ -194,9 +196,11 @@ def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress 
             lesion, indices = read_planes(cases, index)
         except DataError as error:
             return "", str(error)
-        rows, columns = (_nearest(side, size_px) for side in lesion.shape)
+        rows, columns = (_nearest(*kept(side, lesion.shape, resize), size_px) for side in lesion.shape)
         seen = None if indices is None else indices[rows[:, None], columns]
-        bits[index] = np.packbits(masks_of(lesion[rows[:, None], columns], seen, cases.annotations[index]), axis=-1)
+        whole = lesion[rows[:, None], columns]
+        bits[index] = np.packbits(masks_of(whole, seen, cases.annotations[index]), axis=-1)
+        lesions[index] = np.packbits(whole, axis=-1)
         if seen is not None:
             superpixels[index] = np.unique(seen, return_inverse=True)[1].reshape(size_px, size_px)
         files = (cases.lesions[index], cases.superpixels[index])
@@ -213,10 +217,11 @@ def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress 
     if problems:
         raise DataError(*problems)
     bits.flush()
+    lesions.flush()
     superpixels.flush()
     (place / "digest.json").write_text(json.dumps({"digest": hashlib.sha256("".join(digests).encode()).hexdigest()[:16]}))
 
 
-def _nearest(side: int, size_px: int) -> Int[np.ndarray, " size"]:
-    """For each of `size_px` cells, the row or column under its centre."""
-    return ((np.arange(size_px) + 0.5) * side / size_px).astype(np.int64)
+def _nearest(start: int, length: int, size_px: int) -> Int[np.ndarray, " size"]:
+    """For each of `size_px` cells of what is kept of a side, the row or column under its centre."""
+    return start + ((np.arange(size_px) + 0.5) * length / size_px).astype(np.int64)
