@@ -15,7 +15,7 @@ from models.dropout import drop
 from models.layers import dense
 from models.parts import in_parts
 from models.structure_decoder import Pooling, StructureDecoder
-from models.vgg import BatchNormMode, FrozenAffineBatchNorm, VggBlocks, scaled
+from models.vgg import BatchNormMode, VggBlocks, scaled
 
 Head = Literal["gap", "fully_connected"]
 DiagnosisInput = Literal["attended", "features"]
@@ -45,8 +45,7 @@ class AttentiveNetwork(nn.Module):
     """Encoder, attentive ConvLSTM, decoder with structure classifier, and diagnosis branch.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Section 3.1, Fig. 1 to 4, and the authors' code
-    Deviations: the trained batch norms of an encoder that is not trained keep their statistics; the authors' follow the batch.
-        Fig. 4 pools T - 1 attended maps, text and code T, and so does this.
+    Deviations: Fig. 4 pools T - 1 attended maps, text and code T, and so does this.
 
     Args:    attention: whether there is an attentive ConvLSTM; without it this is VGG (no decoder then).
              decoder: whether the gazes are drawn as masks and named.
@@ -128,24 +127,12 @@ class AttentiveNetwork(nn.Module):
         self._encoder_is_frozen = False
 
     def freeze_encoder(self) -> None:
-        """Takes the encoder out of training: no gradients (learning rate 0, transfer learning).
+        """Takes the encoder's weights out of training: learning rate 0, transfer learning.
 
-        Its statistics stay as they are, too, unless its norms are a `FrozenAffineBatchNorm`, which are of the batch.
+        Its norms do what `batch_norm` says: where they follow the batch in training, they do so here, as the authors' do.
         """
         self._encoder_is_frozen = True
         self.encoder.requires_grad_(False)
-        self._hold_encoder()
-
-    def train(self, mode: bool = True) -> "AttentiveNetwork":
-        """Training or evaluation mode; a frozen encoder keeps to evaluation, but for norms that take batch statistics."""
-        super().train(mode)
-        if self._encoder_is_frozen:
-            self._hold_encoder()
-        return self
-
-    def _hold_encoder(self) -> None:
-        if not any(isinstance(norm, FrozenAffineBatchNorm) for norm in self.encoder.norms):
-            self.encoder.eval()
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], generator: torch.Generator | None = None, num_parts: int = 1
