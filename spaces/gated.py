@@ -19,6 +19,17 @@ class GatedSpace:
     learning_rate: float = real(
         1e-3, 1e-4, 3e-2, log=True, unit="1/step", source="Section 5", doc="Adam's rate for kernels and biases"
     )
+    gate_learning_rate: float = real(
+        0.1,
+        0.001,
+        1.0,
+        log=True,
+        when={"gates": ("learned",)},
+        searched=False,
+        unit="1/step",
+        source="Section 5 (100 × 1e-3)",
+        doc="Adam's rate for the gates; under Adam only its product with gamma_g matters, so gamma_g alone is searched",
+    )
     l2: float = real(1e-4, 1e-6, 1e-2, log=True, source="Eq. 10", doc="weight of ‖θ‖²/2 over the kernels")
     focal_beta: float = real(2.0, 0.0, 5.0, source="Eq. 9", doc="how much the focal loss favours hard cases; 0 is plain")
     primary_task_weight: float = real(
@@ -79,16 +90,6 @@ class GatedSpace:
         doc="leave the images in [0, 1], or standardise them by the training set's mean and deviation",
     )
     augmentation: float = real(1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, flips, shift and shear; 0 is none")
-    gate_rate_factor: float = real(
-        100.0,
-        1.0,
-        1000.0,
-        log=True,
-        when={"gates": ("learned",)},
-        searched=False,
-        source="Section 5",
-        doc="gates' learning rate over the kernels'; only its product with gamma_g matters under Adam",
-    )
     batches_per_epoch: int = integer(
         5,
         1,

@@ -25,7 +25,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"gamma_g": 0.5, "learning_rate": 1e-2, "augmentation": 0.0},
     {"gates": "off", "l2": 1e-2, "label_weights": "none"},
     {"focal_beta": 0.5, "dropout": 0.0, "input_normalisation": "training_set", "label_weights": "inverse_frequency"},
-    {"batch_norm": False, "primary_task_weight": 3.0, "gate_rate_factor": 10.0},
+    {"batch_norm": False, "primary_task_weight": 3.0, "gate_learning_rate": 0.01},
 ]
 
 
