@@ -156,18 +156,17 @@ def _reduced(blocks: Sequence[GatedBlock], normed: Tensor) -> Tensor:
 
 
 def _gates(blocks: Sequence[GatedBlock]) -> Float[Tensor, "members takers givers channels"]:
-    """Every member's gate values alpha; those of a member whose gates are off are shut."""
+    """Every member's gate values alpha; those of a member whose gates are not learnt are what they always are."""
     gates = [block.gates for block in blocks]
     raw = [gate.raw for gate in gates]
-    own = gates[0].own
     shape = next((known.shape for known in raw if known is not None), None)
-    together = own.expand(len(blocks), *own.shape)
+    fixed = torch.stack([gate.fixed for gate in gates])
     if shape is None:
-        return together
-    slopes = torch.tensor([gate.gamma_g for gate in gates], device=own.device, dtype=own.dtype).view(-1, 1, 1, 1)
-    stacked = torch.stack([own.new_zeros(shape) if known is None else known for known in raw])
-    learned = torch.tensor([known is not None for known in raw], device=own.device).view(-1, 1, 1, 1)
-    alpha = (torch.sigmoid(slopes * stacked) * learned).flatten(1, 2)
+        return fixed
+    slopes = torch.tensor([gate.gamma_g for gate in gates], device=fixed.device, dtype=fixed.dtype).view(-1, 1, 1, 1)
+    stacked = torch.stack([fixed.new_zeros(shape) if known is None else known for known in raw])
+    learned = torch.tensor([known is not None for known in raw], device=fixed.device).view(-1, 1, 1)
     takers, givers = gates[0].others
-    member = torch.arange(len(blocks), device=own.device).unsqueeze(1)
-    return together.index_put((member, takers, givers), alpha)
+    alpha = torch.where(learned, torch.sigmoid(slopes * stacked).flatten(1, 2), fixed[:, takers, givers])
+    member = torch.arange(len(blocks), device=fixed.device).unsqueeze(1)
+    return fixed.index_put((member, takers, givers), alpha)

@@ -128,8 +128,8 @@ class GatedNetwork(nn.Module):
         """Eq. 11 for every block, first to last."""
         return torch.stack([sharing_fractions(block.gates()) for block in self._gated_blocks()])
 
-    def open_gates(self) -> Float[Tensor, " gates"]:
-        """Every learnt gate's value alpha, in [0, 1]; none where the gates are off."""
+    def gate_values(self) -> Float[Tensor, " gates"]:
+        """Every learnt gate's value alpha, in [0, 1]; none where no gate is learnt."""
         slopes = [(block.gates.gamma_g, block.gates.raw) for block in self._gated_blocks()]
         found = [torch.sigmoid(slope * raw).flatten() for slope, raw in slopes if raw is not None]
         return torch.cat(found) if found else torch.zeros(0)

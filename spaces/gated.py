@@ -11,7 +11,11 @@ class GatedSpace:
     """What a search of the gated network may vary, and what it holds fixed unless told otherwise."""
 
     gates: str = choice(
-        "learned", ("learned", "off"), source="Section 5", doc="learned, or off: independent networks, one per task"
+        "learned",
+        ("learned", "off", "open"),
+        searched=False,
+        source="Section 5; open: -",
+        doc="learned; or, to compare, off: independent networks, one per task; open: every task takes all of every other's maps",
     )
     gamma_g: float = real(
         3.0, 0.3, 30.0, log=True, when={"gates": ("learned",)}, source="Eq. 7", doc="slope of the gates' sigmoid"
@@ -89,7 +93,15 @@ class GatedSpace:
         source="Section 5: [0, 1]",
         doc="leave the images in [0, 1], or standardise them by the training set's mean and deviation",
     )
-    augmentation: float = real(1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, flips, shift and shear; 0 is none")
+    augmentation: float = real(
+        1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, shift, shear and zoom; 0 is none, flips included"
+    )
+    augmentation_sizes: str = choice(
+        "published",
+        ("published", "wide"),
+        source="the authors' code",
+        doc="at strength 1: shear of 0.1° and zoom of 10 %, or a shear of 10° and no zoom; both turn by 90° and shift by 10 %",
+    )
     batches_per_epoch: int = integer(
         5,
         1,

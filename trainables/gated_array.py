@@ -119,14 +119,13 @@ def _batch(
     pixels = data.batch(cases.ravel())
     images = to_unit_range(pixels).view(*cases.shape, *pixels.shape[1:])
     codes = data.codes[torch.from_numpy(cases).to(data.device)]
-    strengths = [number(learner.config, "augmentation") for learner in array]
-    turned = [place for place, strength in enumerate(strengths) if strength]
+    turned = [place for place, learner in enumerate(array) if learner.strength]
     if not turned:
         return images, codes
     transforms = torch.stack(
         [
-            random_transforms(len(cases), strengths[place], array[place].torch_generators["device"], data.device)
-            for place in turned
+            random_transforms(len(cases), learner.strength, learner.sizes, learner.torch_generators["device"], data.device)
+            for learner in (array[place] for place in turned)
         ],
         1,
     )

@@ -9,10 +9,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from models.gated_network import GatedNetwork
+from models.gates import GateMode
 from spaces.fields import Value, number
 from trainables import batches, losses
 from trainables.adam import Adam, Group
-from trainables.augmentation import augment, to_unit_range
+from trainables.augmentation import SizesName, augment, to_unit_range
 from trainables.contract import parts_note
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
@@ -65,6 +66,16 @@ class GatedLearner:
             return batches.balanced(self.data.cases.labels[self._train], int(number(self.config, "k")))
         return batches.uniform(len(self._train), int(number(self.config, "batch_size")))
 
+    @property
+    def strength(self) -> float:
+        """Of the augmentation."""
+        return number(self.config, "augmentation")
+
+    @property
+    def sizes(self) -> SizesName:
+        """Of the augmentation at strength 1."""
+        return cast(SizesName, self.config["augmentation_sizes"])
+
     def begin(self, epoch: int) -> None:
         """Nothing: every epoch is like the first."""
 
@@ -76,7 +87,7 @@ class GatedLearner:
         """Augmented images and their class codes."""
         members = self.draw_cases()
         images = to_unit_range(self.data.batch(members))
-        images = augment(images, number(self.config, "augmentation"), self.torch_generators["device"])
+        images = augment(images, self.strength, self.sizes, self.torch_generators["device"])
         return laid_out(images), self.data.codes[torch.from_numpy(members).to(self.data.device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -113,7 +124,7 @@ class GatedLearner:
         return {"valid/loss": float((per_task * self.task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
     def shown(self) -> Mapping[str, Tensor]:
-        """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where the gates are off."""
+        """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where no gate is learnt."""
         with torch.no_grad():
             return {"sharing": self.model.sharing()} if self.model.gate_parameters() else {}
 
@@ -127,13 +138,13 @@ class GatedLearner:
 
 
 def gate_metrics(model: GatedNetwork) -> dict[str, float]:
-    """How clearly the gates say what tasks share, and how much that is; nothing where they are off.
+    """How clearly the gates say what tasks share, and how much that is; nothing where they are not learnt.
 
     `model/gate_decisiveness`: mean distance of a gate from half open, times two: 0 as they begin, 1 when each is open or shut.
     `model/gate_sharing`: mean gate, the share of other tasks' features that a task takes (Coppola et al. 2020, Eq. 11).
     """
     with torch.no_grad():
-        gates = model.open_gates().double()
+        gates = model.gate_values().double()
     if not len(gates):
         return {}
     return {GATE_DECISIVENESS: float((2 * gates - 1).abs().mean()), GATE_SHARING: float(gates.mean())}
@@ -156,7 +167,7 @@ def build_model(
     return GatedNetwork(
         num_classes=[len(task.classes) for task in tasks],
         width=number(config, "width"),
-        gates="learned" if config["gates"] == "learned" else "off",
+        gates=cast(GateMode, config["gates"]),
         gamma_g=number(config, "gamma_g") if config["gates"] == "learned" else 1.0,
         batch_norm=bool(config["batch_norm"]),
         batch_norm_momentum=number(config, "batch_norm_momentum") if config["batch_norm"] else 0.1,

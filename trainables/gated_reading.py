@@ -27,6 +27,11 @@ from trainables.loop import TRACE
 from trainables.metrics import confusion
 
 Probabilities = Float[np.ndarray, "members tasks classes"]
+#: What is said of a network whose gates learn nothing.
+NOTES = {
+    "off": "gates=off: the tasks are independent networks and take nothing from each other; nothing was learnt to show.",
+    "open": "gates=open: every task takes all of every other's features, always; nothing was learnt to show.",
+}
 
 
 def load_model(folder: Path) -> GatedNetwork:
@@ -95,13 +100,16 @@ class GatedPredictor:
         document = _document(folder)
         self._tasks, self._size_px = _tasks(document), int(document["config"]["size_px"])
         self._num_threads, self._model = document["num_threads"], load_model(folder)
+        self._note = _note(document)
 
     @property
     def explanation(self) -> Mapping[str, Any]:
-        """`sharing`: task → the share that it takes of each task's features, in [0, 1], mean over the gated blocks."""
+        """`sharing`: task → the share that it takes of each task's features, in [0, 1], mean over the gated blocks; or a
+        `note` that says why there is none.
+        """
         found = sharing_of(self._model, self._tasks)
         if found is None:
-            return {}
+            return {"note": self._note} if self._note else {}
         mean = found.blocks.mean(0)
         return {
             "sharing": {
@@ -172,7 +180,7 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
         )
         for place in of_every_kind(labels[:, cases.primary_index], num_cases)
     )
-    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown)
+    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown, note=_note(_document(folder)))
 
 
 def explain_model(folder: Path) -> Explanation:
@@ -180,7 +188,7 @@ def explain_model(folder: Path) -> Explanation:
 
     Raises:  CheckpointError: when the folder is damaged.
     """
-    return Explanation("", 0, sharing=sharing_in(folder))
+    return Explanation("", 0, sharing=sharing_in(folder), note=_note(_document(folder)))
 
 
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
@@ -198,7 +206,7 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
         _seen_case(str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
         for place, image in enumerate(images)
     )
-    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown)
+    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown, note=_note(document))
 
 
 def _seen_case(
@@ -230,7 +238,7 @@ def sharing_of(model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | Non
 
 
 def sharing_in(folder: Path) -> Sharing | None:
-    """A checkpoint's sharing fractions with what they were after earlier epochs; None where the gates are off.
+    """A checkpoint's sharing fractions with what they were after earlier epochs; None where no gate is learnt.
 
     Raises:  CheckpointError: when the folder is damaged.
     """
@@ -242,6 +250,10 @@ def sharing_in(folder: Path) -> Sharing | None:
     if epochs is None or history is None or history.shape != (*epochs.shape, *sharing.blocks.shape):
         raise CheckpointError(f"a checkpoint's trace must fit its network; got another shape in {folder}")
     return replace(sharing, epochs=tuple(int(epoch) for epoch in epochs), history=history.double().numpy())
+
+
+def _note(document: dict[str, Any]) -> str:
+    return NOTES.get(document["config"]["gates"], "")
 
 
 def _tasks(document: dict[str, Any]) -> tuple[LabelTask, ...]:

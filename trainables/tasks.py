@@ -120,7 +120,7 @@ TASKS: dict[str, Task] = {
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
             "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
-            # They are absent where the gates are off.
+            # They are absent where the gates are off or open.
             "model/gate_decisiveness": ("gates",),
             "model/gate_sharing": ("gates",),
         },

@@ -18,6 +18,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"gamma_g": 0.4, "batch_norm_momentum": 0.5},
     {"gates": "off"},
+    {"gates": "open"},
     {"batch_norm": False, "dropout": 0.4},
     {"dropout": 0.3, "gamma_g": 12.0},
     {"input_mean": (0.7, 0.5, 0.4), "input_deviation": (0.3, 0.2, 0.1)},

@@ -56,6 +56,7 @@ CASES = {
     "no batch norm": ((2, 4, 3), 96, {"batch_norm": False}),
     "gates off": ((5, 3, 2), 91, {"gates": "off"}),
     "gates off, half, no batch norm": ((2, 2), 96, {"gates": "off", "batch_norm": False, "width": 0.5}),
+    "gates open": ((5, 3, 2), 91, {"gates": "open"}),
     "small slope, quick statistics": ((2, 3), 96, {"gamma_g": 0.3, "batch_norm_momentum": 0.5}),
     "standardised input": ((2, 3), 91, {"input_mean": (0.7, 0.5, 0.4), "input_deviation": (0.3, 0.2, 0.1)}),
     "derm7pt": (DERM7PT, 91, {"gamma_g": 3.0}),
@@ -112,7 +113,7 @@ def test_logits_beyond_a_tasks_classes_are_minus_infinity() -> None:
     assert torch.isfinite(logits[~beyond]).all()
 
 
-@pytest.mark.parametrize("gates", ["off", "learned"])
+@pytest.mark.parametrize("gates", ["off", "learned", "open"])
 def test_a_tasks_logits_ignore_other_tasks_weights_only_when_gates_are_off(gates: str) -> None:
     network, images = make((3, 2, 4), gates=gates).eval(), images_of(2, 91)
     before = network(images)[:, 1]

@@ -81,6 +81,9 @@ def test_data_bring_the_paper_preset_and_a_fingerprint(synthetic_derm7pt: Path) 
     assert plan.objective == DEFAULT
     assert (plan.fixed["size_px"], plan.fixed["patience"], plan.fixed["binary"]) == (96, 50, False)
     assert "gamma_g" not in plan.fixed
+    assert plan.fixed["gates"] == "learned", "who searches gates wants to see them"
+    compared = prepare_search(replace(options, space={"gates": "learned|open|off"})).plan
+    assert "gates" in {field.name for field in compared.searched}
     assert len(plan.data_fingerprint) == 16
     assert {"train/loss", "valid/loss", "valid/auroc_mean", "valid/melanoma/auroc"} <= set(preparation.prepared.metrics)
     assert preparation.prepared.num_train + preparation.prepared.num_valid in range(35, 38)

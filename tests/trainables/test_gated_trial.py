@@ -30,6 +30,7 @@ SMALL = {"size_px": 96, "width": 0.5, "batches_per_epoch": 1, "k": 2}
 VARIANTS: dict[str, dict[str, Any]] = {
     "the paper's": {},
     "gates off, cases as they come": {"gates": "off", "sampling": "uniform", "batch_size": 20, "k": None},
+    "gates open": {"gates": "open"},
     "no batch norm, weights of the training set": {"batch_norm": False, "label_weights": "inverse_frequency"},
     "standardised images, double": {"input_normalisation": "training_set", "width": 2.0},
     "binary, plain loss, selection by loss": {"binary": True, "label_weights": "none", "focal_beta": 0.0, "selection": "loss"},
@@ -409,9 +410,11 @@ def test_gate_metrics_are_those_of_the_gates_by_a_plain_loop(source: str) -> Non
     assert found["model/gate_decisiveness"] == pytest.approx(np.mean([abs(2 * value - 1) for value in values]), abs=1e-6)
 
 
-def test_gates_begin_half_open_and_are_not_measured_where_they_are_off(source: str) -> None:
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_begin_half_open_and_are_not_measured_where_they_are_not_learnt(gates: str, source: str) -> None:
     fresh = gated.build(request_of(source)).learner.model
     assert gate_metrics(fresh) == {"model/gate_decisiveness": 0.0, "model/gate_sharing": 0.5}
-    off = request_of(source, gates="off")
-    assert gate_metrics(gated.build(off).learner.model) == {}
-    assert not [name for name in gated.prepare(off.config, source).metrics if name.startswith("model/gate")]
+    fixed = gated.build(request_of(source, gates=gates))
+    assert gate_metrics(fixed.learner.model) == {}
+    assert not fixed.learner.shown()
+    assert not [name for name in gated.prepare(fixed.request.config, source).metrics if "gate" in name]

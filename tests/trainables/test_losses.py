@@ -241,7 +241,8 @@ def test_a_gates_first_step_moves_its_logit_by_gamma_g_times_its_own_rate(learni
         torch.testing.assert_close(gamma_g * raw.detach(), -gamma_g * 0.1 * weight.double(), rtol=1e-5, atol=0)
 
 
-def test_gates_that_are_off_need_no_rate() -> None:
-    network = small_network(gates="off")
-    optimizer = build_optimizer(network, complete(GatedSpace, {"gates": "off"}))
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_that_are_not_learnt_need_no_rate(gates: str) -> None:
+    network = small_network(gates=gates)
+    optimizer = build_optimizer(network, complete(GatedSpace, {"gates": gates}))
     assert sum(len(group.parameters) for group in optimizer.groups) == len(list(network.parameters()))
