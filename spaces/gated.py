@@ -35,6 +35,15 @@ class GatedSpace:
         doc="Adam's rate for the gates; under Adam only its product with gamma_g matters, so gamma_g alone is searched",
     )
     l2: float = real(1e-4, 1e-6, 1e-2, log=True, source="Eq. 10", doc="weight of ‖θ‖²/2 over the kernels")
+    gates_l1: float = real(
+        0.0,
+        0.0,
+        0.1,
+        when={"gates": ("learned",)},
+        searched=False,
+        source="Section 5 has none",
+        doc="weight of the sum of the other tasks' gates in the training loss; above 0 a gate must earn being open",
+    )
     focal_beta: float = real(2.0, 0.0, 5.0, source="Eq. 9", doc="how much the focal loss favours hard cases; 0 is plain")
     primary_task_weight: float = real(
         1.0, 0.2, 5.0, log=True, source="Eq. 10 has 1", doc="loss weight of the primary task against each other task"
@@ -69,9 +78,9 @@ class GatedSpace:
     )
     label_weights: str = choice(
         "batch",
-        ("batch", "inverse_frequency", "none"),
+        ("batch", "inverse_frequency", "effective_number", "none"),
         source="Eq. 8",
-        doc="label weights from the batch, from the training set, or none",
+        doc="label weights from the batch, from the training set (one over frequency or over effective number), or none",
     )
     width: float = choice(
         1.0, (0.5, 1.0, 2.0), shapes=True, source="Section 5", doc="factor on all filters: half, standard, double"

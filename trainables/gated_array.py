@@ -86,7 +86,7 @@ def _closed(trial: TrainedTrial, train_loss: float, logits: Tensor, each_s: floa
 
 
 def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
-    """Every member's Eq. 10 on its own next batch, without the L2 term, which its optimiser applies."""
+    """Every member's own `loss` on its own next batch."""
     images, codes = _batch(array)
     generators = [learner.torch_generators["device"] for learner in array]
     logits = forward_together([learner.model for learner in array], images, generators, image_layout(images.device))
@@ -96,7 +96,10 @@ def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
     per_task = losses.focal_loss(
         logits.flatten(1, 2), flat_codes, _label_weights(array, flat_codes), betas.repeat_interleave(tasks)
     ).view(members, tasks)
-    return (per_task * torch.stack([learner.task_weights for learner in array])).sum(1)
+    found = (per_task * torch.stack([learner.task_weights for learner in array])).sum(1)
+    if any(learner.gates_l1 for learner in array):
+        found = found + torch.stack([learner.gates_penalty() for learner in array])
+    return found
 
 
 def _label_weights(

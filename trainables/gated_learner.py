@@ -22,6 +22,8 @@ from trainables.metrics import classification_metrics
 from trainables.streams import Streams
 
 CHUNK = 256
+#: Value of the field `label_weights` → weights of the labels' counts in the training set.
+_LABEL_WEIGHTS = {"inverse_frequency": losses.inverse_label_weights, "effective_number": losses.effective_label_weights}
 GATE_DECISIVENESS, GATE_SHARING = "model/gate_decisiveness", "model/gate_sharing"
 
 
@@ -51,9 +53,10 @@ class GatedLearner:
         ones = torch.ones(len(data.cases.tasks), self.num_classes, device=data.device)
         counts = losses.label_counts(data.codes[torch.from_numpy(self._train).to(data.device)], self.num_classes)
         self._unweighted = ones
-        fixed = losses.inverse_label_weights(counts) if self._is("label_weights", "inverse_frequency") else ones
+        weighted = _LABEL_WEIGHTS.get(str(config["label_weights"]))
         #: None where every batch has its own.
-        self.label_weights = None if self._is("label_weights", "batch") else fixed
+        self.label_weights = None if self._is("label_weights", "batch") else ones if weighted is None else weighted(counts)
+        self.gates_l1 = number(config, "gates_l1") if self._is("gates", "learned") else 0.0
         self.task_weights = losses.task_weights(
             len(data.cases.tasks), data.cases.primary_index, number(config, "primary_task_weight")
         ).to(data.device)
@@ -91,14 +94,20 @@ class GatedLearner:
         return laid_out(images), self.data.codes[torch.from_numpy(members).to(self.data.device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Eq. 10 without its L2 term, which the optimiser applies."""
+        """Eq. 10 without its L2 term, which the optimiser applies, and with an L1 term of the gates, which the paper has not."""
         images, codes = batch
         weights = self.label_weights
         if weights is None:
             weights = losses.inverse_label_weights(losses.label_counts(codes, self.num_classes))
         logits = self.model(images, self.torch_generators["device"], self.num_parts)
         per_task = losses.focal_loss(logits, codes, weights, number(self.config, "focal_beta"))
-        return (per_task * self.task_weights).sum()
+        return (per_task * self.task_weights).sum() + self.gates_penalty()
+
+    def gates_penalty(self) -> Tensor:
+        """gates_l1 · Σ alpha over the gates to other tasks' maps: a sum, so that one gate is pulled alike in any network."""
+        if not self.gates_l1 or not self.model.gate_parameters():
+            return next(self.model.parameters()).new_zeros(())
+        return self.gates_l1 * self.model.gate_values().sum()
 
     @property
     def valid_batches(self) -> float:

@@ -119,9 +119,9 @@ TASKS: dict[str, Task] = {
         paper_rules=gated.PAPER_RULES,
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
-            "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
-            # They are absent where the gates are off or open.
-            "model/gate_decisiveness": ("gates",),
+            "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling", "gates_l1"),
+            # They are absent where the gates are off or open, and a steep sigmoid decides whatever it is fed.
+            "model/gate_decisiveness": ("gates", "gamma_g", "gate_learning_rate"),
             "model/gate_sharing": ("gates",),
         },
     ),

@@ -310,6 +310,18 @@ def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Pa
         prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))
 
 
+def test_how_decided_gates_are_is_no_objective_while_their_slope_is_searched(synthetic_derm7pt: Path) -> None:
+    """A steep sigmoid is decided whatever it was taught."""
+    metric, sized = "model/gate_decisiveness", {"size_px": "96"}
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings=sized)
+    with pytest.raises(PlanError, match=r"got model/gate_decisiveness while it does \(fix --set gamma_g=\)$"):
+        prepare_search(options)
+    assert prepare_search(replace(options, settings={**sized, "gamma_g": "3"})).plan.objective == Objective(metric, "max")
+    searched = replace(options, settings={**sized, "gamma_g": "3"}, space={"gate_learning_rate": "log:0.01..0.5"})
+    with pytest.raises(PlanError, match=r"\(fix --set gate_learning_rate=\)$"):
+        prepare_search(searched)
+
+
 def test_trials_as_one_program_are_a_number_or_measured_where_a_task_has_them() -> None:
     assert [parse_fusing(text, "gated") for text in ("off", "1", "8", "auto")] == [1, 1, 8, None]
     assert [parse_fusing(text, "attentive") for text in ("off", "auto")] == [1, 1]

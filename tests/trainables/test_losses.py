@@ -215,6 +215,17 @@ def test_l2_shrinks_kernels_and_leaves_biases_and_gates() -> None:
             assert torch.equal(parameter, before[name]), name
 
 
+def test_effective_numbers_by_hand() -> None:
+    """One over (1 - .999^n) / .001, scaled to a mean of 1 over the labels that occur."""
+    counts = torch.tensor([[400.0, 40.0, 4.0, 0.0], [7.0, 7.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    found = losses.effective_label_weights(counts)
+    raw = [1 / ((1 - 0.999**n) / (1 - 0.999)) for n in (400, 40, 4)]
+    expected = [[3 * value / sum(raw) for value in raw] + [0.0], [1.0, 1.0, 0.0, 0.0], [0.0] * 4]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
+    flatter, inverse = found[0, 2] / found[0, 0], losses.inverse_label_weights(counts)[0, 2]
+    assert flatter < 0.85 * inverse, "many cases of a label tell less than as many times one case's"
+
+
 def test_gates_learn_at_their_own_rate() -> None:
     network = small_network()
     optimizer = build_optimizer(network, complete(GatedSpace, {"learning_rate": 2e-3, "gate_learning_rate": 0.25}))

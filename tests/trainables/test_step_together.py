@@ -23,7 +23,7 @@ SMALL = {"precision": "float64", "size_px": 96, "k": 2, "batches_per_epoch": 2, 
 CONFIGS: list[dict[str, Any]] = [
     {},
     {"gamma_g": 0.5, "learning_rate": 1e-2, "augmentation": 0.0},
-    {"augmentation_sizes": "wide", "augmentation": 0.7},
+    {"augmentation_sizes": "wide", "augmentation": 0.7, "gates_l1": 0.02, "label_weights": "effective_number"},
     {"gates": "off", "l2": 1e-2, "label_weights": "none"},
     {"focal_beta": 0.5, "dropout": 0.0, "input_normalisation": "training_set", "label_weights": "inverse_frequency"},
     {"gates": "open"},
