@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.initialisation import glorot_uniform_
@@ -54,11 +54,20 @@ class Gates(nn.Module):
         """Takers and givers of the learnt gates, in the order of `raw` with its first two axes as one."""
         return self._takers, self._givers
 
-    def forward(self) -> Float[Tensor, "takers givers channels"]:
-        """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives."""
+    @property
+    def num_others(self) -> int:
+        """Gates to other tasks' maps, learnt or not."""
+        return len(self._takers) * self.channels
+
+    def forward(self, order: Int[Tensor, " others"] | None = None) -> Float[Tensor, "takers givers channels"]:
+        """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives.
+
+        Args:    order: of the learnt gates, to see what becomes of a network when each has another's value; None for their own.
+        """
         if self.raw is None:
             return self._fixed
-        alpha = torch.sigmoid(self.gamma_g * self.raw).flatten(0, 1)
+        alpha = torch.sigmoid(self.gamma_g * self.raw)
+        alpha = (alpha if order is None else alpha.flatten()[order].view_as(alpha)).flatten(0, 1)
         return self._fixed.index_put((self._takers, self._givers), alpha)
 
 
@@ -106,9 +115,14 @@ class GatedBlock(nn.Module):
         """All tasks' gated, reduced maps, task-major, before any non-linearity: T·C maps in, T·R out."""
         return self.reduce(self.norm(features))
 
-    def reduce(self, normed: Float[Tensor, "batch concatenated height width"]) -> Float[Tensor, "batch reduced height width"]:
-        """`forward` without its normalisation, which is all that looks at more than one case."""
-        kernel = (self.reduction * self.gates().unsqueeze(1)).flatten(2).flatten(0, 1)
+    def reduce(
+        self, normed: Float[Tensor, "batch concatenated height width"], order: Int[Tensor, " others"] | None = None
+    ) -> Float[Tensor, "batch reduced height width"]:
+        """`forward` without its normalisation, which is all that looks at more than one case.
+
+        Args:    order: see `Gates.forward`.
+        """
+        kernel = (self.reduction * self.gates(order).unsqueeze(1)).flatten(2).flatten(0, 1)
         return F.conv2d(normed, kernel[:, :, None, None])
 
 

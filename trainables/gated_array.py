@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from models.gated_array import forward_together
+from models.gated_array import forward_together, shuffled_together
 from spaces.fields import number
 from trainables import losses
 from trainables.augmentation import random_transforms, to_unit_range
 from trainables.contract import EpochReport, step_or_diverged
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
+from trainables.gate_metrics import gate_orders
 from trainables.gated_learner import CHUNK, GatedLearner
 from trainables.loop import TrainedTrial
 
@@ -67,7 +68,9 @@ def step_together(trials: Sequence[TrainedTrial]) -> list[EpochReport | TrialDiv
     means = (total.double() / array[0].batches_per_epoch).tolist()
     logits = _validated(array)
     each_s = (time.perf_counter() - start) / len(trials)
-    return [_closed(trial, mean, logits[:, place], each_s) for place, (trial, mean) in enumerate(zip(trials, means, strict=True))]
+    return [
+        _closed(trial, mean, logits[:, :, place], each_s) for place, (trial, mean) in enumerate(zip(trials, means, strict=True))
+    ]
 
 
 def _learner(trial: TrainedTrial) -> GatedLearner:
@@ -142,15 +145,12 @@ def _batch(
     return images, codes
 
 
-def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "cases members tasks classes"]:
-    """What every member says of the validation cases, which are the same for all."""
+def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "arrangements cases members tasks classes"]:
+    """What every member says of the validation cases, which are the same for all (see `GatedLearner.judged`)."""
     data, cases = array[0].data, array[0].valid_cases
     models = [learner.model.eval() for learner in array]
     size = max(_SMALLEST_CHUNK, CHUNK // len(array))
+    orders = next((found for model in models if (found := gate_orders(model))), [])
     with torch.no_grad():
-        return torch.cat(
-            [
-                forward_together(models, to_unit_range(data.batch(cases[start : start + size])), layout=image_layout(data.device))
-                for start in range(0, len(cases), size)
-            ]
-        )
+        chunks = (to_unit_range(data.batch(cases[start : start + size])) for start in range(0, len(cases), size))
+        return torch.cat([shuffled_together(models, chunk, orders, image_layout(data.device)) for chunk in chunks], 1)

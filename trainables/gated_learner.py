@@ -17,6 +17,7 @@ from trainables.augmentation import SizesName, augment, to_unit_range
 from trainables.contract import parts_note
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
+from trainables.gate_metrics import gate_contribution, gate_metrics, gate_orders
 from trainables.gated_data import GatedData
 from trainables.metrics import classification_metrics
 from trainables.streams import Streams
@@ -24,7 +25,6 @@ from trainables.streams import Streams
 CHUNK = 256
 #: Value of the field `label_weights` → weights of the labels' counts in the training set.
 _LABEL_WEIGHTS = {"inverse_frequency": losses.inverse_label_weights, "effective_number": losses.effective_label_weights}
-GATE_DECISIVENESS, GATE_SHARING = "model/gate_decisiveness", "model/gate_sharing"
 
 
 class GatedLearner:
@@ -123,12 +123,20 @@ class GatedLearner:
         """Metrics of the validation split and its loss, without label weights and L2 (the paper's validation loss)."""
         return self.judged(predict_logits(self.model, self.data, self.valid_cases))
 
-    def judged(self, logits: Float[Tensor, "cases tasks classes"]) -> dict[str, float]:
-        """What `validate` gives, from what the model said of the validation split."""
+    def judged(self, arrangements: Float[Tensor, "arrangements cases tasks classes"]) -> dict[str, float]:
+        """What `validate` gives, from what the model said of the validation split.
+
+        Args:    arrangements: logits with the gates as they are, and in each order of `gate_orders` where gates are learnt.
+        """
+        logits = arrangements[0]
         codes = self.data.codes[torch.from_numpy(self.valid_cases).to(self.data.device)]
         per_task = losses.focal_loss(logits, codes, self._unweighted, number(self.config, "focal_beta"))
         cases = self.data.cases
-        found = classification_metrics(probabilities_of(logits), cases.labels[self.valid_cases], cases.tasks, cases.primary)
+        labels = cases.labels[self.valid_cases]
+        found = classification_metrics(probabilities_of(logits), labels, cases.tasks, cases.primary)
+        if self.model.gate_parameters():
+            shuffled = [probabilities_of(others) for others in arrangements[1:]]
+            found |= gate_contribution(found.get("auroc_mean"), shuffled, labels, cases.tasks)
         metrics = {f"valid/{name}": value for name, value in found.items()}
         return {"valid/loss": float((per_task * self.task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
@@ -144,19 +152,6 @@ class GatedLearner:
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""
         return describe(self.data)
-
-
-def gate_metrics(model: GatedNetwork) -> dict[str, float]:
-    """How clearly the gates say what tasks share, and how much that is; nothing where they are not learnt.
-
-    `model/gate_decisiveness`: mean distance of a gate from half open, times two: 0 as they begin, 1 when each is open or shut.
-    `model/gate_sharing`: mean gate, the share of other tasks' features that a task takes (Coppola et al. 2020, Eq. 11).
-    """
-    with torch.no_grad():
-        gates = model.gate_values().double()
-    if not len(gates):
-        return {}
-    return {GATE_DECISIVENESS: float((2 * gates - 1).abs().mean()), GATE_SHARING: float(gates.mean())}
 
 
 def build_model(
@@ -203,10 +198,16 @@ def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> Adam:
 
 def predict_logits(
     model: GatedNetwork, data: GatedData, members: np.ndarray[Any, np.dtype[np.int64]]
-) -> Float[Tensor, "cases tasks classes"]:
-    """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies."""
-    chunks = [data.batch(members[start : start + CHUNK]) for start in range(0, len(members), CHUNK)]
-    return infer(model, chunks)
+) -> Float[Tensor, "arrangements cases tasks classes"]:
+    """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies.
+
+    First with the gates as they are, then in each order of `gate_orders`.
+    """
+    orders = gate_orders(model)
+    model.eval()
+    with torch.no_grad():
+        chunks = (data.batch(members[start : start + CHUNK]) for start in range(0, len(members), CHUNK))
+        return torch.cat([model.with_shuffled_gates(laid_out(to_unit_range(chunk)), orders) for chunk in chunks], 1)
 
 
 def infer(model: GatedNetwork, chunks: Sequence[UInt8[Tensor, "batch 3 size size"]]) -> Float[Tensor, "cases tasks classes"]:

@@ -21,10 +21,11 @@ from trainables.described import read_description
 from trainables.devices import choose_device, threads
 from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Explanation, SeenCase, SevenPoints, Sharing, of_every_kind
+from trainables.gate_metrics import gate_contribution
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
 from trainables.loop import TRACE
-from trainables.metrics import confusion
+from trainables.metrics import classification_metrics, confusion
 
 Probabilities = Float[np.ndarray, "members tasks classes"]
 #: What is said of a network whose gates learn nothing.
@@ -54,25 +55,45 @@ def _document(folder: Path) -> dict[str, Any]:
     return document
 
 
-class _Judged(NamedTuple):
-    """A checkpoint's probabilities of a split's cases, and what it saw of them."""
+class Judged(NamedTuple):
+    """A checkpoint's probabilities of a split's cases, and what it saw of them.
+
+    Args:    cases: the data's.
+             members: indices of the split's.
+             probabilities: of those.
+             shuffled: the same in each order of `gate_orders`; none where no gate is learnt.
+             pixels: of all cases.
+    """
 
     cases: CaseSet
     members: Int[np.ndarray, " members"]
     probabilities: Probabilities
+    shuffled: tuple[Probabilities, ...]
     pixels: UInt8[Tensor, "cases 3 size size"]
 
+    @property
+    def labels(self) -> Int[np.ndarray, "members tasks"]:
+        """Class codes of the split's cases."""
+        return np.asarray(self.cases.labels[self.members])
 
-def judge_split(folder: Path, source: str, split: str) -> tuple[CaseSet, Int[np.ndarray, " members"], Probabilities]:
-    """The data's cases, the indices of a split's, and the checkpoint's probabilities of those.
+    def metrics(self, chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
+        """Every metric of these cases, named without the split.
+
+        Args:    chosen: positions of those that count, repetition allowed; None for all, once each.
+        """
+        rows = slice(None) if chosen is None else chosen
+        codes, tasks = self.labels[rows], self.cases.tasks
+        found = classification_metrics(self.probabilities[rows], codes, tasks, self.cases.primary)
+        shuffled = [probabilities[rows] for probabilities in self.shuffled]
+        return {**found, **gate_contribution(found.get("auroc_mean"), shuffled, codes, tasks)}
+
+
+def judge_split(folder: Path, source: str, split: str) -> Judged:
+    """What a checkpoint says of a split.
 
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
-    return _judge(folder, source, split)[:3]
-
-
-def _judge(folder: Path, source: str, split: str) -> _Judged:
     document = _document(folder)
     config, classes = document["config"], document["classes"]
     cases = _fitting(read_labelled(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
@@ -85,8 +106,8 @@ def _judge(folder: Path, source: str, split: str) -> _Judged:
     data = GatedData(cases, pixels, torch.from_numpy(cases.labels).to(device), "", device)
     members = cases.splits[split]
     with threads(document["num_threads"]):
-        probabilities = probabilities_of(predict_logits(load_model(folder).to(device), data, members))
-    return _Judged(cases, members, probabilities, pixels)
+        found = [probabilities_of(logits) for logits in predict_logits(load_model(folder).to(device), data, members)]
+    return Judged(cases, members, found[0], tuple(found[1:]), pixels)
 
 
 class GatedPredictor:
@@ -168,8 +189,14 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
              num_cases: how many are shown, of as many diagnoses as there are, the first of each.
     Raises:  CheckpointError, DataError: see `judge_split`.
     """
-    cases, members, probabilities, pixels = _judge(folder, source, split)
-    labels = cases.labels[members]
+    judged = judge_split(folder, source, split)
+    cases, members, probabilities, pixels, labels = (
+        judged.cases,
+        judged.members,
+        judged.probabilities,
+        judged.pixels,
+        judged.labels,
+    )
     confusions = {
         task.name: Confusions(task.classes, {split: confusion(labels[:, index], probabilities[:, index], len(task.classes))})
         for index, task in enumerate(cases.tasks)

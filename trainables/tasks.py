@@ -112,7 +112,7 @@ TASKS: dict[str, Task] = {
         formats=("derm7pt", "table"),
         synthetic="derm7pt",
         objective=Objective("valid/auroc_mean", "max"),
-        explanation=Objective("model/gate_decisiveness", "max"),
+        explanation=Objective("valid/gates/contribution", "max"),
         module="trainables.gated",
         array="trainables.gated_array",
         experiments=gated.EXPERIMENTS,
@@ -123,6 +123,7 @@ TASKS: dict[str, Task] = {
             # They are absent where the gates are off or open, and a steep sigmoid decides whatever it is fed.
             "model/gate_decisiveness": ("gates", "gamma_g", "gate_learning_rate"),
             "model/gate_sharing": ("gates",),
+            "valid/gates/contribution": ("gates",),
         },
     ),
     "attentive": Task(

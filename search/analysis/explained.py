@@ -17,7 +17,7 @@ from trainables.errors import DermtuneError
 from trainables.explanation import Explanation
 from trainables.tasks import TASKS
 
-_EXPLAINING = ("model/gate_", "valid/gazes/")
+_EXPLAINING = ("valid/gates/", "model/gate_sharing", "valid/gazes/")
 _PAIRS = 5
 
 

@@ -38,8 +38,8 @@ _OF_STRUCTURES = {
     "attributes/superpixel_auroc_mean": "attribute AUC (superpixels)",
 }
 _OF_GAZES = {
-    "gazes/structure_agreement": "point where they claim to",
-    "gazes/pointing_accuracy": "point at the lesion",
+    "gazes/structure_agreement": "point where they claim to, beyond chance",
+    "gazes/pointing_accuracy": "point at the lesion, beyond chance",
     "gazes/repeated": "repeated",
     "gazes/attention_entropy": "entropy of attention",
 }

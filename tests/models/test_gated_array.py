@@ -9,7 +9,7 @@ import torch
 from test_gated_network import images_of, make, seeded
 from torch import Tensor, nn
 
-from models.gated_array import forward_together
+from models.gated_array import forward_together, shuffled_together
 from models.gated_network import GatedNetwork
 
 CLASSES = (5, 3, 2)
@@ -71,6 +71,14 @@ def test_members_that_see_the_same_images(standardised: bool) -> None:
     images = images_of(4, 91, dtype=torch.float64)
     expected = torch.stack([network(images) for network in found], 1)
     torch.testing.assert_close(forward_together(found, images), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_an_array_shuffles_each_members_gates_as_it_does_alone() -> None:
+    found = [network.eval() for network in members(len(SETTINGS))]
+    images = images_of(3, 91, dtype=torch.float64)
+    orders = [[torch.randperm(count, generator=seeded(seed)) for count in found[0].num_gates()] for seed in (5, 6)]
+    expected = torch.stack([network.with_shuffled_gates(images, orders) for network in found], 2)
+    torch.testing.assert_close(shuffled_together(found, images, orders), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 2.0])

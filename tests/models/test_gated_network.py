@@ -139,6 +139,28 @@ def test_gates_off_equals_networks_of_one_task_each(training: bool) -> None:
         torch.testing.assert_close(single(images)[:, 0], logits[:, task, :count], rtol=1e-5, atol=1e-5)
 
 
+def test_shuffled_gates_are_the_gates_in_another_order_and_nothing_else() -> None:
+    network, images = make((3, 2, 4), gamma_g=2.0).eval(), images_of(3, 96)
+    orders = [[torch.randperm(count, generator=seeded(seed)) for count in network.num_gates()] for seed in (5, 6)]
+    found = network.with_shuffled_gates(images, orders)
+    assert torch.equal(found[0], network(images))
+    for order, logits in zip(orders, found[1:], strict=True):
+        other = make((3, 2, 4), gamma_g=2.0).eval()
+        with torch.no_grad():
+            for raw, places in zip(other.gate_parameters(), order, strict=True):
+                raw.copy_(raw.flatten()[places].view_as(raw))
+        torch.testing.assert_close(logits, other(images), rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(logits, found[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_that_are_not_learnt_stay_where_they_are(gates: str) -> None:
+    network, images = make((3, 2), gates=gates).eval(), images_of(2, 91)
+    order = [torch.randperm(count, generator=seeded(5)) for count in network.num_gates()]
+    found = network.with_shuffled_gates(images, [order])
+    assert torch.equal(found[0], found[1])
+
+
 def single_task(network: GatedNetwork, num_classes: Sequence[int], task: int) -> GatedNetwork:
     """A network of one task, with that task's part of a larger one's weights and statistics."""
     single = GatedNetwork(num_classes=[num_classes[task]], dropout=0.0)

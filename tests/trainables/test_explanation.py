@@ -153,11 +153,11 @@ def test_networks_that_learn_no_gates_say_so(gates: str, said: str, source: str,
 def test_a_gated_explanation_agrees_with_the_evaluation(
     split: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "bootstrap_intervals", lambda *arguments: {})
+    monkeypatch.setattr(metrics, "bootstrap", lambda *arguments: {})
     folder = gated_checkpoint(tmp_path / "best", source)
     found, evaluation = gated.explain(folder, source, split, 4), gated.evaluate(folder, source, split)
     assert (found.split, found.num_cases, len(found.cases)) == (split, evaluation.num_cases, 4)
-    cases, members, probabilities = gated.judge_split(folder, source, split)
+    cases, members, probabilities = gated.judge_split(folder, source, split)[:3]
     for column, task in enumerate(cases.tasks):
         confusions = found.confusions[task.name]
         assert confusions.classes == task.classes
@@ -311,7 +311,7 @@ def probabilities_of(rows: Sequence[Mapping[str, Any]], task: str) -> list[list[
 @pytest.mark.parametrize("split", ["valid", "train"])
 def test_a_served_gated_model_says_exactly_what_the_checkpoint_does(split: str, source: str, tmp_path: Path) -> None:
     folder = gated_checkpoint(tmp_path / "best", source)
-    cases, members, expected = gated.judge_split(folder, source, split)
+    cases, members, expected = gated.judge_split(folder, source, split)[:3]
     served = _load_pyfunc(str(folder))
     assert isinstance(served, ServedModel)
     rows = served.predict(files_of(cases.images, members))

@@ -22,7 +22,7 @@ from spaces.gated import GatedSpace
 from trainables import gated
 from trainables.contract import LATENCY_MS, EpochReport, TrialRequest
 from trainables.errors import CheckpointError, DataError, TrialDiverged
-from trainables.gated_learner import gate_metrics
+from trainables.gate_metrics import gate_metrics
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
