@@ -24,8 +24,8 @@ from trainables.tasks import TASKS
 pytestmark = pytest.mark.timeout(120)
 SCORE = f"valid/{CONTRIBUTION}"
 #: What the luck of a hundred validation cases and two orders may come to: three times the deviation that was measured over 16
-#: networks with random gates (0.035 to 0.05) and over 64 validations of networks that are taught noise (0.025).
-RANDOM, NOISE = 0.15, 0.075
+#: networks with random gates (0.05) and over 80 validations of networks that are taught noise (0.023).
+RANDOM, NOISE = 0.15, 0.07
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +48,10 @@ def trial_of(source: str, *, seed: int = 0, **fields: Any) -> TrainedTrial:
     return gated.build(TrialRequest("gated", config, source, seed, TASKS["gated"].objective, 99, device="cpu"))
 
 
-def on_noise(source: str, **fields: Any) -> TrainedTrial:
+def on_noise(source: str, *, seed: int, **fields: Any) -> TrainedTrial:
     """A trial whose labels are those of other cases, those of validation too."""
-    trial = trial_of(source, **fields)
-    learner, generator = trial.learner, np.random.default_rng(5)
+    trial = trial_of(source, seed=seed, **fields)
+    learner, generator = trial.learner, np.random.default_rng(seed)
     labels = learner.data.cases.labels.copy()
     for members in learner.data.cases.splits.values():
         labels[members] = labels[generator.permutation(members)]
@@ -80,7 +80,7 @@ def trained(source: str) -> TrainedTrial:
 def test_learnt_gates_score_above_chance(trained: TrainedTrial) -> None:
     metrics = trained.learner.validate()
     assert metrics["valid/auroc_mean"] > 0.6, "something was learnt that can be lost"
-    assert metrics[SCORE] > 0.1, "0.17 and 0.14 on two seeds"
+    assert metrics[SCORE] > NOISE, "0.13 and 0.12 on two seeds"
     assert metrics[SCORE] < metrics["valid/auroc_mean"] - 0.4, "no more is lost than what there was"
 
 
@@ -114,13 +114,15 @@ def test_random_gates_score_at_chance_however_decided(gamma_g: float, source: st
 
 @pytest.mark.parametrize("gamma_g", [3.0, 30.0])
 def test_gates_taught_on_noise_score_at_chance_however_decided(gamma_g: float, source: str) -> None:
-    trial, scores = on_noise(source, gamma_g=gamma_g), []
-    for _ in range(4):
-        metrics = trial.step().metrics
-        scores.append(metrics[SCORE])
+    scores = []
+    for seed in range(3):
+        trial = on_noise(source, gamma_g=gamma_g, seed=seed)
+        for _ in range(3):
+            metrics = trial.step().metrics
+            scores.append(metrics[SCORE])
+        assert metrics[DECISIVENESS] > (0.9 if gamma_g == 30 else 0.2), "by their looks they are decided"
     assert max(map(abs, scores)) < NOISE
-    assert abs(np.mean(scores)) < NOISE / 2
-    assert metrics[DECISIVENESS] > (0.9 if gamma_g == 30 else 0.2), "by their looks they are decided"
+    assert abs(np.mean(scores)) < NOISE / np.sqrt(3), "epochs of one network go together, the three networks do not"
 
 
 def test_the_score_is_the_auroc_that_is_lost(trained: TrainedTrial) -> None:
