@@ -341,3 +341,13 @@ def test_trials_as_one_program_have_a_gpu_and_are_said_to_need_one_shape() -> No
     assert with_resources(replace(plan, gpus_per_trial=None, fuse_trials=1), gpu).gpus_per_trial is None
     fixed = prepare_search(SearchOptions("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
     assert (fixed.fuse_trials, fixed.notes) == (None, ())
+
+
+def test_what_gates_contribute_is_an_objective_while_they_are_learnt(synthetic_derm7pt: Path) -> None:
+    metric = "valid/gates/contribution"
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings={"size_px": "96"})
+    assert prepare_search(options).plan.objective == Objective(metric, "max")
+    with pytest.raises(PlanError, match=rf"got {metric} while it does \(fix --set gates=\)$"):
+        prepare_search(replace(options, space={"gates": "learned|open"}))
+    with pytest.raises(PlanError, match=r"^--metric must be NAME\[:min\|max\] of a metric that trials report"):
+        prepare_search(replace(options, settings={"size_px": "96", "gates": "open"}))
