@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.gated_network import KERNELS_AND_STRIDES, GatedNetwork, check_size
+from models.gated_network import KERNELS_AND_STRIDES, GatedNetwork, GateOrder, check_size
 from models.gates import GatedBlock
 
 _EPSILON = 1e-3
@@ -36,18 +36,24 @@ def forward_together(
              layout: of the maps in memory, as the convolutions of the device want it.
     Raises:  ValueError: when the networks do not fit each other, or the images are smaller than 91 px.
     """
-    check_size(min(images.shape[-2:]))
     array = _Array(networks)
-    features, groups = array.enter(images)
-    features = features.contiguous(memory_format=layout)
-    for stage, (_, stride) in enumerate(KERNELS_AND_STRIDES):
-        weight = torch.cat([network.convolutions[stage] for network in networks])
-        groups = groups if stage == 0 else array.num_members * array.num_tasks
-        features = F.relu(F.max_pool2d(F.conv2d(features, weight, stride=stride, groups=groups), 2))
-        blocks = [cast(GatedBlock, network.blocks[stage]) for network in networks]
-        features = F.relu(_reduced(blocks, array.normed([block.norm for block in blocks], features)))
-    pooled = features.mean((2, 3)).reshape(len(features), array.num_members, array.num_tasks, -1)
-    return array.classified(pooled, generators or [None] * array.num_members)
+    return array.onwards(array.before_gates(images, layout), None, generators or [None] * array.num_members)
+
+
+def shuffled_together(
+    networks: Sequence[GatedNetwork],
+    images: Float[Tensor, "batch 3 height width"],
+    orders: Sequence[GateOrder],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Float[Tensor, "arrangements batch members tasks classes"]:
+    """What each network's own `with_shuffled_gates` gives, to rounding.
+
+    Args:    networks, images, layout: see `forward_together`.
+             orders: the same for every member.
+    """
+    array = _Array(networks)
+    features, nothing = array.before_gates(images, layout), [None] * array.num_members
+    return torch.stack([array.onwards(features, order, nothing) for order in (None, *orders)])
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,31 @@ class _Array:
     def training(self) -> bool:
         return self.networks[0].training
 
-    def enter(self, images: Tensor) -> tuple[Tensor, int]:
+    def before_gates(self, images: Tensor, layout: torch.memory_format) -> Tensor:
+        """The first stage up to its normalisation."""
+        check_size(min(images.shape[-2:]))
+        features, groups = self._enter(images)
+        return self._normed_stage(0, features.contiguous(memory_format=layout), groups)
+
+    def onwards(self, features: Tensor, order: GateOrder | None, generators: Sequence[torch.Generator | None]) -> Tensor:
+        """Logits from the first stage's normalised maps."""
+        for stage in range(len(KERNELS_AND_STRIDES)):
+            if stage:
+                features = self._normed_stage(stage, features, self.num_members * self.num_tasks)
+            features = F.relu(_reduced(self._blocks(stage), features, None if order is None else order[stage]))
+        pooled = features.mean((2, 3)).reshape(len(features), self.num_members, self.num_tasks, -1)
+        return self._classified(pooled, generators)
+
+    def _blocks(self, stage: int) -> list[GatedBlock]:
+        return [cast(GatedBlock, network.blocks[stage]) for network in self.networks]
+
+    def _normed_stage(self, stage: int, features: Tensor, groups: int) -> Tensor:
+        """One stage's convolution, pooling and normalisation."""
+        weight = torch.cat([network.convolutions[stage] for network in self.networks])
+        features = F.conv2d(features, weight, stride=KERNELS_AND_STRIDES[stage][1], groups=groups)
+        return self._normed([block.norm for block in self._blocks(stage)], F.relu(F.max_pool2d(features, 2)))
+
+    def _enter(self, images: Tensor) -> tuple[Tensor, int]:
         """Shifted and scaled images as the first convolution wants them, and its groups: one where all see the same."""
         mean, deviation = (
             torch.stack([getattr(network, name) for network in self.networks]) for name in ("input_mean", "input_deviation")
@@ -85,7 +115,7 @@ class _Array:
             images = images.unsqueeze(1)
         return ((images - mean) / deviation).flatten(1, 2), self.num_members
 
-    def normed(self, norms: Sequence[nn.Module], features: Tensor) -> Tensor:
+    def _normed(self, norms: Sequence[nn.Module], features: Tensor) -> Tensor:
         """Batch normalisation of the members that have it."""
         has = [isinstance(norm, nn.BatchNorm2d) for norm in norms]
         if not any(has):
@@ -118,7 +148,7 @@ class _Array:
                 cast(Tensor, norm.running_var).lerp_(own_variance, momentum)
                 cast(Tensor, norm.num_batches_tracked).add_(1)
 
-    def classified(
+    def _classified(
         self, pooled: Float[Tensor, "batch members tasks channels"], generators: Sequence[torch.Generator | None]
     ) -> Float[Tensor, "batch members tasks classes"]:
         """Both dense layers of every task of every member."""
@@ -149,25 +179,26 @@ class _Array:
         return values * torch.stack(masks, 1) / kept
 
 
-def _reduced(blocks: Sequence[GatedBlock], normed: Tensor) -> Tensor:
+def _reduced(blocks: Sequence[GatedBlock], normed: Tensor, order: Tensor | None) -> Tensor:
     """Every member's gates folded into its reduction (see `GatedBlock.reduce`)."""
-    kernel = torch.stack([block.reduction for block in blocks]) * _gates(blocks).unsqueeze(2)
+    kernel = torch.stack([block.reduction for block in blocks]) * _gates(blocks, order).unsqueeze(2)
     return F.conv2d(normed, kernel.flatten(3).flatten(0, 2)[:, :, None, None], groups=len(blocks))
 
 
-def _gates(blocks: Sequence[GatedBlock]) -> Float[Tensor, "members takers givers channels"]:
-    """Every member's gate values alpha; those of a member whose gates are off are shut."""
+def _gates(blocks: Sequence[GatedBlock], order: Tensor | None) -> Float[Tensor, "members takers givers channels"]:
+    """Every member's gate values alpha; those of a member whose gates are not learnt are what they always are."""
     gates = [block.gates for block in blocks]
     raw = [gate.raw for gate in gates]
-    own = gates[0].own
     shape = next((known.shape for known in raw if known is not None), None)
-    together = own.expand(len(blocks), *own.shape)
+    fixed = torch.stack([gate.fixed for gate in gates])
     if shape is None:
-        return together
-    slopes = torch.tensor([gate.gamma_g for gate in gates], device=own.device, dtype=own.dtype).view(-1, 1, 1, 1)
-    stacked = torch.stack([own.new_zeros(shape) if known is None else known for known in raw])
-    learned = torch.tensor([known is not None for known in raw], device=own.device).view(-1, 1, 1, 1)
-    alpha = (torch.sigmoid(slopes * stacked) * learned).flatten(1, 2)
+        return fixed
+    slopes = torch.tensor([gate.gamma_g for gate in gates], device=fixed.device, dtype=fixed.dtype).view(-1, 1, 1, 1)
+    stacked = torch.stack([fixed.new_zeros(shape) if known is None else known for known in raw])
+    learned = torch.tensor([known is not None for known in raw], device=fixed.device).view(-1, 1, 1)
     takers, givers = gates[0].others
-    member = torch.arange(len(blocks), device=own.device).unsqueeze(1)
-    return together.index_put((member, takers, givers), alpha)
+    alpha = torch.sigmoid(slopes * stacked)
+    alpha = alpha if order is None else alpha.flatten(1)[:, order].view_as(alpha)
+    alpha = torch.where(learned, alpha.flatten(1, 2), fixed[:, takers, givers])
+    member = torch.arange(len(blocks), device=fixed.device).unsqueeze(1)
+    return fixed.index_put((member, takers, givers), alpha)

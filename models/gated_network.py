@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.dropout import drop
@@ -17,6 +18,8 @@ from models.parts import in_parts
 KERNELS_AND_STRIDES = ((5, 2), (3, 1), (3, 1), (3, 1))
 BASE_FILTERS = (2, 4, 8, 16)
 MINIMUM_SIZE_PX = 91
+#: For every block the place from which each of its gates to other tasks' maps takes its value.
+GateOrder: TypeAlias = Sequence[Int[Tensor, " _"]]
 
 
 class GatedNetwork(nn.Module):
@@ -95,17 +98,39 @@ class GatedNetwork(nn.Module):
                  num_parts: in which the batch passes between two batch normalisations, to take less memory.
         Raises:  ValueError: when the images are smaller than 91 px.
         """
+        return self._onwards(self._before_gates(images, num_parts), None, generator, num_parts)
+
+    def with_shuffled_gates(
+        self, images: Float[Tensor, "batch 3 height width"], orders: Sequence[GateOrder]
+    ) -> Float[Tensor, "arrangements batch tasks classes"]:
+        """Logits with the gates as they are, bit for bit those of `forward`, and then in each order of them.
+
+        Args:    images: RGB in [0, 1], 91 px or more a side.
+                 orders: each a place for every gate, block by block; gates that are not learnt stay.
+        Raises:  ValueError: when the images are smaller than 91 px.
+        """
+        features = self._before_gates(images, 1)
+        return torch.stack([self._onwards(features, order, None, 1) for order in (None, *orders)])
+
+    def _before_gates(self, images: Tensor, num_parts: int) -> Tensor:
+        """The first stage up to its normalisation, which no gate has touched."""
         check_size(min(images.shape[-2:]))
-        features = images
-        for stage, block in enumerate(self._gated_blocks()):
-            features = block.norm(in_parts(partial(self._between_norms, stage), features, num_parts))
-        pooled = in_parts(partial(self._between_norms, len(self.blocks)), features, num_parts)
+        return cast(Tensor, self._gated_blocks()[0].norm(in_parts(partial(self._between_norms, 0, None), images, num_parts)))
+
+    def _onwards(self, features: Tensor, order: GateOrder | None, generator: torch.Generator | None, num_parts: int) -> Tensor:
+        """Logits from the first stage's normalised maps."""
+        for stage, block in enumerate(self._gated_blocks()[1:], start=1):
+            features = block.norm(in_parts(partial(self._between_norms, stage, order), features, num_parts))
+        pooled = in_parts(partial(self._between_norms, len(self.blocks), order), features, num_parts)
         return self.head.forward(pooled, dropout=self.dropout if self.training else 0.0, generator=generator)
 
-    def _between_norms(self, stage: int, features: Tensor) -> Tensor:
+    def _between_norms(self, stage: int, order: GateOrder | None, features: Tensor) -> Tensor:
         """From one normalisation to the next, case by case: the last block's gates, then this stage's convolution."""
         blocks = self._gated_blocks()
-        features = F.relu(blocks[stage - 1].reduce(features)) if stage else (features - self.input_mean) / self.input_deviation
+        if stage:
+            features = F.relu(blocks[stage - 1].reduce(features, None if order is None else order[stage - 1]))
+        else:
+            features = (features - self.input_mean) / self.input_deviation
         if stage == len(blocks):
             return features.mean((2, 3)).reshape(len(features), self.num_tasks, -1)
         groups, (_, stride) = self.num_tasks if stage else 1, KERNELS_AND_STRIDES[stage]
@@ -128,11 +153,15 @@ class GatedNetwork(nn.Module):
         """Eq. 11 for every block, first to last."""
         return torch.stack([sharing_fractions(block.gates()) for block in self._gated_blocks()])
 
-    def open_gates(self) -> Float[Tensor, " gates"]:
-        """Every learnt gate's value alpha, in [0, 1]; none where the gates are off."""
+    def gate_values(self) -> Float[Tensor, " gates"]:
+        """Every learnt gate's value alpha, in [0, 1]; none where no gate is learnt."""
         slopes = [(block.gates.gamma_g, block.gates.raw) for block in self._gated_blocks()]
         found = [torch.sigmoid(slope * raw).flatten() for slope, raw in slopes if raw is not None]
         return torch.cat(found) if found else torch.zeros(0)
+
+    def num_gates(self) -> list[int]:
+        """Gates to other tasks' maps, block by block, learnt or not."""
+        return [block.gates.num_others for block in self._gated_blocks()]
 
     def _gated_blocks(self) -> list[GatedBlock]:
         return [block for block in self.blocks if isinstance(block, GatedBlock)]

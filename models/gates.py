@@ -4,12 +4,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.initialisation import glorot_uniform_
 
-GateMode = Literal["learned", "off"]
+GateMode = Literal["learned", "off", "open"]
 
 
 class Gates(nn.Module):
@@ -17,12 +17,14 @@ class Gates(nn.Module):
 
     Source: Coppola et al. 2020, Eq. 6 and 7: alpha = sigmoid(gamma_g * alpha_hat), alpha_hat starts at 0
     Deviations: the paper holds the own-task alpha_hat at a constant 100 and `gates-off` holds the others at -100; at a
-        small gamma_g neither saturates, so the own-task gate is exactly 1 and a closed gate exactly 0 here.
+        small gamma_g neither saturates, so the own-task gate is exactly 1 and a closed gate exactly 0 here. "open" is not
+        the paper's: every gate is exactly 1, a control that shares everything and learns nothing of it.
 
     Args:    num_tasks: T, 1 or more.
              channels: C, feature maps of one task.
              gamma_g: slope of the sigmoid, above 0.
-             mode: "learned", or "off" for independent networks (no parameter).
+             mode: "learned", or without a parameter: "off" for independent networks, "open" for networks that take all of
+                 each other's maps.
     Raises:  ValueError: when gamma_g is not above 0 while the gates are learned.
     """
 
@@ -30,33 +32,43 @@ class Gates(nn.Module):
         super().__init__()
         if mode == "learned" and not gamma_g > 0:
             raise ValueError(f"gamma_g must be above 0; got {gamma_g} (field gamma_g)")
-        self.num_tasks, self.channels, self.gamma_g = num_tasks, channels, gamma_g
+        self.num_tasks, self.channels, self.gamma_g, self.mode = num_tasks, channels, gamma_g, mode
         learned = mode == "learned" and num_tasks > 1
         self.raw = nn.Parameter(torch.zeros(num_tasks, num_tasks - 1, channels)) if learned else None
         takers, givers = torch.where(~torch.eye(num_tasks, dtype=torch.bool))
         self.register_buffer("_takers", takers, persistent=False)
         self.register_buffer("_givers", givers, persistent=False)
-        self.register_buffer("_own", torch.eye(num_tasks).unsqueeze(-1).repeat(1, 1, channels), persistent=False)
+        fixed = torch.ones(num_tasks, num_tasks) if mode == "open" else torch.eye(num_tasks)
+        self.register_buffer("_fixed", fixed.unsqueeze(-1).repeat(1, 1, channels), persistent=False)
         self._takers: Tensor
         self._givers: Tensor
-        self._own: Tensor
+        self._fixed: Tensor
 
     @property
-    def own(self) -> Float[Tensor, "takers givers channels"]:
-        """The gates of independent networks: 1 for a task's own maps, else 0."""
-        return self._own
+    def fixed(self) -> Float[Tensor, "takers givers channels"]:
+        """What the gates are where nothing is learnt: 1 for a task's own maps, for others' 1 if they are open, else 0."""
+        return self._fixed
 
     @property
     def others(self) -> tuple[Tensor, Tensor]:
         """Takers and givers of the learnt gates, in the order of `raw` with its first two axes as one."""
         return self._takers, self._givers
 
-    def forward(self) -> Float[Tensor, "takers givers channels"]:
-        """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives."""
+    @property
+    def num_others(self) -> int:
+        """Gates to other tasks' maps, learnt or not."""
+        return len(self._takers) * self.channels
+
+    def forward(self, order: Int[Tensor, " others"] | None = None) -> Float[Tensor, "takers givers channels"]:
+        """Gate values alpha in [0, 1]; axis 0 is the task that takes, axis 1 the task that gives.
+
+        Args:    order: of the learnt gates, to see what becomes of a network when each has another's value; None for their own.
+        """
         if self.raw is None:
-            return self._own
-        alpha = torch.sigmoid(self.gamma_g * self.raw).flatten(0, 1)
-        return self._own.index_put((self._takers, self._givers), alpha)
+            return self._fixed
+        alpha = torch.sigmoid(self.gamma_g * self.raw)
+        alpha = (alpha if order is None else alpha.flatten()[order].view_as(alpha)).flatten(0, 1)
+        return self._fixed.index_put((self._takers, self._givers), alpha)
 
 
 class GatedBlock(nn.Module):
@@ -103,9 +115,14 @@ class GatedBlock(nn.Module):
         """All tasks' gated, reduced maps, task-major, before any non-linearity: T·C maps in, T·R out."""
         return self.reduce(self.norm(features))
 
-    def reduce(self, normed: Float[Tensor, "batch concatenated height width"]) -> Float[Tensor, "batch reduced height width"]:
-        """`forward` without its normalisation, which is all that looks at more than one case."""
-        kernel = (self.reduction * self.gates().unsqueeze(1)).flatten(2).flatten(0, 1)
+    def reduce(
+        self, normed: Float[Tensor, "batch concatenated height width"], order: Int[Tensor, " others"] | None = None
+    ) -> Float[Tensor, "batch reduced height width"]:
+        """`forward` without its normalisation, which is all that looks at more than one case.
+
+        Args:    order: see `Gates.forward`.
+        """
+        kernel = (self.reduction * self.gates(order).unsqueeze(1)).flatten(2).flatten(0, 1)
         return F.conv2d(normed, kernel[:, :, None, None])
 
 

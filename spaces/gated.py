@@ -12,7 +12,11 @@ class GatedSpace:
     """What a search of the gated network may vary, and what it holds fixed unless told otherwise."""
 
     gates: str = choice(
-        "learned", ("learned", "off"), source="Section 5", doc="learned, or off: independent networks, one per task"
+        "learned",
+        ("learned", "off", "open"),
+        searched=False,
+        source="Section 5; open: -",
+        doc="learned; or, to compare, off: independent networks, one per task; open: every task takes all of every other's maps",
     )
     gamma_g: float = real(
         3.0, 0.3, 30.0, log=True, when={"gates": ("learned",)}, source="Eq. 7", doc="slope of the gates' sigmoid"
@@ -20,7 +24,27 @@ class GatedSpace:
     learning_rate: float = real(
         1e-3, 1e-4, 3e-2, log=True, unit="1/step", source="Section 5", doc="Adam's rate for kernels and biases"
     )
+    gate_learning_rate: float = real(
+        0.1,
+        0.001,
+        1.0,
+        log=True,
+        when={"gates": ("learned",)},
+        searched=False,
+        unit="1/step",
+        source="Section 5 (100 × 1e-3)",
+        doc="Adam's rate for the gates; under Adam only its product with gamma_g matters, so gamma_g alone is searched",
+    )
     l2: float = real(1e-4, 1e-6, 1e-2, log=True, source="Eq. 10", doc="weight of ‖θ‖²/2 over the kernels")
+    gates_l1: float = real(
+        0.0,
+        0.0,
+        0.1,
+        when={"gates": ("learned",)},
+        searched=False,
+        source="Section 5 has none",
+        doc="weight of the sum of the other tasks' gates in the training loss; above 0 a gate must earn being open",
+    )
     focal_beta: float = real(2.0, 0.0, 5.0, source="Eq. 9", doc="how much the focal loss favours hard cases; 0 is plain")
     primary_task_weight: float = real(
         1.0, 0.2, 5.0, log=True, source="Eq. 10 has 1", doc="loss weight of the primary task against each other task"
@@ -55,9 +79,9 @@ class GatedSpace:
     )
     label_weights: str = choice(
         "batch",
-        ("batch", "inverse_frequency", "none"),
+        ("batch", "inverse_frequency", "effective_number", "none"),
         source="Eq. 8",
-        doc="label weights from the batch, from the training set, or none",
+        doc="label weights from the batch, from the training set (one over frequency or over effective number), or none",
     )
     width: float = choice(
         1.0, (0.5, 1.0, 2.0), shapes=True, source="Section 5", doc="factor on all filters: half, standard, double"
@@ -79,16 +103,14 @@ class GatedSpace:
         source="Section 5: [0, 1]",
         doc="leave the images in [0, 1], or standardise them by the training set's mean and deviation",
     )
-    augmentation: float = real(1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, flips, shift and shear; 0 is none")
-    gate_rate_factor: float = real(
-        100.0,
-        1.0,
-        1000.0,
-        log=True,
-        when={"gates": ("learned",)},
-        searched=False,
-        source="Section 5",
-        doc="gates' learning rate over the kernels'; only its product with gamma_g matters under Adam",
+    augmentation: float = real(
+        1.0, 0.0, 1.5, source="Section 5", doc="strength of rotation, shift, shear and zoom; 0 is none, flips included"
+    )
+    augmentation_sizes: str = choice(
+        "published",
+        ("published", "wide"),
+        source="the authors' code",
+        doc="at strength 1: shear of 0.1° and zoom of 10 %, or a shear of 10° and no zoom; both turn by 90° and shift by 10 %",
     )
     batches_per_epoch: int = integer(
         5,

@@ -83,8 +83,8 @@ def _metric_names(data: AttentiveData, config: Mapping[str, Value]) -> list[str]
     found = structure_metrics(concatenated(parts))
     promised = [name for name in found if name.endswith("superpixel_auroc") or not name.endswith(_SAID)]
     # Where attributes are annotated every mask is judged, whatever it is said to be.
-    judged = ["structures/class_accuracy", AGREEMENT] if data.segmented.attributes_known[valid].any() else []
-    return [*names, *promised, *judged]
+    judged = ["structures/class_accuracy"] if data.segmented.attributes_known[valid].any() else []
+    return [*names, AGREEMENT, *promised, *judged]
 
 
 def _notes(segmented: SegmentedCases) -> tuple[str, ...]:

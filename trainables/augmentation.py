@@ -1,6 +1,7 @@
-"""Random rotation, flips, shift and shear of whole batches, on the device that trains; masks may move with their images."""
+"""Random rotation, flips, shift, shear and zoom of whole batches, on the device that trains; masks may move with their images."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,10 +11,29 @@ from torch import Tensor
 
 Turning = Literal["rotations", "quarter_turns", "none"]
 Crop = Literal["centre", "random"]
-#: At strength 1.
-ROTATION_RAD = math.pi / 2
-SHIFT = 0.10
-SHEAR_RAD = math.radians(10)
+SizesName = Literal["published", "wide"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The largest transformations at strength 1, each to either side.
+
+    Args:    rotation_rad, shear_rad: radians.
+             shift: share of the side, along each axis.
+             zoom: share by which each axis may be stretched or shrunk.
+    """
+
+    rotation_rad: float
+    shift: float
+    shear_rad: float
+    zoom: float
+
+
+#: Value of the field `augmentation_sizes` → sizes. Keras' `shear_range` is in degrees, so the authors' 0.1 hardly shears.
+SIZES: dict[SizesName, Sizes] = {
+    "published": Sizes(rotation_rad=math.pi / 2, shift=0.10, shear_rad=math.radians(0.1), zoom=0.10),
+    "wide": Sizes(rotation_rad=math.pi / 2, shift=0.10, shear_rad=math.radians(10), zoom=0.0),
+}
 
 
 def to_unit_range(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
@@ -22,36 +42,42 @@ def to_unit_range(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor
 
 
 def augment(
-    images: Float[Tensor, "batch 3 height width"], strength: float, generator: torch.Generator
+    images: Float[Tensor, "batch 3 height width"], strength: float, sizes: SizesName, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Every image turned, flipped, shifted and sheared by its own random amounts, in one resampling.
+    """Every image turned, flipped, shifted, sheared and zoomed by its own random amounts, in one resampling.
 
-    Source: Coppola et al. 2020, Section 5 names the four transformations, not their sizes
-    Deviations: at strength 1 up to ±90°, ±10 % of the side, ±10°, both flips with probability one half; edges reflect.
+    Source: Coppola et al. 2020, Section 5 names rotation, flips, shift and shear, not their sizes; the authors' code has a shear
+        of 0.1° and a zoom of ±10 % along each axis
+    Deviations: how far the authors rotate and shift is not known: ±90° and ±10 % of the side at strength 1; both flips with
+        probability one half; edges reflect. "wide" is ours: a shear of ±10° and no zoom.
 
     Args:    images: any range.
-             strength: 0 gives the images back; rotation, shift and shear grow with it.
+             strength: 0 gives the images back; all but the flips grows with it.
+             sizes: key of `SIZES`.
              generator: on the images' device.
     """
     if strength == 0:
         return images
-    transforms = random_transforms(len(images), strength, generator, images.device)
+    transforms = random_transforms(len(images), strength, sizes, generator, images.device)
     grid = F.affine_grid(transforms, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def random_transforms(
-    count: int, strength: float, generator: torch.Generator, device: torch.device
+    count: int, strength: float, sizes: SizesName, generator: torch.Generator, device: torch.device
 ) -> Float[Tensor, "count 2 3"]:
-    """Affine matrices from output to input coordinates, in [-1, 1]: flip · shear · rotation, then the shift."""
-    draws = torch.rand(6, count, generator=generator, device=device) * 2 - 1
-    angle, shear = draws[0] * strength * ROTATION_RAD, draws[1] * strength * SHEAR_RAD
+    """Affine matrices from output to input coordinates, in [-1, 1]: flip · shear · rotation · zoom, then the shift."""
+    size = SIZES[sizes]
+    draws = torch.rand(8, count, generator=generator, device=device) * 2 - 1
+    angle, shear = draws[0] * strength * size.rotation_rad, draws[1] * strength * size.shear_rad
     flip_x, flip_y = torch.where(draws[2:4] < 0, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     skew = shear.tan()
+    zoom_x, zoom_y = 1 + strength * size.zoom * draws[6:8]
+    shift_x, shift_y = 2 * strength * size.shift * draws[4:6]
     rows = [
-        torch.stack([flip_x * (cos + skew * sin), flip_x * (skew * cos - sin), 2 * SHIFT * strength * draws[4]], -1),
-        torch.stack([flip_y * sin, flip_y * cos, 2 * SHIFT * strength * draws[5]], -1),
+        torch.stack([flip_x * (cos + skew * sin) * zoom_x, flip_x * (skew * cos - sin) * zoom_y, shift_x], -1),
+        torch.stack([flip_y * sin * zoom_x, flip_y * cos * zoom_y, shift_y], -1),
     ]
     return torch.stack(rows, 1)
 

@@ -187,6 +187,7 @@ class Explanation:
              confusions: task → cases by truth (rows) and by what was said (columns); unknown labels are left out.
              sharing: of a gated network with learnt gates, else None.
              cases: some cases, as many kinds as there are.
+             note: why there is less to show of the model than of others, a sentence; "" where there is not.
     """
 
     split: str
@@ -194,6 +195,7 @@ class Explanation:
     confusions: Mapping[str, Confusions] = field(default_factory=dict)
     sharing: Sharing | None = None
     cases: tuple[SeenCase, ...] = ()
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What is said of the model as a whole; cases have documents of their own."""
@@ -206,6 +208,8 @@ class Explanation:
             }
         if self.sharing is not None:
             found["sharing"] = self.sharing.to_json()
+        if self.note:
+            found["note"] = self.note
         return found
 
 

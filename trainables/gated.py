@@ -1,24 +1,24 @@
 """The gated task: Coppola et al.'s network on a set of labelled cases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from models.gated_network import check_size
 from spaces.fields import Value, number
 from trainables import gated_data, metrics
 from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.data import check_same, needed
-from trainables.data.cases import LabelTask
 from trainables.data.images import Progress
 from trainables.data.inspection import notes_unless_leaking
 from trainables.devices import choose_device
+from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, SHARING, gate_metrics
 from trainables.gated_data import GatedData
-from trainables.gated_learner import GATE_DECISIVENESS, GATE_SHARING, GatedLearner, gate_metrics
-from trainables.gated_reading import GatedPredictor, explain, explain_images, explain_model, judge_split, load_model
+from trainables.gated_learner import GatedLearner
+from trainables.gated_reading import GatedPredictor, Judged, explain, explain_images, explain_model, judge_split, load_model
 from trainables.loop import TrainedTrial
 
 __all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
@@ -42,16 +42,18 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     names = metrics.classification_metrics(np.ones(shape) / shape[-1], codes, data.cases.tasks, data.cases.primary)
     return Prepared(
         fingerprint=data.fingerprint,
-        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *_of_gates(config, data), *COSTS),
+        metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *_of_gates(config, data, names), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
         notes=notes,
     )
 
 
-def _of_gates(config: Mapping[str, Value], data: GatedData) -> tuple[str, ...]:
-    """Metrics of the gates, where there are some."""
-    return (GATE_DECISIVENESS, GATE_SHARING) if config["gates"] == "learned" and len(data.cases.tasks) > 1 else ()
+def _of_gates(config: Mapping[str, Value], data: GatedData, names: Collection[str]) -> tuple[str, ...]:
+    """Metrics of the gates, where some are learnt."""
+    if config["gates"] != "learned" or len(data.cases.tasks) == 1:
+        return ()
+    return (DECISIVENESS, SHARING, *([f"valid/{CONTRIBUTION}"] if "auroc_mean" in names else []))
 
 
 def build(request: TrialRequest) -> TrainedTrial:
@@ -77,30 +79,25 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
-    cases, members, probabilities = judge_split(folder, source, split)
-    arguments = (probabilities, cases.labels[members], cases.tasks, cases.primary)
-    of_cases = metrics.classification_metrics(*arguments)
-    intervals = metrics.bootstrap_intervals(*arguments, groups=cases.group_codes(members))
+    judged = judge_split(folder, source, split)
+    groups = judged.cases.group_codes(judged.members)
+    of_cases, intervals = judged.metrics(), metrics.bootstrap(len(judged.members), judged.metrics, groups=groups)
     of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
         split=split,
-        num_cases=len(members),
+        num_cases=len(judged.members),
         metrics={**{f"{split}/{name}": value for name, value in of_cases.items()}, **of_model},
         intervals={
             **{f"{split}/{name}": value for name, value in intervals.items()},
             **{name: [value, value] for name, value in of_model.items()},
         },
-        confusions=_seven_points(*arguments),
+        confusions=_seven_points(judged),
     )
 
 
-def _seven_points(
-    probabilities: Float[np.ndarray, "members tasks classes"],
-    codes: Int[np.ndarray, "members tasks"],
-    tasks: Sequence[LabelTask],
-    primary: str,
-) -> dict[str, Confusions]:
+def _seven_points(judged: Judged) -> dict[str, Confusions]:
     """Melanoma by the checklist and by the diagnosis, as said and as annotated; nothing on other tasks."""
+    probabilities, codes, tasks, primary = judged.probabilities, judged.labels, judged.cases.tasks, judged.cases.primary
     found = {
         "seven_point": metrics.seven_point_confusions(probabilities, codes, tasks, primary),
         "seven_point_annotated": metrics.annotated_seven_points(codes, tasks, primary),
@@ -114,16 +111,12 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
     Args:    folder, source, split: see `evaluate`.
     Raises:  CheckpointError, DataError: see `evaluate`.
     """
-    cases, members, probabilities = judge_split(folder, source, split)
-    labels, of_model = cases.labels[members], gate_metrics(load_model(folder))
+    judged, of_model = judge_split(folder, source, split), gate_metrics(load_model(folder))
 
     def measure(chosen: Int[np.ndarray, " chosen"] | None) -> dict[str, float]:
-        rows = slice(None) if chosen is None else chosen
-        found = metrics.classification_metrics(probabilities[rows], labels[rows], cases.tasks, cases.primary)
-        return {**{f"{split}/{name}": value for name, value in found.items()}, **of_model}
+        return {**{f"{split}/{name}": value for name, value in judged.metrics(chosen).items()}, **of_model}
 
-    confusions = _seven_points(probabilities, labels, cases.tasks, cases.primary)
-    return Casewise(split, len(members), measure, confusions, cases.group_codes(members))
+    return Casewise(split, len(judged.members), measure, _seven_points(judged), judged.cases.group_codes(judged.members))
 
 
 def predictor(folder: Path) -> Predictor:

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from models.gated_array import forward_together
+from models.gated_array import forward_together, shuffled_together
 from spaces.fields import number
 from trainables import losses
 from trainables.augmentation import random_transforms, to_unit_range
 from trainables.contract import EpochReport, step_or_diverged
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
+from trainables.gate_metrics import gate_orders
 from trainables.gated_learner import CHUNK, GatedLearner
 from trainables.loop import TrainedTrial
 
@@ -67,7 +68,9 @@ def step_together(trials: Sequence[TrainedTrial]) -> list[EpochReport | TrialDiv
     means = (total.double() / array[0].batches_per_epoch).tolist()
     logits = _validated(array)
     each_s = (time.perf_counter() - start) / len(trials)
-    return [_closed(trial, mean, logits[:, place], each_s) for place, (trial, mean) in enumerate(zip(trials, means, strict=True))]
+    return [
+        _closed(trial, mean, logits[:, :, place], each_s) for place, (trial, mean) in enumerate(zip(trials, means, strict=True))
+    ]
 
 
 def _learner(trial: TrainedTrial) -> GatedLearner:
@@ -86,7 +89,7 @@ def _closed(trial: TrainedTrial, train_loss: float, logits: Tensor, each_s: floa
 
 
 def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
-    """Every member's Eq. 10 on its own next batch, without the L2 term, which its optimiser applies."""
+    """Every member's own `loss` on its own next batch."""
     images, codes = _batch(array)
     generators = [learner.torch_generators["device"] for learner in array]
     logits = forward_together([learner.model for learner in array], images, generators, image_layout(images.device))
@@ -96,7 +99,10 @@ def _losses(array: Sequence[GatedLearner]) -> Float[Tensor, " members"]:
     per_task = losses.focal_loss(
         logits.flatten(1, 2), flat_codes, _label_weights(array, flat_codes), betas.repeat_interleave(tasks)
     ).view(members, tasks)
-    return (per_task * torch.stack([learner.task_weights for learner in array])).sum(1)
+    found = (per_task * torch.stack([learner.task_weights for learner in array])).sum(1)
+    if any(learner.gates_l1 for learner in array):
+        found = found + torch.stack([learner.gates_penalty() for learner in array])
+    return found
 
 
 def _label_weights(
@@ -119,14 +125,13 @@ def _batch(
     pixels = data.batch(cases.ravel())
     images = to_unit_range(pixels).view(*cases.shape, *pixels.shape[1:])
     codes = data.codes[torch.from_numpy(cases).to(data.device)]
-    strengths = [number(learner.config, "augmentation") for learner in array]
-    turned = [place for place, strength in enumerate(strengths) if strength]
+    turned = [place for place, learner in enumerate(array) if learner.strength]
     if not turned:
         return images, codes
     transforms = torch.stack(
         [
-            random_transforms(len(cases), strengths[place], array[place].torch_generators["device"], data.device)
-            for place in turned
+            random_transforms(len(cases), learner.strength, learner.sizes, learner.torch_generators["device"], data.device)
+            for learner in (array[place] for place in turned)
         ],
         1,
     )
@@ -140,15 +145,12 @@ def _batch(
     return images, codes
 
 
-def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "cases members tasks classes"]:
-    """What every member says of the validation cases, which are the same for all."""
+def _validated(array: Sequence[GatedLearner]) -> Float[Tensor, "arrangements cases members tasks classes"]:
+    """What every member says of the validation cases, which are the same for all (see `GatedLearner.judged`)."""
     data, cases = array[0].data, array[0].valid_cases
     models = [learner.model.eval() for learner in array]
     size = max(_SMALLEST_CHUNK, CHUNK // len(array))
+    orders = next((found for model in models if (found := gate_orders(model))), [])
     with torch.no_grad():
-        return torch.cat(
-            [
-                forward_together(models, to_unit_range(data.batch(cases[start : start + size])), layout=image_layout(data.device))
-                for start in range(0, len(cases), size)
-            ]
-        )
+        chunks = (to_unit_range(data.batch(cases[start : start + size])) for start in range(0, len(cases), size))
+        return torch.cat([shuffled_together(models, chunk, orders, image_layout(data.device)) for chunk in chunks], 1)

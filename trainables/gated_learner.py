@@ -9,19 +9,22 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from models.gated_network import GatedNetwork
+from models.gates import GateMode
 from spaces.fields import Value, number
 from trainables import batches, losses
 from trainables.adam import Adam, Group
-from trainables.augmentation import augment, to_unit_range
+from trainables.augmentation import SizesName, augment, to_unit_range
 from trainables.contract import parts_note
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
+from trainables.gate_metrics import gate_contribution, gate_metrics, gate_orders
 from trainables.gated_data import GatedData
 from trainables.metrics import classification_metrics
 from trainables.streams import Streams
 
 CHUNK = 256
-GATE_DECISIVENESS, GATE_SHARING = "model/gate_decisiveness", "model/gate_sharing"
+#: Value of the field `label_weights` → weights of the labels' counts in the training set.
+_LABEL_WEIGHTS = {"inverse_frequency": losses.inverse_label_weights, "effective_number": losses.effective_label_weights}
 
 
 class GatedLearner:
@@ -50,9 +53,10 @@ class GatedLearner:
         ones = torch.ones(len(data.cases.tasks), self.num_classes, device=data.device)
         counts = losses.label_counts(data.codes[torch.from_numpy(self._train).to(data.device)], self.num_classes)
         self._unweighted = ones
-        fixed = losses.inverse_label_weights(counts) if self._is("label_weights", "inverse_frequency") else ones
+        weighted = _LABEL_WEIGHTS.get(str(config["label_weights"]))
         #: None where every batch has its own.
-        self.label_weights = None if self._is("label_weights", "batch") else fixed
+        self.label_weights = None if self._is("label_weights", "batch") else ones if weighted is None else weighted(counts)
+        self.gates_l1 = number(config, "gates_l1") if self._is("gates", "learned") else 0.0
         self.task_weights = losses.task_weights(
             len(data.cases.tasks), data.cases.primary_index, number(config, "primary_task_weight")
         ).to(data.device)
@@ -65,6 +69,16 @@ class GatedLearner:
             return batches.balanced(self.data.cases.labels[self._train], int(number(self.config, "k")))
         return batches.uniform(len(self._train), int(number(self.config, "batch_size")))
 
+    @property
+    def strength(self) -> float:
+        """Of the augmentation."""
+        return number(self.config, "augmentation")
+
+    @property
+    def sizes(self) -> SizesName:
+        """Of the augmentation at strength 1."""
+        return cast(SizesName, self.config["augmentation_sizes"])
+
     def begin(self, epoch: int) -> None:
         """Nothing: every epoch is like the first."""
 
@@ -76,18 +90,24 @@ class GatedLearner:
         """Augmented images and their class codes."""
         members = self.draw_cases()
         images = to_unit_range(self.data.batch(members))
-        images = augment(images, number(self.config, "augmentation"), self.torch_generators["device"])
+        images = augment(images, self.strength, self.sizes, self.torch_generators["device"])
         return laid_out(images), self.data.codes[torch.from_numpy(members).to(self.data.device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Eq. 10 without its L2 term, which the optimiser applies."""
+        """Eq. 10 without its L2 term, which the optimiser applies, and with an L1 term of the gates, which the paper has not."""
         images, codes = batch
         weights = self.label_weights
         if weights is None:
             weights = losses.inverse_label_weights(losses.label_counts(codes, self.num_classes))
         logits = self.model(images, self.torch_generators["device"], self.num_parts)
         per_task = losses.focal_loss(logits, codes, weights, number(self.config, "focal_beta"))
-        return (per_task * self.task_weights).sum()
+        return (per_task * self.task_weights).sum() + self.gates_penalty()
+
+    def gates_penalty(self) -> Tensor:
+        """gates_l1 · Σ alpha over the gates to other tasks' maps: a sum, so that one gate is pulled alike in any network."""
+        if not self.gates_l1 or not self.model.gate_parameters():
+            return next(self.model.parameters()).new_zeros(())
+        return self.gates_l1 * self.model.gate_values().sum()
 
     @property
     def valid_batches(self) -> float:
@@ -103,17 +123,25 @@ class GatedLearner:
         """Metrics of the validation split and its loss, without label weights and L2 (the paper's validation loss)."""
         return self.judged(predict_logits(self.model, self.data, self.valid_cases))
 
-    def judged(self, logits: Float[Tensor, "cases tasks classes"]) -> dict[str, float]:
-        """What `validate` gives, from what the model said of the validation split."""
+    def judged(self, arrangements: Float[Tensor, "arrangements cases tasks classes"]) -> dict[str, float]:
+        """What `validate` gives, from what the model said of the validation split.
+
+        Args:    arrangements: logits with the gates as they are, and in each order of `gate_orders` where gates are learnt.
+        """
+        logits = arrangements[0]
         codes = self.data.codes[torch.from_numpy(self.valid_cases).to(self.data.device)]
         per_task = losses.focal_loss(logits, codes, self._unweighted, number(self.config, "focal_beta"))
         cases = self.data.cases
-        found = classification_metrics(probabilities_of(logits), cases.labels[self.valid_cases], cases.tasks, cases.primary)
+        labels = cases.labels[self.valid_cases]
+        found = classification_metrics(probabilities_of(logits), labels, cases.tasks, cases.primary)
+        if self.model.gate_parameters():
+            shuffled = [probabilities_of(others) for others in arrangements[1:]]
+            found |= gate_contribution(found.get("auroc_mean"), shuffled, labels, cases.tasks)
         metrics = {f"valid/{name}": value for name, value in found.items()}
         return {"valid/loss": float((per_task * self.task_weights).sum()), **metrics, **gate_metrics(self.model)}
 
     def shown(self) -> Mapping[str, Tensor]:
-        """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where the gates are off."""
+        """`sharing`: what tasks take from each other, blocks × takers × givers; nothing where no gate is learnt."""
         with torch.no_grad():
             return {"sharing": self.model.sharing()} if self.model.gate_parameters() else {}
 
@@ -124,19 +152,6 @@ class GatedLearner:
     def description(self) -> dict[str, Any]:
         """Classes, primary task and fingerprint of the data."""
         return describe(self.data)
-
-
-def gate_metrics(model: GatedNetwork) -> dict[str, float]:
-    """How clearly the gates say what tasks share, and how much that is; nothing where they are off.
-
-    `model/gate_decisiveness`: mean distance of a gate from half open, times two: 0 as they begin, 1 when each is open or shut.
-    `model/gate_sharing`: mean gate, the share of other tasks' features that a task takes (Coppola et al. 2020, Eq. 11).
-    """
-    with torch.no_grad():
-        gates = model.open_gates().double()
-    if not len(gates):
-        return {}
-    return {GATE_DECISIVENESS: float((2 * gates - 1).abs().mean()), GATE_SHARING: float(gates.mean())}
 
 
 def build_model(
@@ -156,7 +171,7 @@ def build_model(
     return GatedNetwork(
         num_classes=[len(task.classes) for task in tasks],
         width=number(config, "width"),
-        gates="learned" if config["gates"] == "learned" else "off",
+        gates=cast(GateMode, config["gates"]),
         gamma_g=number(config, "gamma_g") if config["gates"] == "learned" else 1.0,
         batch_norm=bool(config["batch_norm"]),
         batch_norm_momentum=number(config, "batch_norm_momentum") if config["batch_norm"] else 0.1,
@@ -171,21 +186,28 @@ def build_optimizer(model: GatedNetwork, config: Mapping[str, Value]) -> Adam:
     """Adam with L2 on kernels only and the gates at their own rate.
 
     Source: Coppola et al. 2020, Section 5 and Eq. 10; Adam's coupled weight decay adds gamma_L2 · θ to the gradient
-    Deviations: epsilon 1e-7, TensorFlow's, with which the authors trained.
+    Deviations: epsilon 1e-7, TensorFlow's, with which the authors trained. The gates' rate is 0.1, the paper's 100 × 1e-3,
+        whatever `learning_rate` is: a gate's first step moves its logit by gamma_g × 0.1 in every trial.
     """
     rate = number(config, "learning_rate")
     groups = [Group(model.kernel_parameters(), rate, number(config, "l2")), Group(model.bias_parameters(), rate)]
     if config["gates"] == "learned":
-        groups.append(Group(model.gate_parameters(), rate * number(config, "gate_rate_factor")))
+        groups.append(Group(model.gate_parameters(), number(config, "gate_learning_rate")))
     return Adam(groups, epsilon=1e-7)
 
 
 def predict_logits(
     model: GatedNetwork, data: GatedData, members: np.ndarray[Any, np.dtype[np.int64]]
-) -> Float[Tensor, "cases tasks classes"]:
-    """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies."""
-    chunks = [data.batch(members[start : start + CHUNK]) for start in range(0, len(members), CHUNK)]
-    return infer(model, chunks)
+) -> Float[Tensor, "arrangements cases tasks classes"]:
+    """Padded logits of some cases, in evaluation mode, in chunks of one size so that a case's result never varies.
+
+    First with the gates as they are, then in each order of `gate_orders`.
+    """
+    orders = gate_orders(model)
+    model.eval()
+    with torch.no_grad():
+        chunks = (data.batch(members[start : start + CHUNK]) for start in range(0, len(members), CHUNK))
+        return torch.cat([model.with_shuffled_gates(laid_out(to_unit_range(chunk)), orders) for chunk in chunks], 1)
 
 
 def infer(model: GatedNetwork, chunks: Sequence[UInt8[Tensor, "batch 3 size size"]]) -> Float[Tensor, "cases tasks classes"]:

@@ -21,12 +21,18 @@ from trainables.described import read_description
 from trainables.devices import choose_device, threads
 from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Explanation, SeenCase, SevenPoints, Sharing, of_every_kind
+from trainables.gate_metrics import gate_contribution
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
 from trainables.loop import TRACE
-from trainables.metrics import confusion
+from trainables.metrics import classification_metrics, confusion
 
 Probabilities = Float[np.ndarray, "members tasks classes"]
+#: What is said of a network whose gates learn nothing.
+NOTES = {
+    "off": "gates=off: the tasks are independent networks and take nothing from each other; nothing was learnt to show.",
+    "open": "gates=open: every task takes all of every other's features, always; nothing was learnt to show.",
+}
 
 
 def load_model(folder: Path) -> GatedNetwork:
@@ -49,25 +55,45 @@ def _document(folder: Path) -> dict[str, Any]:
     return document
 
 
-class _Judged(NamedTuple):
-    """A checkpoint's probabilities of a split's cases, and what it saw of them."""
+class Judged(NamedTuple):
+    """A checkpoint's probabilities of a split's cases, and what it saw of them.
+
+    Args:    cases: the data's.
+             members: indices of the split's.
+             probabilities: of those.
+             shuffled: the same in each order of `gate_orders`; none where no gate is learnt.
+             pixels: of all cases.
+    """
 
     cases: CaseSet
     members: Int[np.ndarray, " members"]
     probabilities: Probabilities
+    shuffled: tuple[Probabilities, ...]
     pixels: UInt8[Tensor, "cases 3 size size"]
 
+    @property
+    def labels(self) -> Int[np.ndarray, "members tasks"]:
+        """Class codes of the split's cases."""
+        return np.asarray(self.cases.labels[self.members])
 
-def judge_split(folder: Path, source: str, split: str) -> tuple[CaseSet, Int[np.ndarray, " members"], Probabilities]:
-    """The data's cases, the indices of a split's, and the checkpoint's probabilities of those.
+    def metrics(self, chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
+        """Every metric of these cases, named without the split.
+
+        Args:    chosen: positions of those that count, repetition allowed; None for all, once each.
+        """
+        rows = slice(None) if chosen is None else chosen
+        codes, tasks = self.labels[rows], self.cases.tasks
+        found = classification_metrics(self.probabilities[rows], codes, tasks, self.cases.primary)
+        shuffled = [probabilities[rows] for probabilities in self.shuffled]
+        return {**found, **gate_contribution(found.get("auroc_mean"), shuffled, codes, tasks)}
+
+
+def judge_split(folder: Path, source: str, split: str) -> Judged:
+    """What a checkpoint says of a split.
 
     Raises:  CheckpointError: when the folder is damaged.
              DataError: when the data do not fit the checkpoint.
     """
-    return _judge(folder, source, split)[:3]
-
-
-def _judge(folder: Path, source: str, split: str) -> _Judged:
     document = _document(folder)
     config, classes = document["config"], document["classes"]
     cases = _fitting(read_labelled(source, None if config["binary"] else classes).with_primary(document["primary_task"]), config)
@@ -80,8 +106,8 @@ def _judge(folder: Path, source: str, split: str) -> _Judged:
     data = GatedData(cases, pixels, torch.from_numpy(cases.labels).to(device), "", device)
     members = cases.splits[split]
     with threads(document["num_threads"]):
-        probabilities = probabilities_of(predict_logits(load_model(folder).to(device), data, members))
-    return _Judged(cases, members, probabilities, pixels)
+        found = [probabilities_of(logits) for logits in predict_logits(load_model(folder).to(device), data, members)]
+    return Judged(cases, members, found[0], tuple(found[1:]), pixels)
 
 
 class GatedPredictor:
@@ -95,13 +121,16 @@ class GatedPredictor:
         document = _document(folder)
         self._tasks, self._size_px = _tasks(document), int(document["config"]["size_px"])
         self._num_threads, self._model = document["num_threads"], load_model(folder)
+        self._note = _note(document)
 
     @property
     def explanation(self) -> Mapping[str, Any]:
-        """`sharing`: task → the share that it takes of each task's features, in [0, 1], mean over the gated blocks."""
+        """`sharing`: task → the share that it takes of each task's features, in [0, 1], mean over the gated blocks; or a
+        `note` that says why there is none.
+        """
         found = sharing_of(self._model, self._tasks)
         if found is None:
-            return {}
+            return {"note": self._note} if self._note else {}
         mean = found.blocks.mean(0)
         return {
             "sharing": {
@@ -160,8 +189,14 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
              num_cases: how many are shown, of as many diagnoses as there are, the first of each.
     Raises:  CheckpointError, DataError: see `judge_split`.
     """
-    cases, members, probabilities, pixels = _judge(folder, source, split)
-    labels = cases.labels[members]
+    judged = judge_split(folder, source, split)
+    cases, members, probabilities, pixels, labels = (
+        judged.cases,
+        judged.members,
+        judged.probabilities,
+        judged.pixels,
+        judged.labels,
+    )
     confusions = {
         task.name: Confusions(task.classes, {split: confusion(labels[:, index], probabilities[:, index], len(task.classes))})
         for index, task in enumerate(cases.tasks)
@@ -172,7 +207,7 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
         )
         for place in of_every_kind(labels[:, cases.primary_index], num_cases)
     )
-    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown)
+    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown, note=_note(_document(folder)))
 
 
 def explain_model(folder: Path) -> Explanation:
@@ -180,7 +215,7 @@ def explain_model(folder: Path) -> Explanation:
 
     Raises:  CheckpointError: when the folder is damaged.
     """
-    return Explanation("", 0, sharing=sharing_in(folder))
+    return Explanation("", 0, sharing=sharing_in(folder), note=_note(_document(folder)))
 
 
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
@@ -198,7 +233,7 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
         _seen_case(str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
         for place, image in enumerate(images)
     )
-    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown)
+    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown, note=_note(document))
 
 
 def _seen_case(
@@ -230,7 +265,7 @@ def sharing_of(model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | Non
 
 
 def sharing_in(folder: Path) -> Sharing | None:
-    """A checkpoint's sharing fractions with what they were after earlier epochs; None where the gates are off.
+    """A checkpoint's sharing fractions with what they were after earlier epochs; None where no gate is learnt.
 
     Raises:  CheckpointError: when the folder is damaged.
     """
@@ -242,6 +277,10 @@ def sharing_in(folder: Path) -> Sharing | None:
     if epochs is None or history is None or history.shape != (*epochs.shape, *sharing.blocks.shape):
         raise CheckpointError(f"a checkpoint's trace must fit its network; got another shape in {folder}")
     return replace(sharing, epochs=tuple(int(epoch) for epoch in epochs), history=history.double().numpy())
+
+
+def _note(document: dict[str, Any]) -> str:
+    return NOTES.get(document["config"]["gates"], "")
 
 
 def _tasks(document: dict[str, Any]) -> tuple[LabelTask, ...]:

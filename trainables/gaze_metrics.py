@@ -14,18 +14,29 @@ ENTROPY, REPEATED = "gazes/attention_entropy", "gazes/repeated"
 _SKIN = STRUCTURES.index("skin")
 
 
+#: In `GazeReadings.claims`: what is not held against the truth.
+_NOTHING = -1
+_ROUNDING = 1e-9
+
+
 @dataclass(frozen=True)
 class GazeReadings:
-    """What was counted of each case's gazes; a split's metrics are sums over any choice of its cases.
+    """What is known of each case's gazes; a split's metrics are sums over any choice of its cases.
 
-    Args:    claimed: cases × (hits, gazes), of those that claim a structure whose place is known.
-             pointed: cases × (hits, gazes) on the lesion, whatever is claimed.
+    Args:    points: cell of the attention map at which each gaze points, counted in rows.
+             claims: structure that each gaze is said to show, -1 where that is skin, was not annotated or is not said at all.
+             named: whether the network says what its gazes show.
+             occupied: whether each structure is at the middle of each cell; never where it was not annotated.
+             known: whose attributes are annotated.
              entropy: of the attention maps, mean over gazes, as a share of that of a map without any preference.
              repeated: cases × (gazes at a point seen before, gazes after the first).
     """
 
-    claimed: Int[np.ndarray, "cases 2"]
-    pointed: Int[np.ndarray, "cases 2"]
+    points: Int[np.ndarray, "cases time"]
+    claims: Int[np.ndarray, "cases time"]
+    named: Bool[np.ndarray, " cases"]
+    occupied: Bool[np.ndarray, "cases structures cells"]
+    known: Bool[np.ndarray, " cases"]
     entropy: Float[np.ndarray, " cases"]
     repeated: Int[np.ndarray, "cases 2"]
 
@@ -36,11 +47,10 @@ def read_gazes(
     truth: Float[Tensor, "batch structures height width"],
     known: Bool[Tensor, " batch"],
 ) -> GazeReadings:
-    """Counts a batch's gazes. A gaze points at the middle of the cell where its attention map is highest.
+    """Reads a batch's gazes. A gaze points at the middle of the cell where its attention map is highest.
 
-    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.4 (the maximum of each map); the pointing game is
-        Zhang et al. 2018, Section 4.1
-    Deviations: the pointing game has no tolerance around the lesion: a cell of the map is wider than its 15 pixels.
+    Source: Esteve-Cogollos & Fernández-Torres 2020, Section 4.4 (the maximum of each map)
+    Deviations: none.
 
     Args:    attention: maps, every value 0 or more.
              classes: logits of what each gaze is said to show, None without a decoder.
@@ -48,50 +58,84 @@ def read_gazes(
              known: whose attributes are annotated.
     """
     batch, _, rows, columns = attention.shape
-    peaks = attention.flatten(2).argmax(-1)
-    height, width = truth.shape[2:]
-    row = ((peaks // columns).double().add(0.5) / rows * height).long()
-    column = ((peaks % columns).double().add(0.5) / columns * width).long()
-    case = torch.arange(batch, device=peaks.device).unsqueeze(1)
-    there = truth.transpose(1, 2).transpose(2, 3)[case, row, column] > 0.5  # batch, time, structures
-    lesion = ~there[..., _SKIN]
-    if classes is None:
-        claims = torch.zeros_like(lesion)
-        hits = claims
-    else:
-        said = classes.argmax(-1)
-        claims = known.unsqueeze(1) | (said < NUM_GENERIC)
-        hits = there.gather(2, said.unsqueeze(-1)).squeeze(-1) & claims
+    points = attention.flatten(2).argmax(-1)
+    middles = [
+        (torch.arange(cells, device=truth.device).double().add(0.5) / cells * pixels).long()
+        for cells, pixels in zip((rows, columns), truth.shape[2:], strict=True)
+    ]
+    occupied = truth[:, :, middles[0]][..., middles[1]].flatten(2) > 0.5
+    occupied[:, NUM_GENERIC:] &= known.view(-1, 1, 1)
+    said = torch.full_like(points, _SKIN) if classes is None else classes.argmax(-1)
+    scored = (said != _SKIN) & (known.unsqueeze(1) | (said < NUM_GENERIC))
     shares = attention.flatten(2).double()
     shares = shares / shares.sum(-1, keepdim=True)
     entropy = torch.special.entr(shares).sum(-1).mean(-1) / np.log(rows * columns)
-    seen_before = (peaks.unsqueeze(1) == peaks.unsqueeze(2)).tril(-1).any(-1)
-
-    def counted(found: Tensor, of: Tensor) -> Int[np.ndarray, "cases 2"]:
-        return np.asarray(torch.stack([found.sum(-1), of.sum(-1)], -1).cpu())
-
-    every = torch.ones_like(lesion)
+    seen_before = (points.unsqueeze(1) == points.unsqueeze(2)).tril(-1).any(-1)
+    after_the_first = torch.full((batch,), points.shape[1] - 1, device=points.device)
     return GazeReadings(
-        claimed=counted(hits, claims),
-        pointed=counted(lesion, every),
+        points=points.cpu().numpy(),
+        claims=said.where(scored, _NOTHING).cpu().numpy(),
+        named=np.full(batch, classes is not None),
+        occupied=occupied.cpu().numpy(),
+        known=known.cpu().numpy(),
         entropy=entropy.cpu().numpy(),
-        repeated=counted(seen_before, every[:, 1:]),
+        repeated=torch.stack([seen_before.sum(-1), after_the_first], -1).cpu().numpy(),
     )
 
 
 def gaze_metrics(readings: GazeReadings, weights: Float[np.ndarray, " cases"] | None = None) -> dict[str, float]:
     """Every metric of a split, named without the split; one that has no meaning is absent.
 
-    `gazes/structure_agreement`: share of gazes that point into the structure which they claim to show, of those whose structure
-    was annotated; `gazes/pointing_accuracy`: share that point at the lesion (the pointing game); `gazes/attention_entropy`:
-    0 when a map is one point, 1 when it prefers nothing; `gazes/repeated`: share of gazes after the first that point where an
-    earlier one did.
+    `gazes/structure_agreement`: whether gazes point into the structure which they claim to show, over the gazes that claim one
+    other than skin and annotated; 0 where none does. `gazes/pointing_accuracy`: whether gazes point at the lesion (the pointing
+    game). Both are corrected for chance, Σ (hit - chance) / Σ (1 - chance), where a gaze's chance is the share of the *other*
+    cases in which the same claim at the same point would have hit: 1 is perfect, 0 is what any gaze comes to that does not depend
+    on the case, wherever it looks and whatever it says, and less than 0 is worse than that. `gazes/attention_entropy`: 0 when a
+    map is one point, 1 when it prefers nothing; `gazes/repeated`: share of gazes after the first that point where an earlier one
+    did.
+
+    Source: the pointing game is Zhang et al. 2018, Section 4.1; the correction is that of Cohen's kappa (Cohen 1960, Eq. 1)
+    Deviations: the pointing game has no tolerance around the lesion, since a cell of the map is wider than its 15 pixels. Both
+        are corrected for chance: uncorrected, a network that always looks at a corner and says "skin" agrees with itself fully.
 
     Args:    readings: of some cases.
              weights: how often each case counts, None for once each.
     """
     weight = np.ones(len(readings.entropy)) if weights is None else weights
-    found = {AGREEMENT: readings.claimed, POINTING: readings.pointed, REPEATED: readings.repeated}
-    totals = {name: weight @ counts for name, counts in found.items()}
-    metrics = {name: float(hits / of) for name, (hits, of) in totals.items() if of}
+    lesion = ~readings.occupied[:, [_SKIN]]
+    metrics = {
+        POINTING: _beyond_chance(readings.points, np.zeros_like(readings.points), lesion, np.ones_like(lesion[..., 0]), weight)
+    }
+    if readings.named.all():
+        annotated = np.repeat(readings.known[:, None], len(STRUCTURES), 1)
+        annotated[:, :NUM_GENERIC] = True
+        metrics[AGREEMENT] = _beyond_chance(readings.points, readings.claims, readings.occupied, annotated, weight)
+    again, of = weight @ readings.repeated
+    if of:
+        metrics[REPEATED] = float(again / of)
     return {**metrics, ENTROPY: float(weight @ readings.entropy / weight.sum())}
+
+
+def _beyond_chance(
+    points: Int[np.ndarray, "cases time"],
+    claims: Int[np.ndarray, "cases time"],
+    occupied: Bool[np.ndarray, "cases claimable cells"],
+    annotated: Bool[np.ndarray, "cases claimable"],
+    weight: Float[np.ndarray, " cases"],
+) -> float:
+    """Hits beyond those that the same claims would have at the same points on other cases, as a share of all that may be gained.
+
+    A case is never its own chance, however often it counts. 0 where nothing is claimed, or nothing can be gained.
+    """
+    case, step = np.nonzero(claims != _NOTHING)
+    what, where = claims[case, step], points[case, step]
+    hit = occupied[case, what, where].astype(float)
+    held = weight[:, None] * annotated
+    own, all_held = held[case, what], held.sum(0)[what]
+    there = (weight @ occupied.reshape(len(occupied), -1)).reshape(occupied.shape[1:])[what, where]
+    others = all_held - own
+    counted = others > 0
+    chance = (there - own * hit)[counted] / others[counted]
+    of = weight[case][counted]
+    gainable = of @ (1 - chance)
+    return float(of @ (hit[counted] - chance) / gainable) if gainable > _ROUNDING else 0.0

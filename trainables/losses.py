@@ -1,5 +1,6 @@
 """The gated network's training loss (Coppola et al. 2020, Eq. 8 to 10)."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -7,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 _SMALLEST_ERROR = 1e-7
+#: b of the effective number of cases; 1 - 1/1000 is right for sets of about a thousand cases.
+_CLASS_BALANCE = 0.999
 
 
 def label_counts(codes: Int[Tensor, "batch tasks"], num_classes: int) -> Float[Tensor, "tasks classes"]:
@@ -26,6 +29,21 @@ def inverse_label_weights(counts: Float[Tensor, "tasks classes"]) -> Float[Tenso
     """
     largest = counts.amax(-1, keepdim=True)
     return torch.where(counts > 0, largest / counts.clamp(min=1), torch.zeros_like(counts))
+
+
+def effective_label_weights(counts: Float[Tensor, "tasks classes"]) -> Float[Tensor, "tasks classes"]:
+    """Weight of each label: one over its effective number of cases, scaled to a mean of 1 over its task's labels that occur.
+
+    Source: Cui et al. 2019, "Class-balanced loss based on effective number of samples", Eq. 4: (1 - b) / (1 - b^n), b = .999
+    Deviations: a label that does not occur gets 0 and does not count in the mean.
+
+    Args:    counts: of the training set.
+    """
+    present = counts > 0
+    number = -torch.expm1(counts.double().clamp(min=1) * math.log(_CLASS_BALANCE)) / (1 - _CLASS_BALANCE)
+    weights = torch.where(present, 1 / number, torch.zeros_like(number))
+    mean = weights.sum(-1, keepdim=True) / present.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(present, weights / mean, weights).to(counts.dtype)
 
 
 def focal_loss(

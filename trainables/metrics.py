@@ -44,6 +44,16 @@ def macro_auroc(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np
     return float(np.mean(found)) if found else None
 
 
+def auroc_mean(
+    probabilities: Float[np.ndarray, "cases tasks classes"], codes: Int[np.ndarray, "cases tasks"], tasks: Sequence[LabelTask]
+) -> float | None:
+    """Mean over tasks of `macro_auroc` over each one's labelled cases; None where no task has one."""
+    columns = ((probabilities[:, index, : len(task.classes)], codes[:, index]) for index, task in enumerate(tasks))
+    areas = [macro_auroc(said[labels != MISSING], labels[labels != MISSING]) for said, labels in columns]
+    found = [area for area in areas if area is not None]
+    return float(np.mean(found)) if found else None
+
+
 def sensitivity_at_specificity(
     score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], specificity: float = SPECIFICITY
 ) -> float | None:
@@ -219,33 +229,6 @@ def _rates(matrix: list[list[int]]) -> dict[str, float]:
     if negatives:
         rates["specificity"] = true_negative / negatives
     return rates
-
-
-def bootstrap_intervals(
-    probabilities: Float[np.ndarray, "cases tasks classes"],
-    codes: Int[np.ndarray, "cases tasks"],
-    tasks: Sequence[LabelTask],
-    primary: str,
-    *,
-    groups: Int[np.ndarray, " cases"] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, list[float]]:
-    """95 % percentile intervals of every metric over resampled cases.
-
-    Args:    probabilities, codes, tasks, primary: see `classification_metrics`.
-             groups: see `bootstrap`.
-             resamples: bootstrap samples.
-             seed: of the resampling.
-    Returns: metric → [2.5 %, 97.5 %].
-    """
-    return bootstrap(
-        len(codes),
-        lambda chosen: classification_metrics(probabilities[chosen], codes[chosen], tasks, primary),
-        groups=groups,
-        resamples=resamples,
-        seed=seed,
-    )
 
 
 def bootstrap(

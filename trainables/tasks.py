@@ -116,17 +116,18 @@ TASKS: dict[str, Task] = {
         formats=("derm7pt", "table"),
         synthetic="derm7pt",
         objective=Objective("valid/auroc_mean", "max"),
-        explanation=Objective("model/gate_decisiveness", "max"),
+        explanation=Objective("valid/gates/contribution", "max"),
         module="trainables.gated",
         array="trainables.gated_array",
         experiments=gated.EXPERIMENTS,
         paper_rules=gated.PAPER_RULES,
         moving={
             "valid/loss": ("focal_beta", "primary_task_weight"),
-            "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling"),
-            # They are absent where the gates are off.
-            "model/gate_decisiveness": ("gates",),
+            "train/loss": ("focal_beta", "primary_task_weight", "label_weights", "sampling", "gates_l1"),
+            # They are absent where the gates are off or open, and a steep sigmoid decides whatever it is fed.
+            "model/gate_decisiveness": ("gates", "gamma_g", "gate_learning_rate"),
             "model/gate_sharing": ("gates",),
+            "valid/gates/contribution": ("gates",),
         },
     ),
     "attentive": Task(

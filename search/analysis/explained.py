@@ -17,7 +17,7 @@ from trainables.errors import DermtuneError
 from trainables.explanation import Explanation
 from trainables.tasks import TASKS
 
-_EXPLAINING = ("model/gate_", "valid/gazes/")
+_EXPLAINING = ("valid/gates/", "model/gate_sharing", "valid/gazes/")
 _PAIRS = 5
 
 
@@ -49,6 +49,7 @@ class CommonExplanations:
              over_best: what tasks share over the best trials, None for a task without gates.
              over_seeds: the same over fresh seeds of the confirmed winner, None without a confirmation.
              winner: that trial.
+             notes: why there is less to show of some of the best trials, a sentence each.
     """
 
     tradeoff: Tradeoff | None = None
@@ -56,6 +57,7 @@ class CommonExplanations:
     over_best: SharingSpread | None = None
     over_seeds: SharingSpread | None = None
     winner: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def pictures(self) -> dict[str, Figure]:
@@ -75,7 +77,7 @@ class CommonExplanations:
         Args:    owner: the pictures' names begin with it.
                  drawn: names of the pictures that there are.
         """
-        parts = []
+        parts = [*self.notes]
         if self.tradeoff is not None:
             parts.append(f"Pareto front of diagnosis and explanation: {', '.join(self.tradeoff.front)}.")
             parts += [picture(f"{owner}-{name}") for name in ("diagnosis_and_explanation",) if name in drawn]
@@ -122,7 +124,8 @@ def common_explanations(found: RecordedSearch, explained: Mapping[str, Explanati
                 metrics.setdefault(name, []).append(value)
     sharings = [explanation.sharing for explanation in explained.values() if explanation.sharing is not None]
     winner, over_seeds = _over_seeds(found)
-    return CommonExplanations(tradeoff_of(found), metrics, spread_of(sharings), over_seeds, winner)
+    notes = tuple(dict.fromkeys(explanation.note for explanation in explained.values() if explanation.note))
+    return CommonExplanations(tradeoff_of(found), metrics, spread_of(sharings), over_seeds, winner, notes)
 
 
 def _over_seeds(found: RecordedSearch) -> tuple[str | None, SharingSpread | None]:

@@ -41,10 +41,11 @@ def write_explanation(found: Explanation, folder: Path, progress: Progress = lam
 def _page(found: Explanation, pictures: Sequence[Path]) -> str:
     """One self-contained page, the model first."""
     about = f"{found.num_cases} cases of the {found.split} split" if found.split else f"{found.num_cases} images"
+    note = [found.note] if found.note else []
     places = [f"**{path.stem.removeprefix('case_')}**\n\n{picture(f'picture-{number}')}" for number, path in enumerate(pictures)]
     drawn = {f"picture-{number}": figures.img(path.read_bytes()) for number, path in enumerate(pictures)}
     legend = "Green is right, red is wrong, black is not known. Research software, not a medical device."
-    return html_page("Why this checkpoint says what it says", "\n\n".join([f"{about}. {legend}", *places]), drawn)
+    return html_page("Why this checkpoint says what it says", "\n\n".join([f"{about}. {legend}", *note, *places]), drawn)
 
 
 def _write(folder: Path, name: str, picture: bytes | None, document: Mapping[str, Any]) -> list[Path]:

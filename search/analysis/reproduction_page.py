@@ -47,8 +47,8 @@ _DEFINITIONS = (
     " was predicted for it. The others' AUC are taken for the challenge's own, over superpixels."
 )
 _OF_GAZES = {
-    "gazes/structure_agreement": "point where they claim to",
-    "gazes/pointing_accuracy": "point at the lesion",
+    "gazes/structure_agreement": "point where they claim to, beyond chance",
+    "gazes/pointing_accuracy": "point at the lesion, beyond chance",
     "gazes/repeated": "repeated",
     "gazes/attention_entropy": "entropy of attention",
 }

@@ -57,6 +57,8 @@ def explain(
         out.print(f"{len(found.cases)} cases and the model in {folder}:", markup=False)
         for name in pictures:
             out.print(f"  {name}", markup=False)
+        if found.note:
+            out.print(found.note, markup=False)
 
     context.emit(document, show)
 

@@ -100,7 +100,7 @@ def test_an_empty_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("gama_g=3", "did you mean 'gamma_g'?"),
         ("gamma_g=3000", "gamma_g must be a number in 0.3..30; got 3000.0"),
         ("gamma_g=three", "gamma_g must be a number in 0.3..30; got 'three'"),
-        ("gates=open", "gates must be one of learned|off; got 'open'"),
+        ("gates=ajar", "gates must be one of learned|off|open; got 'ajar'"),
         ("gamma_g", "--set must be FIELD=VALUE; got 'gamma_g'"),
         ("size_px=90", "size_px must be a whole number in 91..2048; got 90"),
         ("batch_size=32", "batch_size must be left out unless sampling=uniform"),

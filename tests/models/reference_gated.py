@@ -43,6 +43,7 @@ class ReferenceGatedNetwork(nn.Module):
             normalised = isinstance(block.norm, nn.BatchNorm2d)
             self.momentum.append(block.norm.momentum if normalised else None)
             self.statistics.append((block.norm.running_mean.clone(), block.norm.running_var.clone()) if normalised else None)
+        self.untaught = 1.0 if network.blocks[0].gates.mode == "open" else 0.0
         head, starts = network.head, [sum(num_classes[:t]) for t in tasks]
         rows = [slice(start, start + count) for start, count in zip(starts, num_classes, strict=True)]
         self.hidden_weights, self.hidden_biases = _own(list(head.hidden_weight)), _own(list(head.hidden_bias))
@@ -50,12 +51,12 @@ class ReferenceGatedNetwork(nn.Module):
         self.class_biases = _own([head.class_bias[row] for row in rows])
 
     def gate(self, block: int, taker: int, giver: int, channels: int) -> Tensor:
-        """alpha of Eq. 7 for one pair of tasks; 1 for the task's own maps, 0 for others' when the gates are off."""
+        """alpha of Eq. 7 for one pair of tasks; 1 for the task's own maps; for others' 0 when the gates are off, 1 when open."""
         like = self.convolutions[block][taker]
         if taker == giver:
             return torch.ones(channels, dtype=like.dtype, device=like.device)
         if len(self.raw_gates[block]) == 0:
-            return torch.zeros(channels, dtype=like.dtype, device=like.device)
+            return torch.full((channels,), self.untaught, dtype=like.dtype, device=like.device)
         place = taker * (self.num_tasks - 1) + (giver if giver < taker else giver - 1)
         return torch.sigmoid(self.gamma_g[block] * self.raw_gates[block][place])
 

@@ -9,7 +9,7 @@ import torch
 from test_gated_network import images_of, make, seeded
 from torch import Tensor, nn
 
-from models.gated_array import forward_together
+from models.gated_array import forward_together, shuffled_together
 from models.gated_network import GatedNetwork
 
 CLASSES = (5, 3, 2)
@@ -18,6 +18,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"gamma_g": 0.4, "batch_norm_momentum": 0.5},
     {"gates": "off"},
+    {"gates": "open"},
     {"batch_norm": False, "dropout": 0.4},
     {"dropout": 0.3, "gamma_g": 12.0},
     {"input_mean": (0.7, 0.5, 0.4), "input_deviation": (0.3, 0.2, 0.1)},
@@ -70,6 +71,14 @@ def test_members_that_see_the_same_images(standardised: bool) -> None:
     images = images_of(4, 91, dtype=torch.float64)
     expected = torch.stack([network(images) for network in found], 1)
     torch.testing.assert_close(forward_together(found, images), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_an_array_shuffles_each_members_gates_as_it_does_alone() -> None:
+    found = [network.eval() for network in members(len(SETTINGS))]
+    images = images_of(3, 91, dtype=torch.float64)
+    orders = [[torch.randperm(count, generator=seeded(seed)) for count in found[0].num_gates()] for seed in (5, 6)]
+    expected = torch.stack([network.with_shuffled_gates(images, orders) for network in found], 2)
+    torch.testing.assert_close(shuffled_together(found, images, orders), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 2.0])

@@ -56,6 +56,7 @@ CASES = {
     "no batch norm": ((2, 4, 3), 96, {"batch_norm": False}),
     "gates off": ((5, 3, 2), 91, {"gates": "off"}),
     "gates off, half, no batch norm": ((2, 2), 96, {"gates": "off", "batch_norm": False, "width": 0.5}),
+    "gates open": ((5, 3, 2), 91, {"gates": "open"}),
     "small slope, quick statistics": ((2, 3), 96, {"gamma_g": 0.3, "batch_norm_momentum": 0.5}),
     "standardised input": ((2, 3), 91, {"input_mean": (0.7, 0.5, 0.4), "input_deviation": (0.3, 0.2, 0.1)}),
     "derm7pt": (DERM7PT, 91, {"gamma_g": 3.0}),
@@ -112,7 +113,7 @@ def test_logits_beyond_a_tasks_classes_are_minus_infinity() -> None:
     assert torch.isfinite(logits[~beyond]).all()
 
 
-@pytest.mark.parametrize("gates", ["off", "learned"])
+@pytest.mark.parametrize("gates", ["off", "learned", "open"])
 def test_a_tasks_logits_ignore_other_tasks_weights_only_when_gates_are_off(gates: str) -> None:
     network, images = make((3, 2, 4), gates=gates).eval(), images_of(2, 91)
     before = network(images)[:, 1]
@@ -136,6 +137,28 @@ def test_gates_off_equals_networks_of_one_task_each(training: bool) -> None:
     logits = together(images)
     for task, (single, count) in enumerate(zip(singles, num_classes, strict=True)):
         torch.testing.assert_close(single(images)[:, 0], logits[:, task, :count], rtol=1e-5, atol=1e-5)
+
+
+def test_shuffled_gates_are_the_gates_in_another_order_and_nothing_else() -> None:
+    network, images = make((3, 2, 4), gamma_g=2.0).eval(), images_of(3, 96)
+    orders = [[torch.randperm(count, generator=seeded(seed)) for count in network.num_gates()] for seed in (5, 6)]
+    found = network.with_shuffled_gates(images, orders)
+    assert torch.equal(found[0], network(images))
+    for order, logits in zip(orders, found[1:], strict=True):
+        other = make((3, 2, 4), gamma_g=2.0).eval()
+        with torch.no_grad():
+            for raw, places in zip(other.gate_parameters(), order, strict=True):
+                raw.copy_(raw.flatten()[places].view_as(raw))
+        torch.testing.assert_close(logits, other(images), rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(logits, found[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_that_are_not_learnt_stay_where_they_are(gates: str) -> None:
+    network, images = make((3, 2), gates=gates).eval(), images_of(2, 91)
+    order = [torch.randperm(count, generator=seeded(5)) for count in network.num_gates()]
+    found = network.with_shuffled_gates(images, [order])
+    assert torch.equal(found[0], found[1])
 
 
 def single_task(network: GatedNetwork, num_classes: Sequence[int], task: int) -> GatedNetwork:

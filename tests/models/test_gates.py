@@ -49,7 +49,7 @@ def test_sharing_is_equation_11() -> None:
             assert sharing[taker, giver].item() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["learned", "off"])
+@pytest.mark.parametrize("mode", ["learned", "off", "open"])
 def test_sharing_with_oneself_is_one(mode: str) -> None:
     gates = Gates(num_tasks=5, channels=3, gamma_g=0.3, mode=mode)
     assert sharing_fractions(gates()).diagonal().tolist() == [1.0] * 5
@@ -72,6 +72,13 @@ def test_own_gate_is_exactly_one_at_any_slope(gamma_g: float) -> None:
 def test_closed_gates_are_exactly_zero_at_any_slope(gamma_g: float) -> None:
     gates = Gates(num_tasks=4, channels=3, gamma_g=gamma_g, mode="off")
     assert torch.equal(gates(), torch.eye(4)[:, :, None].expand(4, 4, 3))
+    assert list(gates.parameters()) == []
+
+
+@pytest.mark.parametrize("gamma_g", [0.01, 3.0])
+def test_open_gates_are_exactly_one_at_any_slope(gamma_g: float) -> None:
+    gates = Gates(num_tasks=4, channels=3, gamma_g=gamma_g, mode="open")
+    assert torch.equal(gates(), torch.ones(4, 4, 3))
     assert list(gates.parameters()) == []
 
 

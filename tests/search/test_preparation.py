@@ -85,6 +85,9 @@ def test_data_bring_the_paper_preset_and_a_fingerprint(synthetic_derm7pt: Path) 
     assert plan.objective == DEFAULT
     assert (plan.fixed["size_px"], plan.fixed["patience"], plan.fixed["binary"]) == (96, 50, False)
     assert "gamma_g" not in plan.fixed
+    assert plan.fixed["gates"] == "learned", "who searches gates wants to see them"
+    compared = prepare_search(replace(options, space={"gates": "learned|open|off"})).plan
+    assert "gates" in {field.name for field in compared.searched}
     assert len(plan.data_fingerprint) == 16
     assert {"train/loss", "valid/loss", "valid/auroc_mean", "valid/melanoma/auroc"} <= set(preparation.prepared.metrics)
     assert preparation.prepared.num_train + preparation.prepared.num_valid in range(35, 38)
@@ -311,6 +314,18 @@ def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Pa
         prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))
 
 
+def test_how_decided_gates_are_is_no_objective_while_their_slope_is_searched(synthetic_derm7pt: Path) -> None:
+    """A steep sigmoid is decided whatever it was taught."""
+    metric, sized = "model/gate_decisiveness", {"size_px": "96"}
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings=sized)
+    with pytest.raises(PlanError, match=r"got model/gate_decisiveness while it does \(fix --set gamma_g=\)$"):
+        prepare_search(options)
+    assert prepare_search(replace(options, settings={**sized, "gamma_g": "3"})).plan.objective == Objective(metric, "max")
+    searched = replace(options, settings={**sized, "gamma_g": "3"}, space={"gate_learning_rate": "log:0.01..0.5"})
+    with pytest.raises(PlanError, match=r"\(fix --set gate_learning_rate=\)$"):
+        prepare_search(searched)
+
+
 def test_trials_as_one_program_are_a_number_or_measured_where_a_task_has_them() -> None:
     assert [parse_fusing(text, "gated") for text in ("off", "1", "8", "auto")] == [1, 1, 8, None]
     assert [parse_fusing(text, "attentive") for text in ("off", "auto")] == [1, 1]
@@ -357,3 +372,13 @@ def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
         prepare_search(replace(options, space={"batch_norm": "frozen_statistics|none"}))
     plan = prepare_search(replace(options, settings={**settings, "batch_norm": "frozen_statistics"})).plan
     assert plan.fixed["batch_norm"] == "frozen_statistics"
+
+
+def test_what_gates_contribute_is_an_objective_while_they_are_learnt(synthetic_derm7pt: Path) -> None:
+    metric = "valid/gates/contribution"
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings={"size_px": "96"})
+    assert prepare_search(options).plan.objective == Objective(metric, "max")
+    with pytest.raises(PlanError, match=rf"got {metric} while it does \(fix --set gates=\)$"):
+        prepare_search(replace(options, space={"gates": "learned|open"}))
+    with pytest.raises(PlanError, match=r"^--metric must be NAME\[:min\|max\] of a metric that trials report"):
+        prepare_search(replace(options, settings={"size_px": "96", "gates": "open"}))

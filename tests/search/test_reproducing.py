@@ -44,7 +44,7 @@ def test_the_gated_experiments_differ_in_what_the_paper_says_and_in_nothing_else
         "standard": {},
         "half": {"width": 0.5},
         "double": {"width": 2.0},
-        "gates-off": {"gates": "off", "gamma_g": None, "gate_rate_factor": None, "width": 2.0},
+        "gates-off": {"gates": "off", "gamma_g": None, "gate_learning_rate": None, "gates_l1": None, "width": 2.0},
         "binary": {"binary": True},
     }
     assert (standard["selection"], standard["patience"], standard["gamma_g"], standard["l2"]) == ("loss", 50, 3.0, 1e-4)

@@ -16,7 +16,7 @@ from search.records.ledger import Event
 from search.records.plan import Plan
 from trainables.contract import Objective
 
-AUROC, DECIDED = "valid/auroc_mean", "model/gate_decisiveness"
+AUROC, CONTRIBUTED = "valid/auroc_mean", "valid/gates/contribution"
 PLAN = replace(plan_of(name="gates"), task="gated", objective=Objective(AUROC, "max"))
 #: Trial → diagnosis, explanation (None where the gates are off), cost.
 FOUND = {
@@ -29,8 +29,8 @@ FOUND = {
 
 
 def epochs(trial: str) -> list[dict[str, Any]]:
-    diagnosis, decided, cost = FOUND[trial]
-    metrics: Mapping[str, float] = {AUROC: diagnosis, "cost": cost, **({} if decided is None else {DECIDED: decided})}
+    diagnosis, contributed, cost = FOUND[trial]
+    metrics: Mapping[str, float] = {AUROC: diagnosis, "cost": cost, **({} if contributed is None else {CONTRIBUTED: contributed})}
     return [{"epoch": number, "metrics": metrics, "score": diagnosis, "seconds": 1.0, "is_best": True} for number in (1, 2, 3)]
 
 
@@ -48,7 +48,7 @@ def test_the_front_of_diagnosis_and_explanation(tmp_path_factory: pytest.TempPat
     assert list(found.points) == ["t0000", "t0002", "t0001"], "within the limit, explaining, best diagnosis first"
     assert found.points["t0001"] == pytest.approx((0.80, 0.6))
     assert found.front == ("t0000", "t0001")
-    assert found.to_json()["metrics"] == [AUROC, DECIDED]
+    assert found.to_json()["metrics"] == [AUROC, CONTRIBUTED]
     assert figures.png(tradeoff_figure(found)).startswith(b"\x89PNG")
     free = tradeoff_of(search_of(PLAN, tmp_path_factory))
     assert free is not None
@@ -58,7 +58,7 @@ def test_the_front_of_diagnosis_and_explanation(tmp_path_factory: pytest.TempPat
 def test_there_is_none_where_the_explanation_was_searched_for_or_nobody_explains(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    both = replace(PLAN, further_objectives=(Objective(DECIDED, "max"),))
+    both = replace(PLAN, further_objectives=(Objective(CONTRIBUTED, "max"),))
     assert tradeoff_of(search_of(both, tmp_path_factory)) is None
     assert tradeoff_of(search_of(replace(PLAN, task="bowl"), tmp_path_factory)) is None
 

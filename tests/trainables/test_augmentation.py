@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.augmentation import Turning, augment, random_transforms, to_unit_range, views
+from trainables.augmentation import SIZES, SizesName, Turning, augment, random_transforms, to_unit_range, views
 
 CPU = torch.device("cpu")
 
@@ -27,21 +27,22 @@ def test_bytes_become_the_unit_interval() -> None:
 def test_strength_0_gives_the_images_back_and_draws_nothing() -> None:
     images, generator = images_of(), seeded(0)
     before = generator.get_state()
-    assert torch.equal(augment(images, 0.0, generator), images)
+    assert torch.equal(augment(images, 0.0, "published", generator), images)
     assert torch.equal(generator.get_state(), before)
 
 
 def test_the_same_generator_state_gives_the_same_images() -> None:
     images, generator = images_of(), seeded(3)
-    first = augment(images, 1.0, generator)
-    assert torch.equal(augment(images, 1.0, seeded(3)), first)
-    assert not torch.equal(augment(images, 1.0, generator), first)
+    first = augment(images, 1.0, "published", generator)
+    assert torch.equal(augment(images, 1.0, "published", seeded(3)), first)
+    assert not torch.equal(augment(images, 1.0, "published", generator), first)
 
 
+@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("strength", [0.1, 1.0, 1.5])
-def test_images_keep_their_shape_and_range(strength: float) -> None:
+def test_images_keep_their_shape_and_range(strength: float, sizes: SizesName) -> None:
     images = images_of(64)
-    found = augment(images, strength, seeded(0))
+    found = augment(images, strength, sizes, seeded(0))
     assert found.shape == images.shape
     assert images.min() - 1e-6 <= found.min()
     assert found.max() <= images.max() + 1e-6
@@ -49,20 +50,20 @@ def test_images_keep_their_shape_and_range(strength: float) -> None:
 
 def test_an_even_image_stays_even() -> None:
     even = torch.full((32, 3, 20, 20), 0.25)
-    torch.testing.assert_close(augment(even, 1.5, seeded(1)), even)
+    torch.testing.assert_close(augment(even, 1.5, "published", seeded(1)), even)
 
 
 def test_every_image_is_transformed_by_its_own_amounts() -> None:
     same = images_of(1).expand(6, -1, -1, -1)
-    found = augment(same, 1.0, seeded(2))
+    found = augment(same, 1.0, "published", seeded(2))
     for one in range(6):
         for other in range(one):
             assert not torch.allclose(found[one], found[other], atol=1e-3)
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 1.5])
-def test_transforms_keep_areas_and_flip_both_axes(strength: float) -> None:
-    transforms = random_transforms(400, strength, seeded(0), CPU)
+def test_transforms_without_zoom_keep_areas_and_flip_both_axes(strength: float) -> None:
+    transforms = random_transforms(400, strength, "wide", seeded(0), CPU)
     determinant = torch.linalg.det(transforms[:, :, :2])
     torch.testing.assert_close(determinant.abs(), torch.ones(400), rtol=1e-4, atol=1e-4)
     assert 140 < (determinant < 0).sum() < 260, "one flip of the two in half the cases"
@@ -70,7 +71,7 @@ def test_transforms_keep_areas_and_flip_both_axes(strength: float) -> None:
 
 def test_all_four_combinations_of_flips_occur_alike() -> None:
     # Barely turned, a transform is its flips.
-    transforms = random_transforms(400, 1e-4, seeded(0), CPU)
+    transforms = random_transforms(400, 1e-4, "published", seeded(0), CPU)
     signs = torch.stack([transforms[:, 0, 0], transforms[:, 1, 1]], 1).round()
     for flip_x in (-1, 1):
         for flip_y in (-1, 1):
@@ -78,23 +79,48 @@ def test_all_four_combinations_of_flips_occur_alike() -> None:
             assert 70 < count < 130, (flip_x, flip_y)
 
 
+@pytest.mark.parametrize(("sizes", "shear_degrees", "zoom"), [("published", 0.1, 0.1), ("wide", 10.0, 0.0)])
 @pytest.mark.parametrize("strength", [0.25, 1.0])
-def test_sizes_at_a_strength_are_those_of_the_docstring(strength: float) -> None:
-    transforms = random_transforms(4000, strength, seeded(0), CPU)
+def test_sizes_at_a_strength_are_those_of_the_docstring(
+    strength: float, sizes: SizesName, shear_degrees: float, zoom: float
+) -> None:
+    transforms = random_transforms(4000, strength, sizes, seeded(0), CPU).double()
     shift = transforms[:, :, 2].abs() / 2  # -1 to 1 is a whole side
     for largest in shift.amax(0):
         assert 0.098 * strength < largest <= 0.1 * strength + 1e-6
-    # The second row is the rotation's alone, times a flip; the sign of its cosine is the flip's for less than 90 degrees.
-    angle = torch.atan2(transforms[:, 1, 0].abs(), transforms[:, 1, 1].abs())
-    assert math.radians(89) * strength < angle.max() <= math.radians(90) * strength + 1e-5
-    rotation = torch.stack([transforms[:, 1, 0], transforms[:, 1, 1]], 1)
-    skew = (transforms[:, 0, :2] * rotation).sum(1).abs()
-    assert math.tan(math.radians(9.9) * strength) < skew.max() <= math.tan(math.radians(10) * strength) + 1e-5
+    # The second row is flip · (sin · zoom_x, cos · zoom_y), and the determinant flips · zoom_x · zoom_y.
+    second, first = transforms[:, 1, :2], transforms[:, 0, :2]
+    product = torch.linalg.det(transforms[:, :, :2]).abs()
+    biggest = 1 + zoom * strength
+    assert product.max() <= biggest**2 + 1e-5
+    assert product.min() >= (1 - zoom * strength) ** 2 - 1e-5
+    assert product.max() > 1 + 1.7 * zoom * strength - 1e-5, "both axes are zoomed, each by its own amount"
+    # Barely zoomed, the second row is the rotation's alone: the sign of its cosine is the flip's for less than 90 degrees.
+    angle = torch.atan2(second[:, 0].abs(), second[:, 1].abs())
+    assert math.radians(89) * strength < angle.max() <= math.radians(90) * strength * (1 + zoom) + 1e-5
+    if not zoom:
+        skew = (first * second).sum(1).abs()
+        assert math.tan(math.radians(9.9) * strength) < skew.max() <= math.tan(math.radians(10) * strength) + 1e-5
+
+
+def test_the_published_shear_is_a_tenth_of_a_degree() -> None:
+    """Keras' `shear_range` is in degrees. Where a case is not turned, its matrix is flip · (1, skew; 0, 1) · zoom."""
+    assert math.degrees(SIZES["published"].shear_rad) == pytest.approx(0.1)
+    transforms = random_transforms(200_000, 1.0, "published", seeded(0), CPU).double()
+    straight = transforms[transforms[:, 1, 0].abs() < 2e-4]
+    assert len(straight) > 10
+    zoom = straight[:, 1, 1].abs()
+    skew = (straight[:, 0, 1] / zoom).abs()
+    assert skew.max() > 1e-3
+    assert skew.max() < math.tan(math.radians(0.1)) + 4e-4
+    turned = random_transforms(200_000, 1.0, "wide", seeded(0), CPU).double()
+    straight = turned[turned[:, 1, 0].abs() < 2e-4]
+    assert straight[:, 0, 1].abs().max() > 0.01
 
 
 def test_a_flip_mirrors_the_image() -> None:
     images = images_of(40, 16)
-    found = augment(images, 1e-4, seeded(4))
+    found = augment(images, 1e-4, "published", seeded(4))
     mirrored = {(): 0, (3,): 0, (2,): 0, (2, 3): 0}
     for image, result in zip(images, found, strict=True):
         near = [axes for axes in mirrored if torch.allclose(image[None].flip(axes)[0], result, atol=0.02)]

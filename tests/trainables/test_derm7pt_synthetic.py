@@ -1,5 +1,6 @@
 """The synthetic Derm7pt set: the same bytes for the same seed, the real layout, the real frequencies."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,11 @@ def test_numbers_that_are_too_small_are_refused_before_anything_is_written(tmp_p
     with pytest.raises(ValueError, match=message):
         write(tmp_path / "set", num_cases, size_px, 0)
     assert not (tmp_path / "set").exists()
+
+
+def test_atypical_criteria_come_together() -> None:
+    """A case that scores on one criterion scores on each of the others more often than a case that does not."""
+    labels = draw_labels(5000, np.random.default_rng(0))
+    scoring = {task: np.array(labels[task]) == label for task, (label, _) in seven_point.POINTS.items()}
+    for one, other in itertools.combinations(scoring, 2):
+        assert np.corrcoef(scoring[one], scoring[other])[0, 1] > 0.1, (one, other)

@@ -136,11 +136,16 @@ def test_the_sharing_of_a_gated_checkpoint_is_the_plain_mean_over_channels(sourc
     assert not np.allclose(found.blocks, found.blocks.transpose(0, 2, 1), atol=0.05)
 
 
-def test_networks_without_gates_share_nothing(source: str, tmp_path: Path) -> None:
-    folder = gated_checkpoint(tmp_path / "best", source, gates="off")
+@pytest.mark.parametrize(("gates", "said"), [("off", "independent networks"), ("open", "takes all of every other's features")])
+def test_networks_that_learn_no_gates_say_so(gates: str, said: str, source: str, tmp_path: Path) -> None:
+    folder = gated_checkpoint(tmp_path / "best", source, gates=gates)
     found = gated.explain(folder, source, "valid", 4)
     assert found.sharing is None
-    assert gated.predictor(folder).explanation == {}
+    image = next(path for path in (Path(source.partition(":")[2]) / "images").rglob("*") if path.is_file())
+    notes = [found.note, gated.explain_model(folder).note, gated.explain_images(folder, [image]).note]
+    assert set(notes) == {gated.predictor(folder).explanation["note"]} == {found.to_json()["note"]}
+    assert said in found.note
+    assert found.note.endswith("nothing was learnt to show.")
     assert set(found.confusions) == set(TASK_NAMES)
 
 
@@ -148,11 +153,11 @@ def test_networks_without_gates_share_nothing(source: str, tmp_path: Path) -> No
 def test_a_gated_explanation_agrees_with_the_evaluation(
     split: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "bootstrap_intervals", lambda *arguments, groups: {})
+    monkeypatch.setattr(metrics, "bootstrap", lambda *arguments, groups: {})
     folder = gated_checkpoint(tmp_path / "best", source)
     found, evaluation = gated.explain(folder, source, split, 4), gated.evaluate(folder, source, split)
     assert (found.split, found.num_cases, len(found.cases)) == (split, evaluation.num_cases, 4)
-    cases, members, probabilities = gated.judge_split(folder, source, split)
+    cases, members, probabilities = gated.judge_split(folder, source, split)[:3]
     for column, task in enumerate(cases.tasks):
         confusions = found.confusions[task.name]
         assert confusions.classes == task.classes
@@ -306,7 +311,7 @@ def probabilities_of(rows: Sequence[Mapping[str, Any]], task: str) -> list[list[
 @pytest.mark.parametrize("split", ["valid", "train"])
 def test_a_served_gated_model_says_exactly_what_the_checkpoint_does(split: str, source: str, tmp_path: Path) -> None:
     folder = gated_checkpoint(tmp_path / "best", source)
-    cases, members, expected = gated.judge_split(folder, source, split)
+    cases, members, expected = gated.judge_split(folder, source, split)[:3]
     served = _load_pyfunc(str(folder))
     assert isinstance(served, ServedModel)
     rows = served.predict(files_of(cases.images, members))

@@ -22,7 +22,7 @@ from spaces.gated import GatedSpace
 from trainables import gated
 from trainables.contract import LATENCY_MS, EpochReport, TrialRequest
 from trainables.errors import CheckpointError, DataError, TrialDiverged
-from trainables.gated_learner import gate_metrics
+from trainables.gate_metrics import gate_metrics
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
@@ -30,6 +30,7 @@ SMALL = {"size_px": 96, "width": 0.5, "batches_per_epoch": 1, "k": 2}
 VARIANTS: dict[str, dict[str, Any]] = {
     "the paper's": {},
     "gates off, cases as they come": {"gates": "off", "sampling": "uniform", "batch_size": 20, "k": None},
+    "gates open": {"gates": "open"},
     "no batch norm, weights of the training set": {"batch_norm": False, "label_weights": "inverse_frequency"},
     "standardised images, double": {"input_normalisation": "training_set", "width": 2.0},
     "binary, plain loss, selection by loss": {"binary": True, "label_weights": "none", "focal_beta": 0.0, "selection": "loss"},
@@ -394,6 +395,37 @@ def test_two_processes_write_the_same_bytes(source: str, tmp_path: Path) -> None
     assert files_of(tmp_path / "here") == files_of(tmp_path / "one")
 
 
+def test_the_gates_l1_term_adds_its_own_gradient_and_nothing_else(source: str) -> None:
+    """d(λ Σ sigmoid(γ raw)) / d raw = λ γ α (1 - α), on the gates and nowhere else."""
+    slope, l1 = 2.0, 0.05
+    gradients = []
+    for weight in (0.0, l1):
+        learner = gated.build(request_of(source, gamma_g=slope, gates_l1=weight, precision="float64")).learner
+        with torch.no_grad():
+            for raw in learner.model.gate_parameters():
+                raw.copy_(torch.randn(raw.shape, generator=torch.Generator().manual_seed(4)))
+        learner.loss(learner.draw_batch()).backward()
+        gradients.append({name: parameter.grad for name, parameter in learner.model.named_parameters()})
+    without, penalised = gradients
+    gates = [name for name in without if name.endswith("gates.raw")]
+    assert len(gates) == 4
+    for name, gradient in without.items():
+        added = penalised[name] - gradient
+        if name not in gates:
+            torch.testing.assert_close(added, torch.zeros_like(added), rtol=0, atol=1e-12)
+            continue
+        alpha = 1 / (1 + torch.exp(-slope * dict(learner.model.named_parameters())[name].detach()))
+        torch.testing.assert_close(added, l1 * slope * alpha * (1 - alpha), rtol=1e-8, atol=1e-12)
+
+
+def test_the_gates_l1_term_closes_gates(source: str) -> None:
+    shares = {}
+    for l1 in (0.0, 0.1):
+        trial = gated.build(request_of(source, gates_l1=l1))
+        shares[l1] = run(trial, 5)[-1].metrics["model/gate_sharing"]
+    assert shares[0.1] < shares[0.0] - 0.15
+
+
 def test_gate_metrics_are_those_of_the_gates_by_a_plain_loop(source: str) -> None:
     network = gated.build(request_of(source, gamma_g=2.0)).learner.model
     with torch.no_grad():
@@ -409,9 +441,11 @@ def test_gate_metrics_are_those_of_the_gates_by_a_plain_loop(source: str) -> Non
     assert found["model/gate_decisiveness"] == pytest.approx(np.mean([abs(2 * value - 1) for value in values]), abs=1e-6)
 
 
-def test_gates_begin_half_open_and_are_not_measured_where_they_are_off(source: str) -> None:
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_begin_half_open_and_are_not_measured_where_they_are_not_learnt(gates: str, source: str) -> None:
     fresh = gated.build(request_of(source)).learner.model
     assert gate_metrics(fresh) == {"model/gate_decisiveness": 0.0, "model/gate_sharing": 0.5}
-    off = request_of(source, gates="off")
-    assert gate_metrics(gated.build(off).learner.model) == {}
-    assert not [name for name in gated.prepare(off.config, source).metrics if name.startswith("model/gate")]
+    fixed = gated.build(request_of(source, gates=gates))
+    assert gate_metrics(fixed.learner.model) == {}
+    assert not fixed.learner.shown()
+    assert not [name for name in gated.prepare(fixed.request.config, source).metrics if "gate" in name]

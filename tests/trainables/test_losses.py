@@ -178,7 +178,7 @@ def loss_of(network: GatedNetwork) -> Tensor:
 
 
 def test_weight_decay_of_adam_is_the_l2_term_of_equation_10() -> None:
-    config = complete(GatedSpace, {"l2": 0.01, "learning_rate": 3e-3, "gate_rate_factor": 10.0})
+    config = complete(GatedSpace, {"l2": 0.01, "learning_rate": 3e-3, "gate_learning_rate": 3e-2})
     decayed, penalised, neither = small_network(), small_network(), small_network()
     optimizer = build_optimizer(decayed, config)
     groups = [
@@ -215,17 +215,45 @@ def test_l2_shrinks_kernels_and_leaves_biases_and_gates() -> None:
             assert torch.equal(parameter, before[name]), name
 
 
+def test_effective_numbers_by_hand() -> None:
+    """One over (1 - .999^n) / .001, scaled to a mean of 1 over the labels that occur."""
+    counts = torch.tensor([[400.0, 40.0, 4.0, 0.0], [7.0, 7.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    found = losses.effective_label_weights(counts)
+    raw = [1 / ((1 - 0.999**n) / (1 - 0.999)) for n in (400, 40, 4)]
+    expected = [[3 * value / sum(raw) for value in raw] + [0.0], [1.0, 1.0, 0.0, 0.0], [0.0] * 4]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
+    flatter, inverse = found[0, 2] / found[0, 0], losses.inverse_label_weights(counts)[0, 2]
+    assert flatter < 0.85 * inverse, "many cases of a label tell less than as many times one case's"
+
+
 def test_gates_learn_at_their_own_rate() -> None:
     network = small_network()
-    optimizer = build_optimizer(network, complete(GatedSpace, {"learning_rate": 2e-3, "gate_rate_factor": 50.0}))
+    optimizer = build_optimizer(network, complete(GatedSpace, {"learning_rate": 2e-3, "gate_learning_rate": 0.25}))
     rates = {id(parameter): group.rate for group in optimizer.groups for parameter in group.parameters}
-    assert [rates[id(parameter)] for parameter in network.gate_parameters()] == [pytest.approx(0.1)] * 4
+    assert [rates[id(parameter)] for parameter in network.gate_parameters()] == [0.25] * 4
     others = [*network.kernel_parameters(), *network.bias_parameters()]
     assert {rates[id(parameter)] for parameter in others} == {2e-3}
     assert len(rates) == len(list(network.parameters()))
 
 
-def test_gates_that_are_off_need_no_rate() -> None:
-    network = small_network(gates="off")
-    optimizer = build_optimizer(network, complete(GatedSpace, {"gates": "off"}))
+@pytest.mark.parametrize("gamma_g", [0.3, 3.0, 30.0])
+@pytest.mark.parametrize("learning_rate", [1e-4, 3e-2])
+def test_a_gates_first_step_moves_its_logit_by_gamma_g_times_its_own_rate(learning_rate: float, gamma_g: float) -> None:
+    network = small_network(gamma_g=gamma_g)
+    with torch.no_grad():
+        for raw in network.gate_parameters():
+            raw.zero_()
+    config = complete(GatedSpace, {"learning_rate": learning_rate, "gamma_g": gamma_g})
+    optimizer = build_optimizer(network, config)
+    weights = [torch.randn(raw.shape, generator=torch.Generator().manual_seed(5)).sign() for raw in network.gate_parameters()]
+    sum((raw * weight).sum() for raw, weight in zip(network.gate_parameters(), weights, strict=True)).backward()
+    optimizer.step()
+    for raw, weight in zip(network.gate_parameters(), weights, strict=True):
+        torch.testing.assert_close(gamma_g * raw.detach(), -gamma_g * 0.1 * weight.double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("gates", ["off", "open"])
+def test_gates_that_are_not_learnt_need_no_rate(gates: str) -> None:
+    network = small_network(gates=gates)
+    optimizer = build_optimizer(network, complete(GatedSpace, {"gates": gates}))
     assert sum(len(group.parameters) for group in optimizer.groups) == len(list(network.parameters()))

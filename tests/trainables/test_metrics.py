@@ -172,12 +172,26 @@ def test_melanoma_is_reported_only_where_the_diagnosis_has_such_a_class() -> Non
     assert not [name for name in found if name.startswith(("melanoma/", "seven_point/"))]
 
 
+def intervals_of(probabilities: np.ndarray, codes: np.ndarray, **how: int) -> dict[str, list[float]]:
+    def compute(chosen: np.ndarray) -> dict[str, float]:
+        return metrics.classification_metrics(probabilities[chosen], codes[chosen], TASKS, "DIAG")
+
+    return metrics.bootstrap(len(codes), compute, **how)
+
+
+def test_the_mean_auroc_is_that_of_all_metrics() -> None:
+    probabilities, codes = split_of(60, missing=0.3)
+    expected = metrics.classification_metrics(probabilities, codes, TASKS, "DIAG")["auroc_mean"]
+    assert metrics.auroc_mean(probabilities, codes, TASKS) == expected
+    assert metrics.auroc_mean(probabilities, np.zeros_like(codes), TASKS) is None
+
+
 def test_bootstrap_intervals_hold_the_value_and_narrow_with_cases() -> None:
     widths = []
     for cases in (60, 600):
         probabilities, codes = split_of(cases, missing=0.1)
         values = metrics.classification_metrics(probabilities, codes, TASKS, "DIAG")
-        intervals = metrics.bootstrap_intervals(probabilities, codes, TASKS, "DIAG", resamples=200)
+        intervals = intervals_of(probabilities, codes, resamples=200)
         assert set(intervals) == set(values)
         for name in ("DIAG/accuracy", "colour/recall", "auroc_mean", "DIAG/f1", "melanoma/auroc"):
             low, high = intervals[name]
@@ -187,10 +201,10 @@ def test_bootstrap_intervals_hold_the_value_and_narrow_with_cases() -> None:
 
 
 def test_bootstrap_intervals_follow_their_seed() -> None:
-    arguments = (*split_of(50, missing=0.1), TASKS, "DIAG")
-    first = metrics.bootstrap_intervals(*arguments, resamples=20, seed=1)
-    assert metrics.bootstrap_intervals(*arguments, resamples=20, seed=1) == first
-    assert metrics.bootstrap_intervals(*arguments, resamples=20, seed=2) != first
+    arguments = split_of(50, missing=0.1)
+    first = intervals_of(*arguments, resamples=20, seed=1)
+    assert intervals_of(*arguments, resamples=20, seed=1) == first
+    assert intervals_of(*arguments, resamples=20, seed=2) != first
 
 
 def test_average_precision_of_melanoma_is_scikit_learns() -> None:

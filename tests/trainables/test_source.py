@@ -40,7 +40,7 @@ def test_a_synthetic_set_is_drawn_once_on_each_node_and_told_once(node_cache: Pa
 
 
 @pytest.mark.parametrize(
-    "source", ["table:synthetic://30x32-seed0-v5", "derm7pt:synthetic://30x32-seed0-v4", "derm7pt:synthetic://x"]
+    "source", ["table:synthetic://30x32-seed0-v6", "derm7pt:synthetic://30x32-seed0-v4", "derm7pt:synthetic://x"]
 )
 def test_a_set_that_cannot_be_drawn_is_refused(source: str) -> None:
     with pytest.raises(DataError, match=r"^--data must name a synthetic set as this version draws it .*; got "):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from PIL import Image
 
 from trainables import seven_point
-from trainables.data.cases import SPLITS
+from trainables.data.cases import SPLITS, LabelTask
 from trainables.data.derm7pt import GROUPS, INDEX_FILES, TASKS
 from trainables.data.drawing import check_numbers, draw_lesion
 
@@ -27,13 +28,17 @@ FREQUENCIES = {
 SPLIT_SIZES = {"train": 413, "valid": 203, "test": 395}
 #: Share of melanomas among cases that score 3 or more, and below: on the real test split 95 of 149 and 6 of 246.
 MELANOMA_RATES = (95 / 149, 6 / 246)
+#: Correlation between what makes one criterion and what makes another, since an atypical lesion is so in several ways: what shows
+#: one criterion is then evidence of the others. Without it, tasks have nothing to share but for the diagnosis.
+SHARED = 0.5
 
 
 def write(folder: Path, num_cases: int, size_px: int, seed: int) -> None:
     """Writes `meta/meta.csv`, the three index files and the JPEGs below `images/`.
 
-    Attributes are drawn with Derm7pt's frequencies; melanoma follows the seven-point rule with the real data's errors,
-    the other diagnoses their frequencies. Everything but the diagnosis can be seen; the diagnosis shows through a hue.
+    Attributes are drawn with Derm7pt's frequencies, and atypical ones come together; melanoma follows the seven-point rule with
+    the real data's errors, the other diagnoses their frequencies. Everything but the diagnosis can be seen; the diagnosis shows
+    through a hue.
 
     Args:    folder: an empty or missing folder.
              num_cases: 30 or more.
@@ -69,9 +74,8 @@ def draw_labels(num_cases: int, generator: np.random.Generator) -> dict[str, lis
              generator: decides.
     Returns: task → one label per case.
     """
-    labels = {
-        task.name: _draw(task.classes, FREQUENCIES[task.name], num_cases, generator) for task in TASKS if task.name != "DIAG"
-    }
+    atypia = generator.normal(size=num_cases)
+    labels = {task.name: _criterion(task, atypia, generator) for task in TASKS if task.name != "DIAG"}
     score = seven_point.scores(labels)
     above, below = MELANOMA_RATES
     melanoma = generator.random(num_cases) < np.where(score >= 3, above, below)
@@ -81,12 +85,26 @@ def draw_labels(num_cases: int, generator: np.random.Generator) -> dict[str, lis
     return {"DIAG": ["MEL" if is_melanoma else next(rest) for is_melanoma in melanoma], **labels}
 
 
+def _criterion(task: LabelTask, atypia: Float[np.ndarray, " cases"], generator: np.random.Generator) -> list[str]:
+    """A criterion's labels with their frequencies exactly, those that score points on the more atypical cases."""
+    own = generator.normal(size=len(atypia))
+    order = np.argsort(np.sqrt(SHARED) * atypia + np.sqrt(1 - SHARED) * own, kind="stable")
+    labels = np.empty(len(atypia), dtype=object)
+    labels[order] = np.repeat(np.array(task.classes), _counts(FREQUENCIES[task.name], len(atypia)))
+    return [str(label) for label in labels]
+
+
 def _draw(classes: Sequence[str], frequencies: Sequence[int], num_cases: int, generator: np.random.Generator) -> list[str]:
-    """As many of each label as its frequency asks, rounded, at least two, in random order."""
+    """As many of each label as its frequency asks, in random order."""
+    return [str(name) for name in generator.permutation(np.repeat(np.array(classes), _counts(frequencies, num_cases)))]
+
+
+def _counts(frequencies: Sequence[int], num_cases: int) -> Int[np.ndarray, " labels"]:
+    """Cases of each label: its share of all, rounded, at least two."""
     shares = np.array(frequencies) / sum(frequencies)
     counts = np.maximum(np.floor(shares * num_cases).astype(int), 2)
     counts[int(np.argmax(counts))] += num_cases - counts.sum()
-    return [str(name) for name in generator.permutation(np.repeat(np.array(classes), counts))]
+    return np.asarray(counts)
 
 
 def _meta(labels: dict[str, list[str]], generator: np.random.Generator) -> pd.DataFrame:

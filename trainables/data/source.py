@@ -12,7 +12,7 @@ from trainables.errors import DataError
 from trainables.locations import RemoteFolder, is_uri
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
-_SYNTHETIC_VERSION = 5
+_SYNTHETIC_VERSION = 6
 _SYNTHETIC = "synthetic://"
 _DRAWN = re.compile(r"synthetic://(?P<cases>\d+)x(?P<size>\d+)-seed(?P<seed>\d+)-v(?P<version>\d+)")
 
