@@ -38,6 +38,9 @@ class Range:
 SHARE = Range(0.0, 1.0)
 #: Last part of a metric's name → its limits, where it is no share.
 _OTHERS = {
+    "contribution": Range(-1.0, 1.0),
+    "structure_agreement": Range(high=1.0),
+    "pointing_accuracy": Range(high=1.0),
     "loss": Range(low=0.0),
     "height": Range(),
     "latency_ms": Range(low=0.0),
