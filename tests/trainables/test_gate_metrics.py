@@ -77,6 +77,16 @@ def trained(source: str) -> TrainedTrial:
     return trial
 
 
+@pytest.fixture(scope="module")
+def stepped(source: str) -> TrainedTrial:
+    """After an epoch: its gates are no longer what they began as."""
+    torch.set_num_threads(1)
+    trial = trial_of(source)
+    trial.step()
+    return trial
+
+
+@pytest.mark.slow
 def test_learnt_gates_score_above_chance(trained: TrainedTrial) -> None:
     metrics = trained.learner.validate()
     assert metrics["valid/auroc_mean"] > 0.6, "something was learnt that can be lost"
@@ -84,6 +94,7 @@ def test_learnt_gates_score_above_chance(trained: TrainedTrial) -> None:
     assert metrics[SCORE] < metrics["valid/auroc_mean"] - 0.4, "no more is lost than what there was"
 
 
+@pytest.mark.slow
 def test_random_gates_in_a_trained_network_score_at_chance(trained: TrainedTrial) -> None:
     model, generator = trained.learner.model, torch.Generator().manual_seed(0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -112,6 +123,7 @@ def test_random_gates_score_at_chance_however_decided(gamma_g: float, source: st
     assert abs(np.mean(scores)) < RANDOM / np.sqrt(8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma_g", [3.0, 30.0])
 def test_gates_taught_on_noise_score_at_chance_however_decided(gamma_g: float, source: str) -> None:
     scores = []
@@ -125,9 +137,9 @@ def test_gates_taught_on_noise_score_at_chance_however_decided(gamma_g: float, s
     assert abs(np.mean(scores)) < NOISE / np.sqrt(3), "epochs of one network go together, the three networks do not"
 
 
-def test_the_score_is_the_auroc_that_is_lost(trained: TrainedTrial) -> None:
+def test_the_score_is_the_auroc_that_is_lost(stepped: TrainedTrial) -> None:
     """Once more by a network whose raw gates are really moved."""
-    learner = trained.learner
+    learner = stepped.learner
     model, cases = learner.model, learner.data.cases
     codes, before = cases.labels[learner.valid_cases], {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -146,11 +158,11 @@ def test_the_score_is_the_auroc_that_is_lost(trained: TrainedTrial) -> None:
     assert found == pytest.approx(np.mean(lost), abs=1e-6)
 
 
-def test_the_score_draws_from_no_stream_and_is_the_same_again(trained: TrainedTrial) -> None:
-    streams = trained.learner.torch_generators["device"]
+def test_the_score_draws_from_no_stream_and_is_the_same_again(stepped: TrainedTrial) -> None:
+    streams = stepped.learner.torch_generators["device"]
     before, everybodys = streams.get_state(), torch.get_rng_state()
-    first = trained.learner.validate()
-    assert trained.learner.validate() == first
+    first = stepped.learner.validate()
+    assert stepped.learner.validate() == first
     assert torch.equal(streams.get_state(), before)
     assert torch.equal(torch.get_rng_state(), everybodys)
 

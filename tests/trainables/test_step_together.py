@@ -77,7 +77,7 @@ def assert_same_weights(one: TrainedTrial, other: TrainedTrial) -> None:
     [
         (2, 3),
         (5, 2),
-        (16, 1),
+        pytest.param(16, 1, marks=pytest.mark.slow),
         pytest.param(5, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
         pytest.param(16, 10, marks=[pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]),
     ],
