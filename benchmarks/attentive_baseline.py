@@ -73,6 +73,8 @@ def main() -> int:
     mean, low, high = paired([after - before for after, before in found])
     verdict = "better" if low > 0 else "worse" if high < 0 else "CANNOT BE TOLD"
     print(f"{verdict}: {' less '.join(MODES)}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+    after, before = np.mean(found, axis=0)
+    print(f"{METRIC}, {' over '.join(MODES)}, ratio: {after / before:.2f}")
     return 0 if low > 0 else 1
 
 

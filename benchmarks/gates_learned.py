@@ -86,6 +86,8 @@ def main() -> int:
         for when in WHEN:
             gaps = [one[when] - two[when] for one, two in zip(found["learned"], found[other], strict=True)]
             print(f"learned - {other}, {when} epoch, {given.seeds} seeds, AUROC: {interval(gaps)}")
+    learned, off = (np.mean([one["best"] for one in found[mode]]) for mode in ("learned", "off"))
+    print(f"{METRIC}, learned over off, best epoch, ratio: {learned / off:.2f}")
     return 0
 
 

@@ -11,11 +11,13 @@ import pytest
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
+    "attentive_baseline.py": ["--cases", "60", "--epochs", "1", "--seeds", "2"],
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
     "confirm_calibration.py": ["--repeats", "3", "--most-seeds", "3", "--jobs", "1"],
     "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
     "fused_trials.py": ["--seconds", "0.2", "--most", "2"],
+    "gates_learned.py": ["--cases", "80", "--epochs", "1", "--seeds", "2", "--processes", "1", "--set", "batches_per_epoch=1"],
     "gated_step.py": ["--size", "96", "--batch", "8", "--steps", "1"],
     "gpu_smoke.py": ["--device", "cpu", "--cases", "40", "--threads", "1"],
     "kernels_per_step.py": ["--sizes", "demo"],
@@ -38,6 +40,7 @@ SMALL = {
 }
 #: So small a run can miss the bars.
 MAY_MISS = (
+    "attentive_baseline.py",
     "attentive_step.py",
     "confirm_calibration.py",
     "data_path.py",
@@ -50,11 +53,13 @@ MAY_MISS = (
 )
 #: These run where only torch and what reads data are installed.
 WITHOUT_SEARCH = (
+    "attentive_baseline.py",
     "attentive_step.py",
     "data_path.py",
     "decoder_convolutions.py",
     "fused_trials.py",
     "gated_step.py",
+    "gates_learned.py",
     "gpu_smoke.py",
     "kernels_per_step.py",
     "packing.py",
