@@ -125,7 +125,7 @@ class AttentiveSpace:
         unit="epochs",
         source="Section 5, future work",
         doc="epochs in which only masks and structures are trained, before the diagnosis joins",
-        delays=("melanoma/",),
+        delays=("melanoma/", "loss"),
     )
     generic_first_epochs: int = choice(
         0,
@@ -134,7 +134,7 @@ class AttentiveSpace:
         unit="epochs",
         source="Section 5, future work",
         doc="epochs in which only lesion and skin are learnt, before the attributes join",
-        delays=("structures/", "attributes/", *(f"{name}/" for name in _ATTRIBUTES)),
+        delays=("structures/", "attributes/", "loss", *(f"{name}/" for name in _ATTRIBUTES)),
     )
     augmentation: str = choice(
         "rotations",

@@ -48,7 +48,7 @@ class BowlTrial:
         self._config = request.config
         self.notes = parts_note(request.batch_parts)
         only = request.max_epochs if request.only_last_epoch else None
-        self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs, only=only)
+        self.best = BestEpoch(request.objective, selection="metric", patience=request.max_epochs, only=only, delay=request.delay)
         self._generator = np.random.default_rng(request.seed)
 
     @property

@@ -24,6 +24,8 @@ class Range:
         Args:    mean: of the metric.
                  reach: half its width on the metric's own scale, 0 or more.
         """
+        if not self.low <= mean <= self.high:  # the range is not the metric's
+            return mean - reach, mean + reach
         if not self.low < mean < self.high or self.low == -math.inf:
             return max(mean - reach, self.low), min(mean + reach, self.high)
         above = mean - self.low

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search.analysis.leaderboard import RecordedSearch
-from search.analysis.means import RunMetrics, means_over_runs, run_metrics, seed_runs
+from search.analysis.means import RunMetrics, averaged, means_over_runs, run_metrics, seed_runs
 from search.analysis.uncertainty import ERROR, Interval, SeedRuns, difference_intervals, mean_intervals
 from search.analysis.verdict import Standing, Verdict
 from search.errors import PlanError
@@ -35,6 +35,10 @@ class _Run:
     value: float
     checkpoint: Path | None
     measured: RunMetrics
+
+    def without_cases(self, metric: str) -> "_Run":
+        """The run as it is known where no case is: by a metric's value alone."""
+        return replace(self, measured=RunMetrics({metric: self.value}, {metric: np.zeros(0)}))
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,10 @@ def _runs(found: RecordedSearch, race: Confirmation, progress: Progress) -> list
         heat = heat_of[record.trial]
         blocks[heat.candidate][heat.block] = _run(found, race, heat, record)
         progress(done, len(ended))
+    metric = found.plan.objective.metric
+    if any(not run.measured.influences[metric].size for own in blocks for run in own.values()):
+        # One run's cases are not known, so that none are compared by theirs.
+        blocks = [{block: run.without_cases(metric) for block, run in own.items()} for own in blocks]
     return [_Runs(own, _whole_seeds(own, race.num_seeds, race.num_folds)) for own in blocks]
 
 
@@ -199,9 +207,13 @@ def _of_winner(found: RecordedSearch, storage: Path, every: Sequence[_Runs], win
     if "test" not in read(source).counts():
         return {**result, "test_note": f"{source} has no test split: nothing here is measured on cases that chose nothing."}
     task = TASKS[found.plan.task].load()
-    # Folds differ in what they trained on; the test cases are the same, so that every run counts as a seed here.
-    checkpoints = [run.checkpoint for folds in runs.whole for run in folds if run.checkpoint is not None]
-    on_test = [[run_metrics(task.casewise(checkpoint, source, "test"))] for checkpoint in checkpoints]
+    # Runs of one seed on several folds share most of what they trained on, and all test cases: together they are one.
+    checkpoints = [[run.checkpoint for run in folds if run.checkpoint is not None] for folds in runs.whole]
+    on_test = [
+        [averaged([run_metrics(task.casewise(checkpoint, source, "test")) for checkpoint in of_seed])]
+        for of_seed in checkpoints
+        if of_seed
+    ]
     times = record_reading(storage, folders.digest(median.checkpoint), portable_source(source))
     note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
     return {**result, "test_metrics": means_over_runs([on_test])[0], "test_note": note}

@@ -4,10 +4,11 @@ import math
 import shutil
 import tempfile
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from search.errors import PlanError
@@ -91,6 +92,13 @@ def _at_once(plan: Plan, limit: int) -> int:
     return max_concurrent(local_nodes(), plan.cpus_per_trial, share, limit)
 
 
+def _mean_delay(plan: Plan) -> float:
+    """Epochs before the objective is trained, over the choices of the fields that delay it."""
+    choices = [field for field in plan.searched if field.delays and field.kind == "choice"]
+    drawn = [dict(zip([f.name for f in choices], values, strict=True)) for values in product(*(f.choices for f in choices))]
+    return float(np.mean([plan.delay_of({**plan.fixed, **values}) for values in drawn]))
+
+
 def expected_epochs(plan: Plan) -> float:
     """Epochs of an average trial when one in `reduction` passes each rung; all of them where nobody can tell."""
     if plan.scheduler == "one-epoch":
@@ -98,6 +106,8 @@ def expected_epochs(plan: Plan) -> float:
         return plan.grace_period + (plan.max_epochs - plan.grace_period) * few / plan.num_trials
     if not plan.scheduler.startswith("asha"):
         return float(plan.max_epochs)
-    bounds = [0, *rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
+    delay = _mean_delay(plan)
+    later = [rung + delay for rung in rungs(plan.grace_period, plan.max_epochs, plan.reduction) if rung + delay < plan.max_epochs]
+    bounds = [0.0, *later, float(plan.max_epochs)]
     spans = [(after - before) for before, after in pairwise(bounds)]
     return float(sum(span / plan.reduction**passed for passed, span in enumerate(spans)))

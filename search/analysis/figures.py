@@ -44,7 +44,7 @@ def forest(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]],
     """
     figure, axes = panel(width=6.4, height=1.1 + 0.42 * len(rows))
     known = any(interval is not None for *_, interval in rows)
-    filled = "confirmed, 95 % interval" if known else "confirmed (no interval: fewer than three seeds)"
+    filled = "confirmed, 95 % interval" if known else "confirmed (no interval)"
     for position, (_, claimed, confirmed, interval) in enumerate(rows):
         if interval is not None:
             axes.plot(interval, [position, position], color=COLOURS[0], linewidth=2, solid_capstyle="butt")

@@ -38,6 +38,8 @@ def run_metrics(cases: Casewise) -> RunMetrics:
     """
     values = dict(cases.measure(None))
     blocks = _blocks(cases)
+    if not blocks.any():  # what other cases would have given cannot be known from a single one
+        return RunMetrics(values, {name: np.full(1, np.nan) for name in values})
     without = [cases.measure(np.flatnonzero(blocks != block)) for block in range(blocks.max() + 1)]
     influences = {}
     for name, value in values.items():
@@ -63,6 +65,18 @@ def seed_runs(runs: Sequence[Sequence[RunMetrics]], metric: str) -> SeedRuns:
     num_folds = len(runs[0]) if runs else 0
     values = np.array([[run.values[metric] for run in folds] for folds in runs]).reshape(len(runs), num_folds)
     return SeedRuns(values, [np.array([folds[fold].influences[metric] for folds in runs]) for fold in range(num_folds)])
+
+
+def averaged(runs: Sequence[RunMetrics]) -> RunMetrics:
+    """The mean of several runs on the same cases as if it were one run's.
+
+    Args:    runs: one or more.
+    """
+    names = [name for name in runs[0].values if all(name in run.values for run in runs)]
+    return RunMetrics(
+        {name: float(np.mean([run.values[name] for run in runs])) for name in names},
+        {name: np.mean([run.influences[name] for run in runs], axis=0) for name in names},
+    )
 
 
 def means_over_runs(configurations: Sequence[Sequence[Sequence[RunMetrics]]]) -> list[dict[str, Mean]]:

@@ -29,7 +29,7 @@ def beside_paper(outcomes: Sequence[Outcome], metrics: Mapping[str, str]) -> Fig
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     known = any(measured.interval for outcome in outcomes for measured in outcome.metrics.values())
-    label = "here, 95 % interval" if known else "here (no interval: fewer than three seeds)"
+    label = "here, 95 % interval" if known else "here (no interval)"
     grid[0].plot([], [], "o-" if known else "o", color=COLOURS[0], label=label)
     if any(measured.paper is not None for outcome in outcomes for n, measured in outcome.metrics.items() if n in metrics):
         grid[0].plot([], [], "D", color=COLOURS[1], fillstyle="none", label="the paper, on its own data")

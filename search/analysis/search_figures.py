@@ -140,7 +140,8 @@ def slices(plan: Plan, table: TrialTable) -> Figure:
 
 def rung_survival(plan: Plan, table: TrialTable) -> Figure:
     """Trials that went on past each epoch; the scheduler's rungs are dashed."""
-    lasts = [trial.last_epoch for trial in table.trials.values()]
+    delays = [plan.delay_of(trial.config) for trial in table.trials.values()]
+    lasts = [trial.last_epoch - delay for trial, delay in zip(table.trials.values(), delays, strict=True)]
     figure, axes = panel(width=6.8, height=3.6)
     x = np.arange(1, plan.max_epochs + 1)
     ran = (np.array(lasts, dtype=int)[:, None] >= x).sum(0)
@@ -149,7 +150,7 @@ def rung_survival(plan: Plan, table: TrialTable) -> Figure:
     for rung in rungs(plan.grace_period, plan.max_epochs, plan.reduction) if plan.scheduler != "none" else ():
         axes.axvline(rung, color=COLOURS[1], linestyle="--", linewidth=1)
     axes.set_ylim(0, None)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("epoch" if not any(delays) else "epoch, counted from where the objective is trained")
     axes.set_ylabel("trials that ran it")
     return figure
 

@@ -61,6 +61,11 @@ class _Estimate:
     deviation: float
     freedom: float
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything varied, and by how much is a number: one case alone leaves none."""
+        return math.isfinite(self.deviation) and self.deviation > 0
+
 
 def _seeds(runs: SeedRuns) -> tuple[float, float, float]:
     """What seeds add to the variance of a mean: in all, of that what comes from these cases, and the freedom of it."""
@@ -113,7 +118,7 @@ def mean_intervals(runs: Sequence[SeedRuns], limits: Range, error: float = ERROR
     Returns: for each configuration; None for fewer than three seeds, and where neither a seed nor a case changes anything.
     """
     known = {c: _estimate(runs, {c: 1}) for c, own in enumerate(runs) if own.num_seeds >= MINIMUM_SEEDS}
-    known = {c: found for c, found in known.items() if found.deviation}
+    known = {c: found for c, found in known.items() if found.is_known}
     level = simultaneous_level(list(known.values()), error)
     reach = {c: float(stats.t.ppf(1 - level / 2, found.freedom)) * found.deviation for c, found in known.items()}
     return [limits.interval(known[c].value, reach[c]) if c in known else None for c in range(len(runs))]
@@ -134,10 +139,10 @@ def difference_intervals(runs: Sequence[SeedRuns], other: int, limits: Range, er
     """
     known = [c for c, own in enumerate(runs) if own.num_seeds >= MINIMUM_SEEDS]
     pairs = [_estimate(runs, {one: 1, another: -1}) for one, another in combinations(known, 2)]
-    level, width = simultaneous_level([pair for pair in pairs if pair.deviation], error), limits.high - limits.low
+    level, width = simultaneous_level([pair for pair in pairs if pair.is_known], error), limits.high - limits.low
     found: list[Interval | None] = [None] * len(runs)
     for pair in pairs:
-        if other in pair.weights and pair.deviation:
+        if other in pair.weights and pair.is_known:
             (rival,) = set(pair.weights) - {other}
             reach, gap = float(stats.t.ppf(1 - level / 2, pair.freedom)) * pair.deviation, pair.weights[rival] * pair.value
             found[rival] = max(gap - reach, -width), min(gap + reach, width)

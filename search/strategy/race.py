@@ -156,7 +156,8 @@ class Race(Conductor):
                 return
             self._num_looked += 1
             lost = out_of_race(gains, self._standing, len(self._looks))
-            self._drop(lost, f"dropped after {seeds} of {race.num_seeds} seeds to save time, which is no finding")
+            to_come = {heat.candidate for heat in self._heats[self._next :]}  # nobody else can be spared anything
+            self._drop(lost & to_come, f"dropped after {seeds} of {race.num_seeds} seeds to save time, which is no finding")
 
     def _drop(self, candidates: set[int], why: str) -> None:
         for candidate in sorted(candidates & self._standing):

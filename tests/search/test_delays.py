@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_search import PLAN, recording, with_changes
+from bowl_search import PLAN, bowl_epochs, recording, with_changes
 
+from search.analysis.dry_run import expected_epochs
 from search.analysis.leaderboard import rung_predictions
 from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
@@ -31,7 +32,7 @@ ATTENTIVE, BOWL = fields_of(AttentiveSpace), fields_of(BowlSpace)
         *((f"valid/{attribute}/iou", 2) for attribute in ATTRIBUTES),
         *((f"valid/{generic}/iou", 0) for generic in STRUCTURES if generic not in ATTRIBUTES),
         ("valid/gazes/pointing_accuracy", 0),
-        ("valid/loss", 0),
+        ("valid/loss", 4),
     ],
 )
 def test_which_metric_waits_for_which_field(metric: str, delay: int) -> None:
@@ -119,3 +120,22 @@ def test_how_well_rungs_predict_is_read_from_the_epochs_that_count() -> None:
     pairs = rung_predictions(plan, TrialTable.of(events, plan.objective))
     assert [(pair["rung"], pair["later"]) for pair in pairs] == [(1, 3), (3, 9)]
     assert all(pair["estimate"] > 0.99 for pair in pairs)
+
+
+def test_the_bowl_itself_counts_from_where_it_sinks() -> None:
+    plan = with_changes(scheduler="none", max_epochs=7)
+    config = complete(BowlSpace, {"x": 0.3, "y": -0.7, "rate": 0.5, "idle_epochs": 4, "shape": "round"})
+    epochs = bowl_epochs(plan, Suggestion("t0000", config, 7))
+    assert [epoch["window"] for epoch in epochs] == [0, 0, 0, 0, 1, 2, 3]
+    assert [epoch["score"] for epoch in epochs[4:]] == pytest.approx([1.5, 1.125, 0.875])
+    assert [epoch["is_best"] for epoch in epochs] == [True, False, False, False, True, True, True]
+
+
+def test_what_a_search_costs_counts_the_delay() -> None:
+    """Grace 3, at most 9, one in three goes on: 3 + 6/3 = 5 epochs; four epochs later 7 + 2/3; the mean of both bounds."""
+    plan = with_changes(scheduler="asha", grace_period=3, max_epochs=9, reduction=3)
+    assert expected_epochs(plan) == pytest.approx(5)
+    assert expected_epochs(replace(plan, fixed={**plan.fixed, "idle_epochs": 4})) == pytest.approx(7 + 2 / 3)
+    drawn = {name: value for name, value in plan.fixed.items() if name != "idle_epochs"}
+    searched = replace(plan, fixed=drawn, space={"idle_epochs": "0|4"})
+    assert expected_epochs(searched) == pytest.approx(5 + 4 / 3), "two epochs on average: 5 + 4/3"

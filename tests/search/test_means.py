@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from search.analysis import means
-from search.analysis.means import RunMetrics, means_over_runs, run_metrics, seed_runs
+from search.analysis.means import RunMetrics, averaged, means_over_runs, run_metrics, seed_runs
 from search.analysis.uncertainty import mean_intervals
 from trainables.contract import Casewise
 from trainables.metric_ranges import SHARE
@@ -106,3 +106,21 @@ def test_two_seeds_have_a_mean_and_no_interval_and_none_has_nothing() -> None:
     assert few["valid/auroc"][1] is None
     assert none == {}
     assert means_over_runs([]) == []
+
+
+def test_cases_of_one_patient_alone_leave_no_interval() -> None:
+    """What another patient would have given cannot be known; there are means."""
+    groups = np.zeros(40, dtype=int)
+    (found,) = means_over_runs([[[run_metrics(_cases(seed, groups))] for seed in (0, 1, 2)]])
+    assert found["valid/auroc"][1] is None
+    assert found["valid/auroc"][0] == means_over_runs([_runs(0, 1, 2)])[0]["valid/auroc"][0]
+
+
+def test_runs_of_one_seed_are_averaged_case_by_case() -> None:
+    """As on the test split, where all folds' networks see the same cases: their mean's jackknife is the mean of theirs."""
+    one, other = run_metrics(_cases(0)), run_metrics(_cases(1))
+    found = averaged([one, other])
+    assert found.values["valid/auroc"] == pytest.approx((one.values["valid/auroc"] + other.values["valid/auroc"]) / 2)
+    np.testing.assert_allclose(
+        found.influences["valid/auroc"], (one.influences["valid/auroc"] + other.influences["valid/auroc"]) / 2
+    )

@@ -171,7 +171,7 @@ def test_who_is_out_runs_no_further_and_what_runs_is_brought_to_its_end() -> Non
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_the_objectives_mode_says_who_is_worse(mode: str) -> None:
-    plan = _plan(("good", "worse"))
+    plan = _plan(("good", "worse"), num_seeds=6)
     plan = replace(plan, objective=replace(plan.objective, mode=mode))
     journal, events = recording()
     drive(Race(plan, journal), only_last=True)
@@ -304,6 +304,14 @@ def test_a_race_of_five_seeds_drops_after_the_third() -> None:
     _end(race, 0.550)
     assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["alike"]
     assert race.num_to_come == 2
+
+
+def test_nobody_is_dropped_whose_runs_have_all_begun() -> None:
+    """With a slot for each run there is no time to save, and nobody "dropped after 3 of 4 seeds" who ran on four."""
+    journal, events = recording()
+    drive(Race(_plan(), journal), workers=12, only_last=True)
+    assert of_kind(events, "out_of_race") == []
+    assert len(of_kind(events, "finished")) == 12
 
 
 def test_the_look_asks_whole_seeds_of_all_folds() -> None:

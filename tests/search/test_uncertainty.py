@@ -141,6 +141,7 @@ def test_ranges_by_hand() -> None:
     assert Range().interval(-3.0, 4.0) == (-7.0, 1.0)
     assert SHARE.interval(1.0, 0.1) == (0.9, 1.0), "a mean at the limit has no log-odds"
     assert SHARE.interval(0.0, 0.1) == (0.0, 0.1)
+    assert SHARE.interval(5.0, 0.3) == (4.7, 5.3), "no share at all: its range is not this one"
     assert [range_of(name) for name in ("valid/auroc_mean", "valid/loss", "valid/height")] == [SHARE, Range(0.0), Range()]
 
 

@@ -84,7 +84,7 @@ def test_a_checkpoints_task_that_is_called_group_stays_a_task(tmp_path: Path) ->
 def test_a_column_without_any_entry_groups_nothing_and_is_no_label(tmp_path: Path) -> None:
     found = table.read(write_table(tmp_path / "a table", {"patient_id": ["", " ", "", ""]}))
     assert (found.groups, [task.name for task in found.tasks]) == ((), ["diagnosis"])
-    assert "0 cases of 0 groups" in found.notes[0]
+    assert found.notes == ("patient_id is empty: no two cases are known to belong together",)
 
 
 @pytest.fixture

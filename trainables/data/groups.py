@@ -39,6 +39,8 @@ def group_note(column: str, groups: Sequence[str], left_out: Sequence[str] = ())
              left_out: other columns of `GROUP_COLUMNS`, which are no labels either.
     """
     counts = Counter(group for group in groups if group)
+    if not counts:
+        return (f"{column} is empty: no two cases are known to belong together",)
     alone = len(groups) - counts.total()
     others = f" (and {alone} cases without one)" if alone else ""
     also = f"; {' and '.join(left_out)}, beside it, {'is' if len(left_out) == 1 else 'are'} left out" if left_out else ""
