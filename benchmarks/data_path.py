@@ -94,9 +94,9 @@ def prepare(task: str, source: str, settings: Mapping[str, Value], told: Any) ->
     """A search's first step, in a process of its own: tells the images that it decoded and the seconds that it took."""
     decoded, inner = [], images.decode
 
-    def counted(source: Path | bytes, size_px: int) -> Any:
+    def counted(source: Path | bytes, *how: Any) -> Any:
         decoded.append(source)
-        return inner(source, size_px)
+        return inner(source, *how)
 
     with mock.patch.object(images, "decode", counted):
         start = time.monotonic()
@@ -112,8 +112,10 @@ def second_search(task: str, source: str, settings: Mapping[str, Value]) -> int:
         told = context.Queue()
         process = context.Process(target=prepare, args=(task, source, settings, told))
         process.start()
-        found.append(told.get(timeout=500))
         process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a search's first step must end well; got exit status {process.exitcode}")
+        found.append(told.get(timeout=5))
     (first, first_s), (second, second_s) = found
     print(f"{task}: first search decodes {first} images, {first_s:.1f} s; second {second}, {second_s:.2f} s", flush=True)
     return int(second)
