@@ -1,22 +1,18 @@
-"""What is the paper's attentive configuration worth, and what does a search gain over it?
+"""What do batch statistics in frozen batch norms do for the attentive network's diagnosis?
 
 The paper's Deco_GAP_3 as it is (`batch_norm=frozen`: scale and shift frozen, statistics of the batch, as in the authors' code)
-against the same with frozen statistics (`frozen_statistics`), or with `--searched` the best configuration of a search against it,
-at the demo's size on synthetic cases, both runs of a pair with one seed. The figure of a run is the mean of valid/melanoma/auroc
-over its last three epochs. The last lines are the mean of the paired differences with Student's 95 % interval, and the ratio.
-Needs no Ray, Optuna or MLflow.
+against the same with frozen statistics (`frozen_statistics`), at the demo's size on synthetic cases, both runs of a pair with
+one seed. The figure of a run is the mean of valid/melanoma/auroc over its last three epochs. The last line is the mean of the
+paired differences with Student's 95 % interval. Needs no Ray, Optuna or MLflow.
 
     OMP_NUM_THREADS=1 python benchmarks/attentive_baseline.py [--cases 400] [--epochs 10] [--seeds 5] [--first 0]
-        [--searched FILE]
 
 Exits 1 unless the whole interval is above 0.
 """
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,7 +21,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from spaces.attentive import PRESETS, VARIANTS, AttentiveSpace
-from spaces.fields import Value, complete
+from spaces.fields import complete
 from trainables.attentive import build
 from trainables.contract import Objective, TrialRequest
 from trainables.data import split_source
@@ -37,27 +33,15 @@ MODES = ("frozen", "frozen_statistics")
 LAST = 3
 
 
-def compared(searched: Path | None) -> dict[str, dict[str, Value]]:
-    """Name → fields of both configurations, the better one first.
-
-    Args:    searched: JSON that `dermtune search attentive --json` printed, whose best configuration is held against the
-                 paper's; None for the paper's against itself with frozen statistics.
-    """
-    third = dict(VARIANTS["VGG_AttentiveConvLSTM_Deco_GAP_3"])
-    if searched is None:
-        return {mode: {**third, "batch_norm": mode} for mode in MODES}
-    best = json.loads(searched.read_text())["best_config"]
-    return {"the search's": {name: value for name, value in best.items() if value is not None}, "the paper's": third}
-
-
-def auroc(source: str, fields: Mapping[str, Value], seed: int, epochs: int) -> float:
+def auroc(source: str, batch_norm: str, seed: int, epochs: int) -> float:
     """The figure of one run.
 
     Args:    source: `FORMAT:LOCATION`.
-             fields: that differ from the preset's.
+             batch_norm: one of `MODES`.
              seed, epochs: of the run.
     """
-    config = complete(AttentiveSpace, {**PRESETS["demo"].fixed, **fields, "patience": epochs})
+    third = {**VARIANTS["VGG_AttentiveConvLSTM_Deco_GAP_3"], "batch_norm": batch_norm}
+    config = complete(AttentiveSpace, {**PRESETS["demo"].fixed, **third, "patience": epochs})
     trial = build(TrialRequest("attentive", config, source, seed, Objective(METRIC, "max"), epochs, device="cpu"))
     return float(np.mean([trial.step().metrics[METRIC] for _ in range(epochs)][-LAST:]))
 
@@ -76,23 +60,21 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5, help="pairs of runs")
     parser.add_argument("--first", type=int, default=0, help="seed of the first pair")
-    parser.add_argument("--searched", type=Path, help="what `dermtune search attentive --json` printed, against the paper's")
     given = parser.parse_args()
-    configurations = compared(given.searched)
     source = f"isic2017:{synthetic_location(given.cases, PRESETS['demo'].synthetic_size_px)}"
     split_source(source)
     start, found = time.perf_counter(), []
     for seed in range(given.first, given.first + given.seeds):
-        found.append([auroc(source, fields, seed, given.epochs) for fields in configurations.values()])
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in zip(configurations, found[-1], strict=True))
+        found.append([auroc(source, mode, seed, given.epochs) for mode in MODES])
+        figures = ", ".join(f"{mode} {value:.3f}" for mode, value in zip(MODES, found[-1], strict=True))
         print(f"seed {seed}: {figures} ({time.perf_counter() - start:.0f} s)", flush=True)
-    means = ", ".join(f"{mode} {value:.3f}" for mode, value in zip(configurations, np.mean(found, axis=0), strict=True))
+    means = ", ".join(f"{mode} {value:.3f}" for mode, value in zip(MODES, np.mean(found, axis=0), strict=True))
     print(f"{METRIC}, {given.cases} cases, {given.epochs} epochs, {given.seeds} seeds: {means}")
     mean, low, high = paired([after - before for after, before in found])
     verdict = "better" if low > 0 else "worse" if high < 0 else "CANNOT BE TOLD"
-    print(f"{verdict}: {' less '.join(configurations)}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+    print(f"{verdict}: {' less '.join(MODES)}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     after, before = np.mean(found, axis=0)
-    print(f"{METRIC}, {' over '.join(configurations)}, ratio: {after / before:.2f}")
+    print(f"{METRIC}, {' over '.join(MODES)}, ratio: {after / before:.2f}")
     return 0 if low > 0 else 1
 
 
