@@ -66,6 +66,10 @@ class _Estimate:
         """Whether anything varied, and by how much is a number: one case alone leaves none."""
         return math.isfinite(self.deviation) and self.deviation > 0
 
+    def reach(self, level: float) -> float:
+        """Half the width of its interval at this two-sided error."""
+        return float(stats.t.ppf(1 - level / 2, self.freedom)) * self.deviation
+
 
 def _seeds(runs: SeedRuns) -> tuple[float, float, float]:
     """What seeds add to the variance of a mean: in all, of that what comes from these cases, and the freedom of it."""
@@ -120,15 +124,18 @@ def mean_intervals(runs: Sequence[SeedRuns], limits: Range, error: float = ERROR
     known = {c: _estimate(runs, {c: 1}) for c, own in enumerate(runs) if own.num_seeds >= MINIMUM_SEEDS}
     known = {c: found for c, found in known.items() if found.is_known}
     level = simultaneous_level(list(known.values()), error)
-    reach = {c: float(stats.t.ppf(1 - level / 2, found.freedom)) * found.deviation for c, found in known.items()}
-    return [limits.interval(known[c].value, reach[c]) if c in known else None for c in range(len(runs))]
+    return [limits.interval(known[c].value, known[c].reach(level)) if c in known else None for c in range(len(runs))]
 
 
 def difference_intervals(runs: Sequence[SeedRuns], other: int, limits: Range, error: float = ERROR) -> list[Interval | None]:
     """Intervals of every configuration's mean less that of one of them, over cases and seeds, that hold together.
 
     Cases are paired; seeds are not, since one seed draws other weights and batches in another configuration. That one may have
-    been chosen for its mean, so that the differences of any two configurations hold together.
+    been chosen for its mean, so that differences of any two configurations hold together, but for those of two that are both
+    told from it already: neither could have been chosen.
+
+    Source: Shaffer 1986, "Modified sequentially rejective multiple test procedures", for leaving out what cannot be
+    Deviations: one step.
 
     Args:    runs: of every configuration, on the same cases.
              other: the one that the others are compared with.
@@ -139,12 +146,15 @@ def difference_intervals(runs: Sequence[SeedRuns], other: int, limits: Range, er
     """
     known = [c for c, own in enumerate(runs) if own.num_seeds >= MINIMUM_SEEDS]
     pairs = [_estimate(runs, {one: 1, another: -1}) for one, another in combinations(known, 2)]
-    level, width = simultaneous_level([pair for pair in pairs if pair.is_known], error), limits.high - limits.low
-    found: list[Interval | None] = [None] * len(runs)
+    pairs = [pair for pair in pairs if pair.is_known]
+    level = simultaneous_level(pairs, error)
+    told = {c for pair in pairs if other in pair.weights and abs(pair.value) > pair.reach(level) for c in pair.weights} - {other}
+    level = simultaneous_level([pair for pair in pairs if not set(pair.weights) <= told], error)
+    found, width = list[Interval | None]([None] * len(runs)), limits.high - limits.low
     for pair in pairs:
-        if other in pair.weights and pair.is_known:
+        if other in pair.weights:
             (rival,) = set(pair.weights) - {other}
-            reach, gap = float(stats.t.ppf(1 - level / 2, pair.freedom)) * pair.deviation, pair.weights[rival] * pair.value
+            reach, gap = pair.reach(level), pair.weights[rival] * pair.value
             found[rival] = max(gap - reach, -width), min(gap + reach, width)
     return found
 
