@@ -131,11 +131,7 @@ def difference_intervals(runs: Sequence[SeedRuns], other: int, limits: Range, er
     """Intervals of every configuration's mean less that of one of them, over cases and seeds, that hold together.
 
     Cases are paired; seeds are not, since one seed draws other weights and batches in another configuration. That one may have
-    been chosen for its mean, so that differences of any two configurations hold together, but for those of two that are both
-    told from it already: neither could have been chosen.
-
-    Source: Shaffer 1986, "Modified sequentially rejective multiple test procedures", for leaving out what cannot be
-    Deviations: one step.
+    been chosen for its mean, so that the differences of any two configurations hold together.
 
     Args:    runs: of every configuration, on the same cases.
              other: the one that the others are compared with.
@@ -148,8 +144,6 @@ def difference_intervals(runs: Sequence[SeedRuns], other: int, limits: Range, er
     pairs = [_estimate(runs, {one: 1, another: -1}) for one, another in combinations(known, 2)]
     pairs = [pair for pair in pairs if pair.is_known]
     level = simultaneous_level(pairs, error)
-    told = {c for pair in pairs if other in pair.weights and abs(pair.value) > pair.reach(level) for c in pair.weights} - {other}
-    level = simultaneous_level([pair for pair in pairs if not set(pair.weights) <= told], error)
     found, width = list[Interval | None]([None] * len(runs)), limits.high - limits.low
     for pair in pairs:
         if other in pair.weights:
