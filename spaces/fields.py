@@ -266,18 +266,6 @@ def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def delay_of(fields: Mapping[str, Field], config: Mapping[str, Value], metric: str) -> int:
-    """Epochs at the beginning of a trial in which what a metric measures is not trained.
-
-    Args:    fields: of the space.
-             config: of the trial.
-             metric: its full name, `valid/melanoma/auroc`.
-    """
-    own = metric.partition("/")[2]
-    delays = [config.get(name) for name, field in fields.items() if field.delays and own.startswith(field.delays)]
-    return int(max((value for value in delays if isinstance(value, int | float)), default=0))
-
-
 def number(config: Mapping[str, Value], name: str) -> float:
     """A field's value as a number.
 

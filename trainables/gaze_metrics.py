@@ -95,7 +95,7 @@ def gaze_metrics(readings: GazeReadings, weights: Float[np.ndarray, " cases"] | 
     did.
 
     Source: the pointing game is Zhang et al. 2018, Section 4.1; the correction is that of Cohen's kappa (Cohen 1960, Eq. 1)
-    Deviations: the pointing game has no tolerance around the lesion, since a cell of the map is wider than its 15 pixels. Both
+    Deviations: the pointing game has no tolerance around the lesion, since a cell of the map is about as coarse as that. Both
         are corrected for chance: uncorrected, a network that always looks at a corner and says "skin" agrees with itself fully.
 
     Args:    readings: of some cases.

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from search.records.constraints import Constraint
-from spaces.fields import Field, Value, delay_of, fields_of, narrowed
+from spaces.delays import delay_of
+from spaces.fields import Field, Value, fields_of, narrowed
 from spaces.offers import offered
 from trainables.contract import Objective
 from trainables.tasks import TASKS

@@ -15,7 +15,8 @@ from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
 from spaces.attentive import AttentiveSpace
 from spaces.bowl import BowlSpace
-from spaces.fields import complete, delay_of, fields_of
+from spaces.delays import delay_of
+from spaces.fields import complete, fields_of
 from trainables.contract import Objective
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
 

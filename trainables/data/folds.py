@@ -67,23 +67,19 @@ def components(cases: CaseSet, pool: Int[np.ndarray, " pool"], contents: Sequenc
              pool: indices of the cases.
              contents: digest of each image file of the data set, "" where there is none.
     """
-    leader = list(range(len(pool)))
-
-    def find(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     first: dict[Hashable, int] = {}
+    pairs = []
     for place, case in enumerate(map(int, pool)):
         group = cases.groups[case] if cases.groups else ""
         for kind, key in (("group", group), ("content", contents[case]), ("file", str(cases.images[case]))):
             if key:
-                one, other = find(first.setdefault((kind, key), place)), find(place)
-                leader[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(find(place), len(numbers)) for place in range(len(pool))], dtype=np.int64)
+                pairs.append((first.setdefault((kind, key), place), place))
+    ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(len(pool), len(pool)))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def _uneven(

@@ -88,11 +88,8 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: 
             continue
         start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
         cells = _groups(diagnoses, group, part.diagnoses.name, problems)
-        for image in sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES):
+        for image in _images(part, problems):
             case = image.stem
-            if not is_utf8(case):
-                problems.append(f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}")
-                continue
             names.append(case)
             owners.append(cells.get(case, ""))
             images.append(image.resolve())
@@ -122,6 +119,14 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: 
         notes=() if group is None else group_note(group, owners),
     )
     return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
+
+
+def _images(part: Part, problems: list[str]) -> list[Path]:
+    """A part's images whose names can be written down, in order."""
+    found = sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES)
+    unwritable = [image for image in found if not is_utf8(image.stem)]
+    problems += [f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}" for image in unwritable]
+    return [image for image in found if image not in unwritable]
 
 
 def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame | None:
