@@ -9,6 +9,7 @@ import pytest
 
 from search.analysis.papers import GATED_COLUMNS, paper_values
 from search.analysis.reproduction import MeanConfusions, Measured, Outcome, Reproduced
+from search.analysis.reproduction_figures import beside_paper
 from search.analysis.reproduction_page import attentive_page, gated_page, write_reproduction, written
 from spaces.attentive import EXPERIMENTS
 from trainables.data.segmented import STRUCTURES
@@ -155,3 +156,15 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
     assert set(pictures) == {"diagnosis", "structures"}
     page = write_reproduction(found, tmp_path).read_text()
     assert "No intervals: how much a metric varies over seeds cannot be known from fewer than three" in page
+
+
+def test_a_panel_of_what_no_run_has_says_so() -> None:
+    found = measured("VGG_GAP", "attentive")
+    known = {"melanoma/auroc": replace(found["melanoma/auroc"], interval=None)}
+    figure = beside_paper(
+        [Outcome("VGG_GAP", (3,), metrics=known), Outcome("VGG", (2,))], {"melanoma/auroc": "AUC", "structures/map": "mAP"}
+    )
+    told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert told == [[], ["nothing to draw:\nno run has it"]]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["here (no interval)", "the paper, on its own data"]
