@@ -125,11 +125,15 @@ class Verdict:
             )
         else:
             parts.append(f"{self.winner} has the best mean.")
+            failed = {standing.trial for standing in self.standings if standing.out}
             said = {
                 "It is better than {}.": worse,
                 "{} cannot be told from it.": tied,
                 "{} did better on the seeds that it ran on, but did not run on all.": better,
-                "{} could not be compared.": unknown,
+                "{} could not be compared.": [trial for trial in unknown if trial in failed],
+                "{} cannot be compared: every seed gave the same, which leaves no interval.": [
+                    trial for trial in unknown if trial not in failed
+                ],
             }
             parts += [text.format(listed(trials)) for text, trials in said.items() if trials]
         return " ".join(parts)

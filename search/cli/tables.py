@@ -126,6 +126,10 @@ def show_result(result: Any, storage: Path, page: Path | None = None) -> None:
     out.print("\nNext:")
     lines = [(f"dermtune show {plan.name}{where}", "all trials"), (f"dermtune ui{where}", "compare in MLflow's page")]
     lines.insert(1, (f"dermtune best {plan.name} --out winner{where}", "take the checkpoint"))
+    rivals = sum(not trial.excess(plan.constraints) for trial in table.ranked())
+    if rivals > 1:
+        top = min(rivals, 5)
+        lines.insert(2, (f"dermtune confirm {plan.name} --top {top}{where}", "is it the best on fresh seeds as well?"))
     if plan.source is not None:
         # `--data` expands the tilde itself, quoted or not.
         source = shlex.quote(plan.source.replace(f":{Path.home()}/", ":~/"))

@@ -187,7 +187,10 @@ def _verdict(*findings: str) -> Verdict:
             " contains 0.",
         ),
         (["tied", "worse"], "t0 has the best mean. It is better than t2. t1 cannot be told from it."),
-        (["not compared"], "t0 has the best mean. t1 could not be compared."),
+        (
+            ["not compared"],
+            "t0 has the best mean. t1 cannot be compared: every seed gave the same, which leaves no interval.",
+        ),
         (["better"], "t0 has the best mean. t1 did better on the seeds that it ran on, but did not run on all."),
     ],
 )
