@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from scipy.stats import t as student
+from measuring import paired
 
 from spaces.attentive import PRESETS, VARIANTS, AttentiveSpace
 from spaces.fields import complete
@@ -44,13 +44,6 @@ def auroc(source: str, batch_norm: str, seed: int, epochs: int) -> float:
     config = complete(AttentiveSpace, {**PRESETS["demo"].fixed, **third, "patience": epochs})
     trial = build(TrialRequest("attentive", config, source, seed, Objective(METRIC, "max"), epochs, device="cpu"))
     return float(np.mean([trial.step().metrics[METRIC] for _ in range(epochs)][-LAST:]))
-
-
-def paired(differences: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of paired differences (Student's t)."""
-    mean, count = float(np.mean(differences)), len(differences)
-    half = float(student.ppf(0.975, count - 1) * np.std(differences, ddof=1) / np.sqrt(count))
-    return mean, mean - half, mean + half
 
 
 def main() -> int:

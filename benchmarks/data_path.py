@@ -62,7 +62,7 @@ def settings_of(task: str, size: int, batch: int) -> dict[str, Value]:
     if task == "gated":
         return {"size_px": size}
     width = 1.0 if size >= _WHOLE_FROM_PX else 0.125
-    return {"encoder_weights": "none", "resize_px": size, "size_px": size * 7 // 64 * 8, "batch_size": batch, "width": width}
+    return {"encoder_weights": "none", "crop_from_px": size, "size_px": size * 7 // 64 * 8, "batch_size": batch, "width": width}
 
 
 def augmentation(task: str, source: str, device: str, turns: int, settings: Mapping[str, Value]) -> float:

@@ -156,7 +156,7 @@ def _measure(case: Case, device: str, scratch: Path, look: Look, found: Found) -
     on_gpu = device != "cpu"
     if not on_gpu:
         say(f"{case.name}, {device}: a few batches")
-        found.seconds, found.estimated = build(case, device, look).rehearse(), True
+        found.seconds, found.estimated = build(case, device, look).rehearse().epoch_s, True
         if found.seconds > look.cpu_s:
             return
     say(f"{case.name}, {device}: {EPOCHS} epochs")

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import t as student
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -137,3 +139,10 @@ def limits(device: torch.device, dtype: torch.dtype = torch.float32, repeats: in
     sum_s = min(timed(lambda: torch.add(first, second, out=total), device) for _ in range(repeats))
     flops = max(2 * side**3 / product_s, 2 * 9 * 256 * images.numel() / convolution_s)
     return Limits(flops, 3 * total.numel() * total.element_size() / sum_s)
+
+
+def paired(differences: list[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of paired differences (Student's t)."""
+    mean, count = float(np.mean(differences)), len(differences)
+    half = float(student.ppf(0.975, count - 1) * np.std(differences, ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half

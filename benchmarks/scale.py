@@ -39,12 +39,25 @@ from rich.console import Console
 from search.cli.live import SearchView
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
+from search.records.events import (
+    Checkpointed,
+    EpochResult,
+    Event,
+    Failed,
+    Finished,
+    Reported,
+    SearchEnded,
+    SearchStarted,
+    Stopped,
+    Suggested,
+)
 from search.records.folder import SearchFolder
-from search.records.ledger import Event, Journal, Ledger
+from search.records.ledger import Journal, Ledger
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import export_to_file
 from search.records.tracking.entities import closing_metrics, closing_tags, metrics_of, ms, trial_params
-from search.records.trials import ENDED, TrialTable
+from search.records.trials import ENDED
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
 from search.strategy.rungs import RungCorrelation
@@ -142,9 +155,9 @@ class Metered:
 class MeteredBridge(Bridge):
     """The search's own, its sampler, its scheduler and its rungs measured."""
 
-    def __init__(self, plan: Plan, journal: Journal, meter: Meter) -> None:
+    def __init__(self, plan: Plan, journal: Journal, meter: Meter, state: SearchState) -> None:
         self._meter = meter
-        super().__init__(plan, journal, wrap=self._measured)
+        super().__init__(plan, journal, state=state, wrap=self._measured)
         self.scheduler = cast(Scheduler, Metered(self.scheduler, meter, "judge"))
 
     def _measured(self, sampler: Any) -> Any:
@@ -173,19 +186,18 @@ class Translation:
     """Makes what MLflow would be told of every event, and tells nobody."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._table = plan, TrialTable(plan.objective, plan.constraints)
+        self._plan, self._table = plan, SearchState(plan.objective, plan.constraints)
         self._waiting: defaultdict[str, list[Any]] = defaultdict(list)
 
     def on_event(self, event: Event) -> None:
         """Takes one event."""
         self._table.apply(event)
-        kind, trial = event["event"], event.get("trial", "")
-        if kind == "suggested":
-            self._waiting[trial] += trial_params(self._table.trials[trial]).items()
-        elif kind == "reported":
-            self._waiting[trial] += metrics_of(event)
-        elif kind in ENDED:
-            record, told = self._table.trials[trial], self._waiting.pop(trial, [])
+        if isinstance(event, Suggested):
+            self._waiting[event.trial] += trial_params(self._table.trials[event.trial]).items()
+        elif isinstance(event, Reported):
+            self._waiting[event.trial] += metrics_of(event)
+        elif isinstance(event, Finished | Stopped | Failed):
+            record, told = self._table.trials[event.trial], self._waiting.pop(event.trial, [])
             told += closing_metrics(record, ms(event)) + closing_tags(record, self._plan, record.checkpoint)
 
 
@@ -220,11 +232,12 @@ class Slot:
         checkpoint, at_rung = None, report.epoch in rungs and report.ended is None
         if report.is_best:
             place = self._write(f"best-{report.epoch:05d}")
-            checkpoint = {"epoch": report.epoch, "path": f"trials/{self.name}/{place}", "sha256": f"{report.epoch:064d}"}
+            path, sha256 = f"trials/{self.name}/{place}", f"{report.epoch:064d}"
+            checkpoint = Checkpointed(trial=self.name, epoch=report.epoch, path=path, sha256=sha256)
         if at_rung:
             self._write(f"state-{report.epoch:05d}")
         return {
-            "epochs": [{**told, "seconds": self.epoch_s, "system": system}],
+            "epochs": [EpochResult(**{**told, "seconds": self.epoch_s, "system": system})],
             "ended": report.ended,
             "checkpoint": checkpoint,
             "saved_epoch": report.epoch if at_rung else None,
@@ -286,9 +299,9 @@ class Follower:
 
     def on_event(self, event: Event) -> None:
         """Takes one event."""
-        if event["event"] == "reported":
-            self._found.epochs += len(event["epochs"])
-        if event["event"] not in ENDED:
+        if isinstance(event, Reported):
+            self._found.epochs += len(event.epochs)
+        if event.event not in ENDED:
             return
         self._ended += 1
         total = self._plan.num_trials
@@ -307,7 +320,7 @@ def drive(plan: Plan, folder: SearchFolder, meter: Meter, found: Size) -> None:
              meter: of this process.
              found: filled here.
     """
-    clock, table = SimulatedClock(), TrialTable(plan.objective, plan.constraints)
+    clock, table = SimulatedClock(), SearchState(plan.objective, plan.constraints)
     with MeteredLedger(folder.ledger_file, clock, meter) as ledger, Path(os.devnull).open("w") as nowhere:
         store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives)
         view = SearchView(plan, table, Console(file=nowhere))
@@ -315,9 +328,9 @@ def drive(plan: Plan, folder: SearchFolder, meter: Meter, found: Size) -> None:
         for name, listener in {**listeners, "lines": view.on_event}.items():
             ledger.subscribe(meter.around(name, listener))
         ledger.subscribe(meter.around(SLOTS, Follower(plan, meter, found).on_event))
-        ledger.append("search_started", name=plan.name, num_trials=plan.num_trials, code_version=plan.code_version)
-        _search(MeteredBridge(plan, ledger, meter), folder, meter, clock)
-        ledger.append("search_ended", reason="all trials")
+        ledger.append(SearchStarted(name=plan.name, num_trials=plan.num_trials, code_version=plan.code_version))
+        _search(MeteredBridge(plan, ledger, meter, table), folder, meter, clock)
+        ledger.append(SearchEnded(reason="all trials"))
     found.peak = memory_mib("VmHWM")
     with meter.part(END):
         say("writing study.db and curves.parquet")

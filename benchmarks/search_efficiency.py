@@ -68,7 +68,7 @@ def one(method: str, problem: Problem, seed: int, budget: int) -> list[float]:
     observed = simulate(conductor(method, problem, seed, budget if full else 10**6), curve_of, WORKERS, until_s=until_s)
     furthest, leader, steps = (0, -np.inf), "", []
     for observation in observed:
-        key = (observation.epoch["epoch"], observation.epoch["score"])
+        key = (observation.epoch.epoch, observation.epoch.score)
         if key > furthest or (observation.trial == leader and key[0] > furthest[0]):
             furthest, leader = key, observation.trial
         steps.append((observation.time_s, problem.regret(configs[leader])))

@@ -30,8 +30,9 @@ from search.execution.options import SearchOptions
 from search.execution.preparation import prepare_search
 from search.execution.ray_session import ray_session
 from search.execution.session import run_search
+from search.records.events import Event
 from search.records.folder import SearchFolder
-from search.records.ledger import Event, read_events
+from search.records.ledger import read_events
 from search.records.tracking.store import open_client
 from search.records.trials import ENDED
 from spaces.fields import Value, fields_of
@@ -126,15 +127,15 @@ class Usage:
 
 def usage(events: list[Event], slots: int) -> Usage:
     """What a search's slots did, by its ledger."""
-    process = {event["trial"]: event["where"]["pid"] for event in events if event["event"] == "started"}
-    begun = {event["trial"]: event["elapsed_s"] for event in events if event["event"] == "suggested"}
-    ended = {event["trial"]: event["elapsed_s"] for event in events if event["event"] in ENDED}
-    trained = sum(epoch["seconds"] for event in events if event["event"] == "reported" for epoch in event["epochs"])
+    process = {event.trial: event.where["pid"] for event in events if event.event == "started"}
+    begun = {event.trial: event.elapsed_s for event in events if event.event == "suggested"}
+    ended = {event.trial: event.elapsed_s for event in events if event.event in ENDED}
+    trained = sum(epoch.seconds for event in events if event.event == "reported" for epoch in event.epochs)
     starting, seen = 0.0, set[int]()
     for event in events:
-        if event["event"] == "reported" and process[event["trial"]] not in seen:
-            seen.add(process[event["trial"]])
-            starting += event["elapsed_s"] - begun[event["trial"]] - sum(epoch["seconds"] for epoch in event["epochs"])
+        if event.event == "reported" and process[event.trial] not in seen:
+            seen.add(process[event.trial])
+            starting += event.elapsed_s - begun[event.trial] - sum(epoch.seconds for epoch in event.epochs)
     last = {process[trial]: at for trial, at in sorted(ended.items(), key=lambda item: item[1])}
     tail = sum(max(ended.values()) - at for at in last.values())
     return Usage(slots * (max(ended.values()) - min(begun.values())), trained, starting, tail)

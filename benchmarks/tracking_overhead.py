@@ -37,7 +37,7 @@ from search.execution import session
 from search.execution.options import SearchOptions
 from search.execution.preparation import prepare_search
 from search.execution.ray_session import ray_session
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.tracking.store import open_client, runs_of
 
 #: Fewer than the demo's own: the share is the same, and four whole demos take a quarter of an hour.
@@ -84,7 +84,7 @@ def timed(options: SearchOptions, folder: Path, uri: str, *, tracked: bool) -> f
 
     def on_event(event: Event) -> None:
         nonlocal begun
-        if event["event"] == "suggested" and not begun:
+        if event.event == "suggested" and not begun:
             begun = time.monotonic()
 
     with mock.patch.object(session, "MlflowTracker", session.MlflowTracker if tracked else Untracked):

@@ -6,6 +6,7 @@ Esteve-Cogollos & Fernández-Torres 2020.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spaces.case_limit import CaseLimit
 from spaces.fields import Value, choice, flag, integer, path, real
 from spaces.presets import Preset
 
@@ -117,7 +118,16 @@ class AttentiveSpace:
     weight_decay: float = real(1e-6, 1e-8, 1e-3, log=True, source="Section 4.1", doc="Adam's L2 term")
     adam_beta1: float = real(0.92, 0.8, 0.99, source="Section 4.1, β1", doc="decay of Adam's mean gradient")
     adam_beta2: float = real(0.96, 0.9, 0.9999, source="Section 4.1, β2", doc="decay of Adam's mean squared gradient")
-    batch_size: int = integer(8, 4, 32, log=True, unit="cases", source="Section 4.1", doc="cases in a batch")
+    batch_size: int = integer(
+        8,
+        4,
+        32,
+        log=True,
+        cases=CaseLimit(0.25),
+        unit="cases",
+        source="Section 4.1",
+        doc="cases in a batch; searched up to a quarter of the training cases",
+    )
     decoder_first_epochs: int = choice(
         0,
         (0, 1, 2, 4),
@@ -175,9 +185,26 @@ class AttentiveSpace:
         source="-",
         doc="factor on all channels but those of a pretrained encoder",
     )
-    resize_px: int = integer(256, 32, 2048, searched=False, unit="px", source="Section 4.1", doc="side of the resized images")
+    crop_from_px: int = integer(
+        256,
+        32,
+        2048,
+        searched=False,
+        follows="size_px",
+        unit="px",
+        source="Section 4.1",
+        doc="side to which images are resized before a square of size_px is cut out; unless set, 8/7 of size_px",
+    )
     size_px: int = integer(
-        224, 32, 2048, searched=False, unit="px", source="Section 4.1", doc="side of the centre that is cut out"
+        224,
+        32,
+        2048,
+        searched=False,
+        follows="crop_from_px",
+        multiple_of=8,
+        unit="px",
+        source="Section 4.1",
+        doc="side of the square that the network sees; unless set, 7/8 of crop_from_px",
     )
     patience: int = integer(
         20, 1, 10000, searched=False, unit="epochs", source="-", doc="epochs without a better one before a trial ends"
@@ -243,7 +270,7 @@ PAPER_RULES: Mapping[str, Value] = {"selection": "loss"}
 
 PRESETS = {
     "demo": Preset(
-        fixed={"resize_px": 72, "size_px": 64, "width": 0.125, "encoder_weights": "none"},
+        fixed={"crop_from_px": 72, "size_px": 64, "width": 0.125, "encoder_weights": "none"},
         num_trials=12,
         max_epochs=12,
         synthetic_cases=400,

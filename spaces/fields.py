@@ -1,13 +1,15 @@
 """Declaring, parsing and checking hyperparameters. A field carries its range and its condition as data."""
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
+
+from spaces.case_limit import CaseLimit
+from spaces.hints import suggest
 
 Value: TypeAlias = float | int | str | bool | None
 Kind = Literal["real", "integer", "choice", "text", "path"]
@@ -30,6 +32,8 @@ class Field:
              without: choice → values of fields that are never searched beside which a search does not offer it; it can be set.
              shapes: whether it decides a tensor's shape, the batches of an epoch or the data: trials that differ in it cannot
                  train as one program.
+             cases: how its upper end follows the number of training cases, None where it does not.
+             follows: a field whose value it keeps its proportion to unless it is set itself, in steps of `multiple_of`.
              delays: beginnings of metrics' names, without the split, that are not trained for as many epochs as its value says.
              unit, source, doc: for people.
     """
@@ -45,6 +49,9 @@ class Field:
     searched: bool = True
     without: Mapping[Value, Mapping[str, tuple[Value, ...]]] = dataclasses.field(default_factory=dict)
     shapes: bool = False
+    cases: CaseLimit | None = None
+    follows: str = ""
+    multiple_of: int = 1
     delays: tuple[str, ...] = ()
     unit: str = ""
     source: str = ""
@@ -253,17 +260,11 @@ def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:
 def known_field(fields: Mapping[str, Field], name: str) -> Field:
     """The field of that name.
 
-    Raises:  ValueError: when there is none; the nearest name is suggested.
+    Raises:  ValueError: when there is none; what was probably meant is suggested.
     """
     if name not in fields:
         raise ValueError(f"a field must be one that `dermtune space` lists; got {name!r}{suggest(name, fields)}")
     return fields[name]
-
-
-def suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """`" (did you mean 'x'?)"` for the known name nearest to a mistyped one, nothing if none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def number(config: Mapping[str, Value], name: str) -> float:

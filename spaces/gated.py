@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spaces.case_limit import CaseLimit
 from spaces.fields import Value, choice, flag, integer, real, text
 from spaces.presets import Preset
 
@@ -62,9 +63,10 @@ class GatedSpace:
         12,
         when={"sampling": ("balanced",)},
         shapes=True,
+        cases=CaseLimit(1.0, per_label=True),
         unit="cases/label",
         source="Section 5",
-        doc="draws per label",
+        doc="draws per label; searched up to as many draws as there are training cases",
     )
     batch_size: int = integer(
         144,
@@ -73,9 +75,10 @@ class GatedSpace:
         log=True,
         when={"sampling": ("uniform",)},
         shapes=True,
+        cases=CaseLimit(0.25),
         unit="cases",
         source="24 k",
-        doc="cases in a batch",
+        doc="cases in a batch; searched up to a quarter of the training cases",
     )
     label_weights: str = choice(
         "batch",
@@ -139,7 +142,7 @@ class GatedSpace:
         doc="what decides the best epoch: the search's metric (trailing mean of three) or the validation loss",
     )
     size_px: int = integer(
-        256, 91, 2048, searched=False, shapes=True, unit="px", source="Section 5", doc="side of the resized images"
+        256, 91, 2048, searched=False, shapes=True, unit="px", source="Section 5", doc="side of the square that the network sees"
     )
     primary_task: str = text("auto", shapes=True, source="-", doc="the task that is the diagnosis; auto: DIAG or `diagnosis`")
     binary: bool = flag(

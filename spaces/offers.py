@@ -1,4 +1,4 @@
-"""Which choices a search offers: all of a field's, less those that stand for nothing new beside what is fixed."""
+"""What a search offers of a field: all, less the choices that stand for nothing new and what is too much for few cases."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,6 +14,22 @@ def offered(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str
     Raises:  ValueError: when a field that is searched would keep no two choices.
     """
     return {name: field if name in fixed else _offered(field, fixed) for name, field in fields.items()}
+
+
+def limited(fields: Mapping[str, Field], num_cases: int, num_labels: int) -> dict[str, str]:
+    """Field → range of those whose upper end is lower for so few cases, as the command line writes ranges.
+
+    Args:    fields: that are searched.
+             num_cases: training cases, 0 where there are none.
+             num_labels: classes of all tasks together.
+    """
+    found = {}
+    for name, field in fields.items():
+        if field.cases is not None and isinstance(field.default, int) and num_cases:
+            high = max(field.cases.high(field.default, num_cases, num_labels), int(field.low) + 1)
+            if high < field.high:
+                found[name] = f"int:{'log:' if field.log else ''}{field.low:g}..{high}"
+    return found
 
 
 def _offered(field: Field, fixed: Mapping[str, Value]) -> Field:

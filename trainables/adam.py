@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from trainables.torch_internals import fused_adam
+
 
 @dataclass(frozen=True)
 class Group:
@@ -77,20 +79,16 @@ class Adam:
                 continue
             for moments, _ in moved:
                 moments.steps += 1
-            torch._fused_adam_(
+            fused_adam(
                 [moments.parameter for moments, _ in moved],
                 [gradient for _, gradient in moved],
                 [moments.first for moments, _ in moved],
                 [moments.second for moments, _ in moved],
-                [],
                 [moments.steps for moments, _ in moved],
-                lr=group.rate,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
+                rate=group.rate,
+                betas=self.betas,
                 weight_decay=group.weight_decay,
-                eps=self._epsilon,
-                amsgrad=False,
-                maximize=False,
+                epsilon=self._epsilon,
             )
 
     def state(self) -> dict[str, Tensor]:

@@ -116,16 +116,18 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
     Raises:  DataError: with every problem found.
              ValueError: when the sizes do not fit.
     """
-    size_px, resize_px = int(str(config["size_px"])), int(str(config["resize_px"]))
+    size_px, crop_from_px = int(str(config["size_px"])), int(str(config["crop_from_px"]))
     check_size(size_px)
-    if size_px > resize_px:
-        raise ValueError(f"size_px must be resize_px ({resize_px}) or less; got {size_px} (--set size_px= --set resize_px=)")
+    if size_px > crop_from_px:
+        raise ValueError(
+            f"size_px must be crop_from_px ({crop_from_px}) or less; got {size_px} (--set size_px= --set crop_from_px=)"
+        )
     modified, resize = _modified(split_source(source)[1]), cast(Resize, config["resize"])
     if progress is not None:
         segmented = _cases(source, modified)
-        load_images(segmented.cases, resize_px, progress, resize)
-        load_masks(segmented, resize_px, progress, resize)
-    return _load(source, modified, resize_px, size_px, resize, device)
+        load_images(segmented.cases, crop_from_px, progress, resize)
+        load_masks(segmented, crop_from_px, progress, resize)
+    return _load(source, modified, crop_from_px, size_px, resize, device)
 
 
 def _modified(path: Path) -> int:
@@ -140,19 +142,19 @@ def _cases(source: str, modified: int) -> SegmentedCases:
 
 
 @lru_cache(maxsize=2)
-def _load(source: str, modified: int, resize_px: int, size_px: int, resize: Resize, device: torch.device) -> AttentiveData:
-    return on_device(_cases(source, modified), resize_px, size_px, device, resize)
+def _load(source: str, modified: int, crop_from_px: int, size_px: int, resize: Resize, device: torch.device) -> AttentiveData:
+    return on_device(_cases(source, modified), crop_from_px, size_px, device, resize)
 
 
 def on_device(
-    segmented: SegmentedCases, resize_px: int, size_px: int, device: torch.device, resize: Resize = "stretch"
+    segmented: SegmentedCases, crop_from_px: int, size_px: int, device: torch.device, resize: Resize = "stretch"
 ) -> AttentiveData:
     """Cases with their images and masks, made first if this node has not done so yet.
 
     Raises:  DataError: with every case that cannot be used.
     """
-    images = load_images(segmented.cases, resize_px, resize=resize)
-    masks = load_masks(segmented, resize_px, resize=resize)
+    images = load_images(segmented.cases, crop_from_px, resize=resize)
+    masks = load_masks(segmented, crop_from_px, resize=resize)
     return AttentiveData(
         segmented=segmented,
         pixels=resident(torch.from_numpy(images.pixels), device),

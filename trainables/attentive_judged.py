@@ -29,19 +29,19 @@ class Judged(NamedTuple):
     structures: StructureReadings | None
     gazes: GazeReadings | None
 
-    def metrics(self, labels: Int[np.ndarray, "cases 1"], chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
-        """Every metric of these cases, named without the split.
+    def metrics(
+        self, labels: Int[np.ndarray, "cases 1"], counts: Int[np.ndarray, "resamples cases"]
+    ) -> dict[str, Float[np.ndarray, " resamples"]]:
+        """Every metric of these cases, named without the split; NaN where one has no meaning.
 
         Args:    labels: 0 benign, 1 melanoma.
-                 chosen: indices of those that count, repetition allowed; None for all, once each.
+                 counts: how often each case counts.
         """
-        members = np.arange(len(labels)) if chosen is None else chosen
-        weights = np.bincount(members, minlength=len(labels)).astype(float)
-        found = classification_metrics(self.probabilities[members][:, None], labels[members], (MELANOMA,), MELANOMA.name)
+        found = classification_metrics(self.probabilities[:, None], labels, (MELANOMA,), MELANOMA.name, counts)
         return {
-            **{name: value for name, value in found.items() if name.startswith(f"{MELANOMA.name}/")},
-            **(structure_metrics(self.structures, weights) if self.structures is not None else {}),
-            **(gaze_metrics(self.gazes, weights) if self.gazes is not None else {}),
+            **{name: values for name, values in found.items() if name.startswith(f"{MELANOMA.name}/")},
+            **(structure_metrics(self.structures, counts) if self.structures is not None else {}),
+            **(gaze_metrics(self.gazes, counts) if self.gazes is not None else {}),
         }
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainables.attentive_model import build_model, build_optimizer
 from trainables.augmentation import Crop, Turning
 from trainables.batches import Passes, repeat_factors
 from trainables.contract import parts_note
+from trainables.counted import of_all
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.devices import image_layout
 from trainables.errors import TrialDiverged
@@ -176,7 +178,8 @@ class AttentiveLearner:
             parts.append(judge(reading, batch, self._data, members))
         mean = torch.tensor(diagnosis / len(self._valid), device=self._data.device)
         together = structure_losses.PairLosses(*map(torch.cat, zip(*pairs, strict=True))) if pairs else None
-        metrics = joined(parts).metrics(self._data.segmented.cases.labels[self._valid])
+        labels = self._data.segmented.cases.labels[self._valid]
+        metrics = of_all(partial(joined(parts).metrics, labels), len(labels))
         loss = float(self._combined(mean, together))
         return {"valid/loss": loss, **{f"valid/{name}": value for name, value in metrics.items()}}
 

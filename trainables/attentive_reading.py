@@ -76,7 +76,7 @@ def _open(folder: Path, source: str, split: str) -> _Split:
     if members is None:
         raise DataError(f"--split must be one of {', '.join(segmented.cases.splits)}; got {split!r}")
     device = choose_device("auto" if document["device"] == "cuda" else document["device"])
-    data = attentive_data.on_device(segmented, int(config["resize_px"]), int(config["size_px"]), device, config["resize"])
+    data = attentive_data.on_device(segmented, int(config["crop_from_px"]), int(config["size_px"]), device, config["resize"])
     model = load_model(folder)
     model.to(device, memory_format=image_layout(device))  # type: ignore[call-overload]
     return _Split(data, members, model, document["num_threads"])
@@ -173,8 +173,8 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
              DataError: when an image does not decode.
     """
     document, model, shown = _document(folder), load_model(folder), list[SeenCase]()
-    resize_px, size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
-    pixels = torch.from_numpy(np.stack([decode(image, resize_px, document["config"]["resize"]) for image in images]))
+    crop_from_px, size_px = (int(document["config"][name]) for name in ("crop_from_px", "size_px"))
+    pixels = torch.from_numpy(np.stack([decode(image, crop_from_px, document["config"]["resize"]) for image in images]))
     # In the same batches as `AttentivePredictor.predict`, so that the last bits are the same.
     for chunk in torch.split(pixels, CHUNK):
         centre = _centre(chunk, size_px)
@@ -199,7 +199,7 @@ class AttentivePredictor:
 
     def __init__(self, folder: Path) -> None:
         document = _document(folder)
-        self._resize_px, self._size_px = (int(document["config"][name]) for name in ("resize_px", "size_px"))
+        self._crop_from_px, self._size_px = (int(document["config"][name]) for name in ("crop_from_px", "size_px"))
         self._resize: Resize = document["config"]["resize"]
         self._num_threads, self._model = document["num_threads"], load_model(folder)
 
@@ -213,7 +213,7 @@ class AttentivePredictor:
 
         Raises:  DataError: when an image does not decode.
         """
-        pixels = torch.from_numpy(np.stack([decode(image, self._resize_px, self._resize) for image in images]))
+        pixels = torch.from_numpy(np.stack([decode(image, self._crop_from_px, self._resize) for image in images]))
         seen, found = [self._seen(image) for image in images], list[dict[str, Any]]()
         with threads(self._num_threads), torch.no_grad():
             for chunk in torch.split(pixels, CHUNK):
@@ -224,7 +224,7 @@ class AttentivePredictor:
 
     def _seen(self, image: Path | bytes) -> tuple[float, float]:
         """Shares of an image's width and height that the network sees, in their middle."""
-        cropped = self._size_px / self._resize_px
+        cropped = self._size_px / self._crop_from_px
         if self._resize == "stretch":
             return cropped, cropped
         width, height = size = upright_size(image)

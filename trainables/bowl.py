@@ -15,6 +15,7 @@ from trainables.contract import (
     Evaluation,
     Predictor,
     Prepared,
+    Rehearsal,
     TrialRequest,
     parts_note,
     step_or_diverged,
@@ -56,9 +57,9 @@ class BowlTrial:
         """Epochs done."""
         return self._epoch
 
-    def rehearse(self) -> float:
-        """Seconds of an epoch."""
-        return self.step().seconds
+    def rehearse(self) -> Rehearsal:
+        """Its epochs are all alike."""
+        return Rehearsal(self.step().seconds)
 
     def step(self) -> EpochReport:
         """One epoch: the height above the floor shrinks by the rate.
@@ -94,10 +95,11 @@ class BowlTrial:
             is_best=is_best,
             ended="max_epochs" if self._epoch >= self.request.max_epochs else None,
             window=self.best.window,
+            kept=self.best.kept,
         )
 
-    def save(self, folder: Path) -> None:
-        """Writes `state.json`."""
+    def save(self, folder: Path, *, with_best: bool = True) -> None:
+        """Writes `state.json`; a bowl's best model is but a number."""
         state = {"epoch": self._epoch, "best": self.best.state(), "generator": self._generator.bit_generator.state}
         write_folder(folder, {"state.json": encode_json(state)})
 
@@ -113,7 +115,7 @@ class BowlTrial:
 
     def save_best(self, folder: Path) -> None:
         """Writes `config.json` and its hash."""
-        document = {"task": "bowl", "config": dict(self._config), "epoch": self.best.epoch, "value": self.best.value}
+        document = {"task": "bowl", "config": dict(self._config), "epoch": self.best.kept, "value": self.best.value}
         write_folder(folder, {"config.json": encode_json(document)})
 
 

@@ -1,8 +1,6 @@
 """Checkpoints of torch trials: tensors as safetensors, the rest as JSON (see `trainables.folders`)."""
 
-import platform
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,13 +59,3 @@ def restore_model(folder: Path, build: Callable[[], Model]) -> Model:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"a checkpoint's weights must fit its config.json; got {reason} in {folder}") from error
     return model
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a trained model: Python, dermtune, torch, numpy."""
-    found = {name: metadata.version(name) for name in ("numpy", "torch")}
-    try:
-        found["dermtune"] = metadata.version("dermtune")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        found["dermtune"] = "not installed"
-    return {"python": platform.python_version(), **found}

@@ -1,14 +1,15 @@
 """The trial contract: what a search asks of anything that it tries."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from spaces.fields import Value
+from trainables.counted import Measure
 from trainables.errors import TrialDiverged
 
 Mode = Literal["max", "min"]
@@ -93,10 +94,11 @@ class EpochReport:
              metrics: name → value, all finite.
              score: trailing mean of the objective over up to three validations; what trials are ranked by.
              seconds: wall time of the epoch, validation included.
-             is_best: whether it is the trial's best epoch so far.
+             is_best: whether its score is the trial's best so far.
              ended: why the trial is over after it ("max_epochs", "patience"), None when it goes on.
              costs: what a diagnosis costs with this model (`trainables.costs`); measured, so never the same twice.
              window: validations that the score is the mean of; 0 while the objective is not trained yet.
+             kept: epoch whose model the trial keeps now: of the validations in the best score the one of the best value.
     """
 
     epoch: int
@@ -107,6 +109,19 @@ class EpochReport:
     ended: str | None
     costs: Mapping[str, float] = field(default_factory=dict)
     window: int = SCORE_WINDOW
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How long epochs take, measured on as little of one as tells.
+
+    Args:    epoch_s: an epoch once everything is warm, validation included.
+             cold_s: what the first epoch of a process takes beyond that.
+    """
+
+    epoch_s: float
+    cold_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,15 +130,26 @@ class Prepared:
 
     Args:    fingerprint: of labels, splits, groups and image contents; "" where a task has no data.
              metrics: full names of what a trial will report.
-             num_train, num_valid: cases.
+             num_train, num_valid, num_test: cases.
+             num_labels: classes of all tasks together.
              notes: what the user should know of the data, a line each.
+             primary: the task that is the diagnosis, as metrics' names have it; "" where there is none.
     """
 
     fingerprint: str
     metrics: tuple[str, ...]
     num_train: int = 0
     num_valid: int = 0
+    num_test: int = 0
+    num_labels: int = 0
     notes: tuple[str, ...] = ()
+    primary: str = ""
+
+    @property
+    def num_cases(self) -> dict[str, int]:
+        """Split → cases; empty where a task has no data."""
+        found = {"train": self.num_train, "valid": self.num_valid, "test": self.num_test}
+        return found if any(found.values()) else {}
 
 
 @dataclass(frozen=True)
@@ -139,6 +165,24 @@ class Confusions:
 
 
 @dataclass(frozen=True)
+class CasePredictions:
+    """What a checkpoint says of every case of a split for one task.
+
+    Args:    task: its name.
+             classes: names of the probabilities' columns.
+             cases: each one's name.
+             truths: class codes, -1 where a label is missing.
+             probabilities: each row sums to 1.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    cases: tuple[str, ...]
+    truths: Int[np.ndarray, " cases"]
+    probabilities: Float[np.ndarray, "cases classes"]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A checkpoint's metrics on one split.
 
@@ -147,6 +191,8 @@ class Evaluation:
              metrics: full name → value.
              intervals: full name → 95 % bootstrap interval over cases, or over patients or lesions where the data name them.
              confusions: what was confused with what, by name; empty where a task has nothing to show.
+             predictions: of every case, a task each; for files, not part of the JSON document.
+             units: what the intervals go over, in words.
     """
 
     split: str
@@ -154,10 +200,17 @@ class Evaluation:
     metrics: dict[str, float]
     intervals: dict[str, list[float]]
     confusions: dict[str, Confusions] = field(default_factory=dict)
+    predictions: tuple[CasePredictions, ...] = ()
+    units: str = "cases"
+
+    @property
+    def labelled(self) -> dict[str, int]:
+        """Task → cases whose label is known: those that its metrics are over."""
+        return {each.task: int((each.truths >= 0).sum()) for each in self.predictions}
 
     def to_json(self) -> dict[str, Any]:
         """The evaluation as JSON values; matrices stand under their own names, beside the classes of their rows."""
-        document = {name: getattr(self, name) for name in ("split", "num_cases", "metrics", "intervals")}
+        document = {name: getattr(self, name) for name in ("split", "num_cases", "labelled", "metrics", "intervals", "units")}
         for name, found in self.confusions.items():
             document |= {name: dict(found.matrices), f"{name}_classes": list(found.classes)}
         return document
@@ -169,16 +222,19 @@ class Casewise:
 
     Args:    split: "train", "valid" or "test".
              num_cases: cases in it.
-             measure: indices of cases, with repetitions, or None for all → full metric name → value.
+             measure: how often each case counts, a row each resample → full metric name → value in each, NaN where it has no
+                 meaning; the same names for any counts.
              confusions: what was confused with what over all cases, by name.
              groups: code of each case's patient or lesion, for `trainables.resampling`; None where no two cases share one.
+             units: what intervals go over, in words.
     """
 
     split: str
     num_cases: int
-    measure: Callable[[Int[np.ndarray, " chosen"] | None], Mapping[str, float]]
+    measure: Measure
     confusions: Mapping[str, Confusions] = field(default_factory=dict)
     groups: Int[np.ndarray, " cases"] | None = None
+    units: str = "cases"
 
 
 @runtime_checkable
@@ -209,8 +265,8 @@ class Trial(Protocol):
     def notes(self) -> Sequence[str]:
         """What this trial does otherwise than its paper or than one would expect, a line each."""
 
-    def rehearse(self) -> float:
-        """Seconds that an epoch would take, from as little of one as tells; the trial is of no use afterwards."""
+    def rehearse(self) -> Rehearsal:
+        """How long epochs would take, from as little of one as tells; the trial is of no use afterwards."""
 
     def step(self) -> EpochReport:
         """Runs one epoch and validates.
@@ -218,8 +274,13 @@ class Trial(Protocol):
         Raises:  TrialDiverged: when a loss or metric is not finite.
         """
 
-    def save(self, folder: Path) -> None:
-        """Writes all that continuing needs, atomically, into a folder that does not exist yet."""
+    def save(self, folder: Path, *, with_best: bool = True) -> None:
+        """Writes all that continuing needs, atomically, into a folder that does not exist yet.
+
+        Args:    folder: of the state.
+                 with_best: whether the best model is written along. Without, `save_best` must have saved it, and a trial that
+                     goes on from the state has one to save only after a better epoch.
+        """
 
     def load(self, folder: Path) -> None:
         """Takes over what `save` wrote; the next `step` is the one that would have followed.
@@ -228,7 +289,7 @@ class Trial(Protocol):
         """
 
     def save_best(self, folder: Path) -> None:
-        """Writes the model of the best epoch, atomically, into a folder that does not exist yet."""
+        """Writes the model of the epoch that is kept, atomically, into a folder that does not exist yet."""
 
 
 def step_or_diverged(trial: Trial) -> EpochReport | TrialDiverged:

@@ -43,7 +43,7 @@ def _check_config(config: Any, space: type) -> None:
 
 def _check_classes(classes: Any) -> None:
     fits = isinstance(classes, dict) and all(
-        isinstance(names, list) and len(names) >= 2 and all(isinstance(name, str) for name in names) for names in classes.values()
+        isinstance(names, list) and len(names) >= 1 and all(isinstance(name, str) for name in names) for names in classes.values()
     )
     _check(fits and 0 < sum(map(len, classes.values())) <= _MOST_LABELS, "classes must name each task's", classes)
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from models.attentive_network import AttentiveNetwork
 from models.vgg import BLOCKS
+from trainables.data.cache import cache_root
 from trainables.errors import DataError
+from trainables.places import is_writable
 
 #: torchvision's: what its pretrained networks were standardised with.
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,7 +80,7 @@ def _download(dense: bool) -> VggWeights:
 
     weights = models.VGG16_BN_Weights.IMAGENET1K_V1
     try:
-        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, model_dir=str(_kept_in(weights.url)))
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
@@ -86,6 +88,12 @@ def _download(dense: bool) -> VggWeights:
             " (--set encoder_weights=FILE, or none)"
         ) from error
     return in_order(state, "vgg16_bn, ImageNet", dense=dense)
+
+
+def _kept_in(url: str) -> Path:
+    """Torch's own folder for what it downloads; ours where it has none that can be written."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return folder if (folder / Path(url).name).is_file() or is_writable(folder) else cache_root() / "torch"
 
 
 def in_order(state: Mapping[str, Tensor], name: str, *, dense: bool = True) -> VggWeights:

@@ -45,6 +45,8 @@ class DataError(DermtuneError):
     """
 
     def __init__(self, *problems: str) -> None:
+        # A stranger's table has names with any character that ends a line.
+        problems = tuple(" ".join(problem.splitlines()) for problem in problems)
         self.problems: Sequence[str] = problems
         more = f" (and {len(problems) - 1} more: `dermtune data check` lists all)" if len(problems) > 1 else ""
         super().__init__(problems[0] + more)

@@ -8,55 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from trainables.contract import Confusions
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """What tasks take from each other.
-
-    Source: Coppola et al. 2020, Eq. 11 and Fig. 4
-
-    Args:    tasks: names of rows, which take, and of columns, which give.
-             blocks: sharing fraction in [0, 1], first block to last.
-             epochs: some before it, and its own; none where they are not known.
-             history: the same fractions after each of those.
-    """
-
-    tasks: tuple[str, ...]
-    blocks: Float[np.ndarray, "blocks takers givers"]
-    epochs: tuple[int, ...] = ()
-    history: Float[np.ndarray, "epochs blocks takers givers"] | None = None
-
-    @property
-    def taken(self) -> Float[np.ndarray, " tasks"]:
-        """Mean share that each task takes of the others' features, over blocks and givers; 0 where there is one task only."""
-        return np.asarray(self._off_diagonal().mean((0, 2)))
-
-    @property
-    def given(self) -> Float[np.ndarray, " tasks"]:
-        """Mean share of each task's features that the others take, over blocks and takers."""
-        return np.asarray(self._off_diagonal().mean((0, 1)))
-
-    def _off_diagonal(self) -> Float[np.ndarray, "blocks takers givers"]:
-        """Without what a task takes of itself, scaled so that a mean over tasks is one over the others."""
-        num = len(self.tasks)
-        return np.asarray(self.blocks * (1 - np.eye(num)) * (num / max(num - 1, 1)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Every number, rows take and columns give."""
-        return {
-            "tasks": list(self.tasks),
-            "all_blocks": self.blocks.mean(0).tolist(),
-            "blocks": self.blocks.tolist(),
-            "taken": self.taken.tolist(),
-            "given": self.given.tolist(),
-            "history": []
-            if self.history is None
-            else [
-                {"epoch": epoch, "all_blocks": blocks.mean(0).tolist()}
-                for epoch, blocks in zip(self.epochs, self.history, strict=True)
-            ],
-        }
+from trainables.sharing import Sharing
 
 
 @dataclass(frozen=True)
@@ -133,6 +85,59 @@ class SevenPoints:
 
 
 @dataclass(frozen=True)
+class Attribution:
+    """Where in an image the evidence lies for what is said of a task (see `trainables.attribution`).
+
+    Args:    evidence: in each cell of a grid over the part of the image that the network sees, in log-odds: above 0 what speaks
+                 for what is said, below 0 what speaks against it.
+    """
+
+    evidence: Float[np.ndarray, "rows columns"]
+
+    @property
+    def peak(self) -> tuple[float, float]:
+        """Centre of the cell with the most that speaks for it, as shares of width and height from the upper left."""
+        rows, columns = self.evidence.shape
+        row, column = divmod(int(self.evidence.argmax()), columns)
+        return (column + 0.5) / columns, (row + 0.5) / rows
+
+    @property
+    def half_in(self) -> float | None:
+        """Smallest share of the image that holds half of what speaks for it: 0.5 where that lies everywhere alike; None where
+        nothing does.
+        """
+        speaks_for = np.clip(self.evidence, 0.0, None)
+        if not speaks_for.any():
+            return None
+        summed = np.cumsum(np.sort(speaks_for, axis=None)[::-1])
+        return float((np.searchsorted(summed, 0.5 * summed[-1]) + 1) / summed.size)
+
+    def within(self, mask: Bool[np.ndarray, "height width"]) -> float | None:
+        """Share of what speaks for it where a mask is, by chance the mask's share of the image; None where nothing does.
+
+        Args:    mask: of the part that the network sees, at a multiple of the grid's resolution.
+        """
+        (rows, columns), (height, width) = self.evidence.shape, mask.shape
+        if height % rows or width % columns:
+            raise ValueError(f"a mask must be a multiple of {rows} x {columns}; got {height} x {width}")
+        cells = mask.reshape(rows, height // rows, columns, width // columns).mean((1, 3))
+        speaks_for = np.clip(self.evidence, 0.0, None)
+        return float((speaks_for * cells).sum() / speaks_for.sum()) if speaks_for.any() else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every number."""
+        x, y = self.peak
+        return {
+            "x": x,
+            "y": y,
+            "for": float(np.clip(self.evidence, 0.0, None).sum()),
+            "against": float(-np.clip(self.evidence, None, 0.0).sum()),
+            "half_in": self.half_in,
+            "log_odds": np.round(self.evidence, 5).tolist(),
+        }
+
+
+@dataclass(frozen=True)
 class SeenCase:
     """One case as the network sees it.
 
@@ -143,6 +148,7 @@ class SeenCase:
              truths: task → label, without the tasks of which none is known.
              gazes: first to last, empty for a network without attention.
              seven_points: where the tasks are the checklist's.
+             evidence: task → where it lies for what is said; empty for a network whose gazes show that.
     """
 
     name: str
@@ -152,6 +158,7 @@ class SeenCase:
     truths: Mapping[str, str] = field(default_factory=dict)
     gazes: tuple[Gaze, ...] = ()
     seven_points: SevenPoints | None = None
+    evidence: Mapping[str, Attribution] = field(default_factory=dict)
 
     def said(self, task: str) -> str:
         """The most probable class of a task."""
@@ -175,6 +182,8 @@ class SeenCase:
             found["gazes"] = [{"gaze": number, **gaze.to_json()} for number, gaze in enumerate(self.gazes, start=1)]
         if self.seven_points is not None:
             found["seven_points"] = self.seven_points.to_json()
+        if self.evidence:
+            found["evidence"] = {task: attribution.to_json() for task, attribution in self.evidence.items()}
         return found
 
 

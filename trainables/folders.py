@@ -90,15 +90,26 @@ def read_verified(folder: Path, name: str) -> bytes:
     """A file's bytes after its hash was checked.
 
     Raises:  CheckpointError: when the file is missing or does not match its hash.
+             OSError: when it could not be read this time, which says nothing of the file.
     """
     try:
         lines = (folder / SUMS).read_text().split("\n")
         data = (folder / name).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError) as error:
         raise CheckpointError(f"a checkpoint must be a folder with {name} and {SUMS}; got {folder}") from error
     if f"{hashlib.sha256(data).hexdigest()}  {name}" not in lines:
         raise CheckpointError(f"{folder / name} must match its hash in {SUMS}; got other contents (damaged or edited)")
     return data
+
+
+def verify(folder: Path) -> None:
+    """Checks the hash of every file.
+
+    Raises:  CheckpointError: when a file is missing or does not match its hash, or there is no hash list.
+    """
+    read_verified(folder, "config.json")
+    for line in (folder / SUMS).read_text().splitlines():
+        read_verified(folder, line.partition("  ")[2])
 
 
 def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, Any]:

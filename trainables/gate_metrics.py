@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from models.gated_network import GatedNetwork, GateOrder
 from trainables import metrics
+from trainables.counted import mean_of
 from trainables.data.cases import LabelTask
 
 DECISIVENESS, SHARING = "model/gate_decisiveness", "model/gate_sharing"
@@ -44,11 +45,12 @@ def gate_orders(model: GatedNetwork) -> list[GateOrder]:
 
 
 def gate_contribution(
-    auroc_mean: float | None,
+    auroc_mean: Float[np.ndarray, " resamples"],
     shuffled: Sequence[Float[np.ndarray, "cases tasks classes"]],
     codes: Int[np.ndarray, "cases tasks"],
     tasks: Sequence[LabelTask],
-) -> dict[str, float]:
+    counts: Int[np.ndarray, "resamples cases"],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
     """`gates/contribution`: the AUROC, mean over tasks, that is lost when a block's gates change places with each other.
 
     Exactly 0 while all gates are alike, and 0 up to the luck of the cases where gates are random or were taught on labels that
@@ -59,13 +61,31 @@ def gate_contribution(
     Source: -; permuting what is to be explained is Breiman 2001, "Random forests", Section 10
     Deviations: not of the paper.
 
-    Args:    auroc_mean: with the gates as they are, None where there is none.
+    Args:    auroc_mean: with the gates as they are, NaN where there is none.
              shuffled: probabilities in each order of `gate_orders`; empty where no gate is learnt.
              codes: class codes, -1 where missing.
              tasks: names and classes.
-    Returns: in AUROC; nothing where no gate is learnt, or there is no AUROC.
+             counts: how often each case counts.
+    Returns: in AUROC, NaN where there is none; nothing where no gate is learnt.
     """
-    if auroc_mean is None or not len(shuffled):
+    if not len(shuffled):
         return {}
-    found = [metrics.auroc_mean(probabilities, codes, tasks) for probabilities in shuffled]
-    return {CONTRIBUTION: auroc_mean - float(np.mean([area for area in found if area is not None]))}
+    found = [metrics.auroc_mean(probabilities, codes, tasks, counts) for probabilities in shuffled]
+    return {CONTRIBUTION: auroc_mean - mean_of(np.array(found))}
+
+
+def gated_metrics(
+    arrangements: Sequence[Float[np.ndarray, "cases tasks classes"]],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+    counts: Int[np.ndarray, "resamples cases"],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """Every metric of a split, named without the split.
+
+    Args:    arrangements: probabilities with the gates as they are, and in each order of `gate_orders` where gates are learnt.
+             codes, tasks, primary, counts: see `trainables.metrics.classification_metrics`.
+    """
+    found = metrics.classification_metrics(arrangements[0], codes, tasks, primary, counts)
+    area = found.get("auroc_mean", np.full(len(counts), np.nan))
+    return {**found, **gate_contribution(area, arrangements[1:], codes, tasks, counts)}

@@ -5,21 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from models.gated_network import check_size
 from spaces.fields import Value, number
 from trainables import gated_data, metrics
-from trainables.contract import COSTS, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
+from trainables.contract import COSTS, CasePredictions, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
+from trainables.counted import of_all, once_each
 from trainables.data import check_same, needed
 from trainables.data.images import Progress
 from trainables.data.inspection import notes_unless_leaking
+from trainables.data.label_notes import nothing_to_rank
 from trainables.devices import choose_device
+from trainables.errors import DataError
 from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, SHARING, gate_metrics
 from trainables.gated_data import GatedData
 from trainables.gated_learner import GatedLearner
 from trainables.gated_reading import GatedPredictor, Judged, explain, explain_images, explain_model, judge_split, load_model
 from trainables.loop import TrainedTrial
+from trainables.names import escaped
 
 __all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 
@@ -36,16 +40,22 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     check_size(int(number(config, "size_px")))
     data = gated_data.load(config, needed(source), torch.device("cpu"), progress)
     notes = notes_unless_leaking(data.cases, data.cases.leaks(), data.contents)
+    if unranked := nothing_to_rank(data.cases):
+        raise DataError(*unranked)
     members = data.cases.splits["valid"]
     codes = data.cases.labels[members]
     shape = (len(members), len(data.cases.tasks), max(len(task.classes) for task in data.cases.tasks))
-    names = metrics.classification_metrics(np.ones(shape) / shape[-1], codes, data.cases.tasks, data.cases.primary)
+    blind, cases = np.ones(shape) / shape[-1], data.cases
+    names = of_all(lambda counts: metrics.classification_metrics(blind, codes, cases.tasks, cases.primary, counts), len(members))
     return Prepared(
         fingerprint=data.fingerprint,
         metrics=("train/loss", "valid/loss", *(f"valid/{name}" for name in names), *_of_gates(config, data, names), *COSTS),
         num_train=len(data.cases.splits["train"]),
         num_valid=len(members),
+        num_test=len(data.cases.splits.get("test", ())),
+        num_labels=sum(len(task.classes) for task in data.cases.tasks),
         notes=notes,
+        primary=escaped(data.cases.primary),
     )
 
 
@@ -81,7 +91,8 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     """
     judged = judge_split(folder, source, split)
     groups = judged.cases.group_codes(judged.members)
-    of_cases, intervals = judged.metrics(), metrics.bootstrap(len(judged.members), judged.metrics, groups=groups)
+    of_cases = of_all(judged.metrics, len(judged.members))
+    intervals = metrics.bootstrap(len(judged.members), judged.metrics, groups=groups)
     of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
         split=split,
@@ -92,17 +103,32 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
             **{name: [value, value] for name, value in of_model.items()},
         },
         confusions=_seven_points(judged),
+        predictions=_predictions(judged),
+        units=judged.cases.units(judged.members),
+    )
+
+
+def _predictions(judged: Judged) -> tuple[CasePredictions, ...]:
+    names = tuple(judged.cases.names[member] for member in judged.members)
+    return tuple(
+        CasePredictions(task.name, task.classes, names, judged.labels[:, i], judged.probabilities[:, i, : len(task.classes)])
+        for i, task in enumerate(judged.cases.tasks)
     )
 
 
 def _seven_points(judged: Judged) -> dict[str, Confusions]:
     """Melanoma by the checklist and by the diagnosis, as said and as annotated; nothing on other tasks."""
     probabilities, codes, tasks, primary = judged.probabilities, judged.labels, judged.cases.tasks, judged.cases.primary
+    once = once_each(len(codes))
     found = {
-        "seven_point": metrics.seven_point_confusions(probabilities, codes, tasks, primary),
-        "seven_point_annotated": metrics.annotated_seven_points(codes, tasks, primary),
+        "seven_point": metrics.seven_point_confusions(probabilities, codes, tasks, primary, once),
+        "seven_point_annotated": metrics.annotated_seven_points(codes, tasks, primary, once),
     }
-    return {name: Confusions(("benign", "melanoma"), dict(matrices)) for name, matrices in found.items() if matrices}
+    return {
+        name: Confusions(("benign", "melanoma"), {key: matrix[0].tolist() for key, matrix in matrices.items()})
+        for name, matrices in found.items()
+        if matrices
+    }
 
 
 def casewise(folder: Path, source: str, split: str) -> Casewise:
@@ -113,10 +139,12 @@ def casewise(folder: Path, source: str, split: str) -> Casewise:
     """
     judged, of_model = judge_split(folder, source, split), gate_metrics(load_model(folder))
 
-    def measure(chosen: Int[np.ndarray, " chosen"] | None) -> dict[str, float]:
-        return {**{f"{split}/{name}": value for name, value in judged.metrics(chosen).items()}, **of_model}
+    def measure(counts: Int[np.ndarray, "resamples cases"]) -> dict[str, Float[np.ndarray, " resamples"]]:
+        of_cases = {f"{split}/{name}": values for name, values in judged.metrics(counts).items()}
+        return {**of_cases, **{name: np.full(len(counts), value) for name, value in of_model.items()}}
 
-    return Casewise(split, len(judged.members), measure, _seven_points(judged), judged.cases.group_codes(judged.members))
+    cases, members = judged.cases, judged.members
+    return Casewise(split, len(members), measure, _seven_points(judged), cases.group_codes(members), cases.units(members))
 
 
 def predictor(folder: Path) -> Predictor:

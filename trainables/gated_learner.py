@@ -15,11 +15,11 @@ from trainables import batches, losses
 from trainables.adam import Adam, Group
 from trainables.augmentation import SizesName, augment, to_unit_range
 from trainables.contract import parts_note
+from trainables.counted import of_all
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
-from trainables.gate_metrics import gate_contribution, gate_metrics, gate_orders
+from trainables.gate_metrics import gate_metrics, gate_orders, gated_metrics
 from trainables.gated_data import GatedData
-from trainables.metrics import classification_metrics
 from trainables.streams import Streams
 
 CHUNK = 256
@@ -132,11 +132,9 @@ class GatedLearner:
         codes = self.data.codes[torch.from_numpy(self.valid_cases).to(self.data.device)]
         per_task = losses.focal_loss(logits, codes, self._unweighted, number(self.config, "focal_beta"))
         cases = self.data.cases
-        labels = cases.labels[self.valid_cases]
-        found = classification_metrics(probabilities_of(logits), labels, cases.tasks, cases.primary)
-        if self.model.gate_parameters():
-            shuffled = [probabilities_of(others) for others in arrangements[1:]]
-            found |= gate_contribution(found.get("auroc_mean"), shuffled, labels, cases.tasks)
+        orders = arrangements if self.model.gate_parameters() else arrangements[:1]  # beside members whose gates are learnt
+        labels, probabilities = cases.labels[self.valid_cases], [probabilities_of(each) for each in orders]
+        found = of_all(lambda counts: gated_metrics(probabilities, labels, cases.tasks, cases.primary, counts), len(labels))
         metrics = {f"valid/{name}": value for name, value in found.items()}
         return {"valid/loss": float((per_task * self.task_weights).sum()), **metrics, **gate_metrics(self.model)}
 

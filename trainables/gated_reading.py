@@ -1,7 +1,6 @@
 """What a gated checkpoint says: of a split, of single images, and of itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,26 +12,30 @@ from torch import Tensor
 from models.gated_network import GatedNetwork, check_size
 from spaces.gated import GatedSpace
 from trainables import checkpoints, seven_point
+from trainables.attribution import integrated_gradients, log_odds
+from trainables.augmentation import to_unit_range
 from trainables.contract import Confusions
 from trainables.data import read_labelled
 from trainables.data.cases import MISSING, CaseSet, LabelTask
 from trainables.data.images import decode, load_images
 from trainables.described import read_description
-from trainables.devices import choose_device, threads
+from trainables.devices import choose_device, laid_out, threads
 from trainables.errors import CheckpointError, DataError
-from trainables.explanation import Explanation, SeenCase, SevenPoints, Sharing, of_every_kind
-from trainables.gate_metrics import gate_contribution
+from trainables.explanation import Attribution, Explanation, SeenCase, SevenPoints, of_every_kind
+from trainables.gate_metrics import gated_metrics
 from trainables.gated_data import GatedData
 from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
-from trainables.loop import TRACE
-from trainables.metrics import classification_metrics, confusion
+from trainables.gated_sharing import sharing_of, with_history
+from trainables.metrics import confusion
+from trainables.sharing import Sharing
 
 Probabilities = Float[np.ndarray, "members tasks classes"]
 #: What is said of a network whose gates learn nothing.
 NOTES = {
-    "off": "gates=off: the tasks are independent networks and take nothing from each other; nothing was learnt to show.",
-    "open": "gates=open: every task takes all of every other's features, always; nothing was learnt to show.",
+    "off": "gates=off: the tasks are independent networks and take nothing from each other; there is nothing to explain.",
+    "open": "gates=open: every task takes all of every other's features, always; there is nothing to explain.",
 }
+ALONE = "There is one task: it has no other to take from; there is nothing to explain."
 
 
 def load_model(folder: Path) -> GatedNetwork:
@@ -76,16 +79,12 @@ class Judged(NamedTuple):
         """Class codes of the split's cases."""
         return np.asarray(self.cases.labels[self.members])
 
-    def metrics(self, chosen: Int[np.ndarray, " chosen"] | None = None) -> dict[str, float]:
-        """Every metric of these cases, named without the split.
+    def metrics(self, counts: Int[np.ndarray, "resamples members"]) -> dict[str, Float[np.ndarray, " resamples"]]:
+        """Every metric of these cases, named without the split; NaN where one has no meaning.
 
-        Args:    chosen: positions of those that count, repetition allowed; None for all, once each.
+        Args:    counts: how often each case counts.
         """
-        rows = slice(None) if chosen is None else chosen
-        codes, tasks = self.labels[rows], self.cases.tasks
-        found = classification_metrics(self.probabilities[rows], codes, tasks, self.cases.primary)
-        shuffled = [probabilities[rows] for probabilities in self.shuffled]
-        return {**found, **gate_contribution(found.get("auroc_mean"), shuffled, codes, tasks)}
+        return gated_metrics((self.probabilities, *self.shuffled), self.labels, self.cases.tasks, self.cases.primary, counts)
 
 
 def judge_split(folder: Path, source: str, split: str) -> Judged:
@@ -201,13 +200,22 @@ def explain(folder: Path, source: str, split: str, num_cases: int) -> Explanatio
         task.name: Confusions(task.classes, {split: confusion(labels[:, index], probabilities[:, index], len(task.classes))})
         for index, task in enumerate(cases.tasks)
     }
-    shown = tuple(
-        _seen_case(
-            cases.names[members[place]], pixels[members[place]], cases.tasks, cases.primary, probabilities[place], labels[place]
+    document, model = _document(folder), load_model(folder)
+    with threads(document["num_threads"]):
+        shown = tuple(
+            _seen_case(
+                model,
+                cases.names[members[place]],
+                pixels[members[place]],
+                cases.tasks,
+                cases.primary,
+                probabilities[place],
+                labels[place],
+            )
+            for place in of_every_kind(labels[:, cases.primary_index], num_cases)
         )
-        for place in of_every_kind(labels[:, cases.primary_index], num_cases)
-    )
-    return Explanation(split, len(members), confusions, sharing=sharing_in(folder), cases=shown, note=_note(_document(folder)))
+    sharing = _sharing(folder, model, cases.tasks)
+    return Explanation(split, len(members), confusions, sharing=sharing, cases=shown, note=_note(document))
 
 
 def explain_model(folder: Path) -> Explanation:
@@ -215,7 +223,8 @@ def explain_model(folder: Path) -> Explanation:
 
     Raises:  CheckpointError: when the folder is damaged.
     """
-    return Explanation("", 0, sharing=sharing_in(folder), note=_note(_document(folder)))
+    document = _document(folder)
+    return Explanation("", 0, sharing=_sharing(folder, load_model(folder), _tasks(document)), note=_note(document))
 
 
 def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
@@ -229,14 +238,15 @@ def explain_images(folder: Path, images: Sequence[Path]) -> Explanation:
     pixels = torch.from_numpy(np.stack([decode(image, int(document["config"]["size_px"])) for image in images]))
     with threads(document["num_threads"]):
         probabilities = probabilities_of(infer(model, torch.split(pixels, CHUNK)))
-    shown = tuple(
-        _seen_case(str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
-        for place, image in enumerate(images)
-    )
-    return Explanation("", len(images), sharing=sharing_in(folder), cases=shown, note=_note(document))
+        shown = tuple(
+            _seen_case(model, str(image), pixels[place], tasks, document["primary_task"], probabilities[place])
+            for place, image in enumerate(images)
+        )
+    return Explanation("", len(images), sharing=_sharing(folder, model, tasks), cases=shown, note=_note(document))
 
 
 def _seen_case(
+    model: GatedNetwork,
     name: str,
     pixels: UInt8[Tensor, "3 size size"],
     tasks: Sequence[LabelTask],
@@ -252,35 +262,19 @@ def _seen_case(
         known = set(seven_point.POINTS) <= set(truths)
         true_score = int(seven_point.scores({name: [label] for name, label in truths.items()})[0]) if known else None
         points = SevenPoints(_criteria(_labels(found)), true_score)
-    return SeenCase(name, pixels.permute(1, 2, 0).numpy(), primary, found, truths, seven_points=points)
+    said = torch.from_numpy(probabilities.argmax(-1))
+    maps = integrated_gradients(lambda images: log_odds(model(laid_out(images)), said), to_unit_range(pixels[None])[0])
+    evidence = {task.name: Attribution(of_task) for task, of_task in zip(tasks, maps, strict=True) if of_task.any()}
+    return SeenCase(name, pixels.permute(1, 2, 0).numpy(), primary, found, truths, seven_points=points, evidence=evidence)
 
 
-def sharing_of(model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | None:
-    """Sharing fractions of a model with learnt gates, else None."""
-    if not model.gate_parameters():
-        return None
-    with torch.no_grad():
-        blocks = model.sharing().double().numpy()
-    return Sharing(tuple(task.name for task in tasks), blocks)
-
-
-def sharing_in(folder: Path) -> Sharing | None:
-    """A checkpoint's sharing fractions with what they were after earlier epochs; None where no gate is learnt.
-
-    Raises:  CheckpointError: when the folder is damaged.
-    """
-    sharing = sharing_of(load_model(folder), _tasks(_document(folder)))
-    if sharing is None or not (folder / f"{TRACE}.safetensors").is_file():
-        return sharing
-    traced = checkpoints.read(folder, TRACE)
-    epochs, history = traced.get("epoch"), traced.get("sharing")
-    if epochs is None or history is None or history.shape != (*epochs.shape, *sharing.blocks.shape):
-        raise CheckpointError(f"a checkpoint's trace must fit its network; got another shape in {folder}")
-    return replace(sharing, epochs=tuple(int(epoch) for epoch in epochs), history=history.double().numpy())
+def _sharing(folder: Path, model: GatedNetwork, tasks: Sequence[LabelTask]) -> Sharing | None:
+    sharing = sharing_of(model, tasks)
+    return None if sharing is None else with_history(sharing, folder)
 
 
 def _note(document: dict[str, Any]) -> str:
-    return NOTES.get(document["config"]["gates"], "")
+    return ALONE if len(document["classes"]) == 1 else NOTES.get(document["config"]["gates"], "")
 
 
 def _tasks(document: dict[str, Any]) -> tuple[LabelTask, ...]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trainables.counted import numbers, ratio, sums
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 
 AGREEMENT, POINTING = "gazes/structure_agreement", "gazes/pointing_accuracy"
@@ -83,8 +84,10 @@ def read_gazes(
     )
 
 
-def gaze_metrics(readings: GazeReadings, weights: Float[np.ndarray, " cases"] | None = None) -> dict[str, float]:
-    """Every metric of a split, named without the split; one that has no meaning is absent.
+def gaze_metrics(
+    readings: GazeReadings, counts: Int[np.ndarray, "resamples cases"]
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """Every metric of a split, named without the split; NaN where one has no meaning.
 
     `gazes/structure_agreement`: whether gazes point into the structure which they claim to show, over the gazes that claim one
     other than skin and annotated; 0 where none does. `gazes/pointing_accuracy`: whether gazes point at the lesion (the pointing
@@ -99,21 +102,17 @@ def gaze_metrics(readings: GazeReadings, weights: Float[np.ndarray, " cases"] | 
         are corrected for chance: uncorrected, a network that always looks at a corner and says "skin" agrees with itself fully.
 
     Args:    readings: of some cases.
-             weights: how often each case counts, None for once each.
+             counts: how often each case counts.
     """
-    weight = np.ones(len(readings.entropy)) if weights is None else weights
-    lesion = ~readings.occupied[:, [_SKIN]]
-    metrics = {
-        POINTING: _beyond_chance(readings.points, np.zeros_like(readings.points), lesion, np.ones_like(lesion[..., 0]), weight)
-    }
+    lesion, any_claim = ~readings.occupied[:, [_SKIN]], np.zeros_like(readings.points)
+    metrics = {POINTING: _beyond_chance(readings.points, any_claim, lesion, np.ones_like(lesion[..., 0]), counts)}
     if readings.named.all():
         annotated = np.repeat(readings.known[:, None], len(STRUCTURES), 1)
         annotated[:, :NUM_GENERIC] = True
-        metrics[AGREEMENT] = _beyond_chance(readings.points, readings.claims, readings.occupied, annotated, weight)
-    again, of = weight @ readings.repeated
-    if of:
-        metrics[REPEATED] = float(again / of)
-    return {**metrics, ENTROPY: float(weight @ readings.entropy / weight.sum())}
+        metrics[AGREEMENT] = _beyond_chance(readings.points, readings.claims, readings.occupied, annotated, counts)
+    again, of = numbers(counts, readings.repeated).T
+    metrics[REPEATED] = ratio(again, of)
+    return {**metrics, ENTROPY: ratio(sums(counts, readings.entropy[:, None])[:, 0], counts.sum(1))}
 
 
 def _beyond_chance(
@@ -121,8 +120,8 @@ def _beyond_chance(
     claims: Int[np.ndarray, "cases time"],
     occupied: Bool[np.ndarray, "cases claimable cells"],
     annotated: Bool[np.ndarray, "cases claimable"],
-    weight: Float[np.ndarray, " cases"],
-) -> float:
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Float[np.ndarray, " resamples"]:
     """Hits beyond those that the same claims would have at the same points on other cases, as a share of all that may be gained.
 
     A case is never its own chance, however often it counts. 0 where nothing is claimed, or nothing can be gained.
@@ -130,12 +129,13 @@ def _beyond_chance(
     case, step = np.nonzero(claims != _NOTHING)
     what, where = claims[case, step], points[case, step]
     hit = occupied[case, what, where].astype(float)
-    held = weight[:, None] * annotated
-    own, all_held = held[case, what], held.sum(0)[what]
-    there = (weight @ occupied.reshape(len(occupied), -1)).reshape(occupied.shape[1:])[what, where]
-    others = all_held - own
-    counted = others > 0
-    chance = (there - own * hit)[counted] / others[counted]
-    of = weight[case][counted]
-    gainable = of @ (1 - chance)
-    return float(of @ (hit[counted] - chance) / gainable) if gainable > _ROUNDING else 0.0
+    of = counts[:, case].astype(float)
+    own = of * annotated[case, what]
+    # Many gazes claim the same of the same place.
+    claimed, same = np.unique(what * occupied.shape[2] + where, return_inverse=True)
+    there = numbers(counts, occupied.reshape(len(occupied), -1)[:, claimed])[:, same]
+    others = numbers(counts, annotated)[:, what] - own
+    chance = (there - own * hit) / np.maximum(others, 1)
+    of[others <= 0] = 0.0
+    gained, gainable = (np.einsum("rg,rg->r", of, gain) for gain in (hit - chance, 1 - chance))
+    return np.where(gainable > _ROUNDING, gained / np.maximum(gainable, _ROUNDING), 0.0)

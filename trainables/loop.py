@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,18 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from trainables import checkpoints
-from trainables.contract import EpochReport, TrialRequest
+from trainables.contract import EpochReport, Rehearsal, TrialRequest
 from trainables.costs import costs_of
 from trainables.errors import CheckpointError, TrialDiverged
 from trainables.folders import read_json
 from trainables.selection import BestEpoch
+from trainables.snapshots import Snapshots, below
 from trainables.trace import Trace
+from trainables.versions import versions
 
 Batch = Any
 #: A checkpoint's file of what the model showed of itself up to then.
 TRACE = "trace"
-#: Batches by which an epoch is estimated.
-_REHEARSED = 3
+#: Batches by which an epoch is estimated; a validation that is expected to be shorter is measured whole.
+_REHEARSED, _SHORT_S = 3, 3.0
 
 
 @runtime_checkable
@@ -100,9 +103,8 @@ class TrainedTrial:
     def __init__(self, learner: Learner, request: TrialRequest) -> None:
         self.learner, self.request, self.best = learner, request, BestEpoch.of(request)
         self._epoch = 0
-        self._best_weights: dict[str, Tensor] = {}
-        self._best_metrics: dict[str, float] = {}
-        self._trace, self._best_trace = Trace(), dict[str, Tensor]()
+        self._snapshots, self._trace = Snapshots(), Trace()
+        self._trace.add(0, learner.shown())
         self._costs: dict[str, float] = {}
 
     @property
@@ -143,9 +145,7 @@ class TrainedTrial:
         seconds = spent_s()
         if not self._costs:
             self._costs = costs_of(self.learner.model, self.learner.diagnose, next(self.learner.model.parameters()).device)
-        if is_best:
-            self._best_metrics, self._best_trace = metrics, self._trace.tensors()
-            self._best_weights = {name: value.clone() for name, value in self.learner.model.state_dict().items()}
+        self._snapshots.take(self._epoch, self.best, self.learner.model, self._trace, metrics)
         return EpochReport(
             epoch=self._epoch,
             metrics=metrics,
@@ -155,26 +155,30 @@ class TrainedTrial:
             ended=self._ended(),
             costs=self._costs,
             window=self.best.window,
+            kept=self.best.kept,
         )
 
-    def rehearse(self) -> float:
-        """Seconds that an epoch would take, from the fastest of a few batches, with and without their gradients."""
-        learner = self.learner
+    def rehearse(self) -> Rehearsal:
+        """How long epochs would take, from a few batches as training draws them, and from one validation where that is short."""
+        learner, trained = self.learner, list[float]()
         learner.model.train()
-        trained, seen = [], []
         for _ in range(_REHEARSED + 1):
             # Each time from the beginning of a pass, whose last batch may be a small one.
             learner.begin(self.request.max_epochs)
-            batch = learner.draw_batch()
             start = time.perf_counter()
+            batch = learner.draw_batch()
             float(self._train_batch(batch))
-            between = time.perf_counter()
-            with torch.no_grad():
-                float(learner.loss(batch))
-            trained.append(between - start)
-            seen.append(time.perf_counter() - between)
-        # The first ones also pay for what is made once.
-        return min(trained[1:]) * learner.batches_per_epoch + min(seen[1:]) * learner.valid_batches
+            trained.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        with torch.no_grad():
+            float(learner.loss(batch))
+        validation_s = (time.perf_counter() - start) * learner.valid_batches
+        if validation_s < _SHORT_S:
+            start = time.perf_counter()
+            learner.validate()
+            validation_s = time.perf_counter() - start
+        batch_s = median(trained[1:])
+        return Rehearsal(batch_s * learner.batches_per_epoch + validation_s, max(0.0, trained[0] - batch_s))
 
     def _train_batch(self, batch: Batch) -> Tensor:
         loss = self.learner.loss(batch)
@@ -203,29 +207,34 @@ class TrainedTrial:
         return "patience" if self.best.out_of_patience(self._epoch) else None
 
     def save_best(self, folder: Path) -> None:
-        """Writes the model of the best epoch.
+        """Writes the model of the epoch that is kept.
 
         Raises:  ValueError: when there is none yet.
         """
-        if not self._best_weights:
-            raise ValueError("a trial must have validated once before its best model can be saved; got epoch 0")
-        document = self._document(self.best.epoch, self._best_metrics)
-        traced = {TRACE: self._best_trace} if self._best_trace else {}
-        checkpoints.write(folder, tensors={"model": self._best_weights, **traced}, documents={"config": document})
+        if self.best.kept not in self._snapshots:
+            raise ValueError(
+                f"a trial must have validated once before its best model can be saved; got epoch {self._epoch} (one that goes on"
+                " from a state without its best model must find a better one first)"
+            )
+        kept = self._snapshots[self.best.kept]
+        traced = {TRACE: kept.trace} if kept.trace else {}
+        document = self._document(self.best.kept, kept.metrics)
+        checkpoints.write(folder, tensors={"model": kept.weights, **traced}, documents={"config": document})
 
-    def save(self, folder: Path) -> None:
-        """Writes weights, optimiser, random states, best epoch so far and counters."""
+    def save(self, folder: Path, *, with_best: bool = True) -> None:
+        """Writes weights, optimiser, random states, epochs that may be kept, and counters (see `trainables.contract.Trial`)."""
+        # What may yet be kept is written in any case: a later mean may choose the epoch that is the best now once more.
+        known = set(self.best.candidates(self._epoch)) | ({self.best.kept} if with_best else set())
         state = {
             **{f"optimizer.{name}": value for name, value in self.learner.optimizer.state().items()},
-            **{f"best.{name}": value for name, value in self._best_weights.items()},
+            **{f"snapshots.{name}": value for name, value in self._snapshots.tensors(known - {self._epoch}).items()},
             **{f"trace.{name}": value for name, value in self._trace.tensors().items()},
-            **{f"best_trace.{name}": value for name, value in self._best_trace.items()},
             **{f"generator.{name}": g.get_state() for name, g in self.learner.torch_generators.items()},
         }
         counters = {
             "epoch": self._epoch,
             "best": self.best.state(),
-            "best_metrics": self._best_metrics,
+            "snapshots": self._snapshots.metrics(known),
             "generators": {name: g.bit_generator.state for name, g in self.learner.numpy_generators.items()},
         }
         checkpoints.write(
@@ -244,15 +253,17 @@ class TrainedTrial:
             if found.get(name) != own[name]:
                 raise CheckpointError(f"a trial must go on with its own {name}; got another one in {folder}")
         counters, state = read_json(folder, "state.json"), checkpoints.read(folder, "state")
+        if "snapshots" not in counters:
+            raise CheckpointError(f"a state must be of this version of dermtune; got one of an earlier version in {folder}")
         self.learner.model.load_state_dict(checkpoints.read(folder, "model"))
-        self.learner.optimizer.restore(_below(state, "optimizer."))
+        self.learner.optimizer.restore(below(state, "optimizer."))
         for name, torch_generator in self.learner.torch_generators.items():
             torch_generator.set_state(state[f"generator.{name}"])
         for name, generator in self.learner.numpy_generators.items():
             generator.bit_generator.state = counters["generators"][name]
-        self._epoch, self._best_metrics = counters["epoch"], counters["best_metrics"]
-        self._best_weights, self._best_trace = _below(state, "best."), _below(state, "best_trace.")
-        self._trace.restore(_below(state, "trace."))
+        self._epoch = counters["epoch"]
+        self._trace.restore(below(state, "trace."))
+        self._snapshots.restore(counters["snapshots"], below(state, "snapshots."), self._epoch, self.learner.model, self._trace)
         self.best.restore(counters["best"])
 
     def _document(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, Any]:
@@ -268,11 +279,7 @@ class TrainedTrial:
             "metrics": dict(metrics),
             "num_threads": request.num_threads,
             "device": next(self.learner.model.parameters()).device.type,
-            "versions": checkpoints.versions(),
+            "versions": versions(),
             "notes": list(self.learner.notes),
             **self.learner.description(),
         }
-
-
-def _below(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

@@ -1,11 +1,13 @@
-"""Classification metrics per task and over tasks. Missing labels are left out; a metric that has no meaning is absent."""
+"""Classification metrics per task and over tasks, of several resamples at once (`trainables.counted`). Missing labels are left
+out; a metric that has no meaning in a resample is NaN."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from trainables import seven_point
+from trainables.counted import Measure, chunks, mean_of, measured, numbers, ratio, sums
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
 from trainables.names import escaped
 from trainables.resampling import Resampling
@@ -14,67 +16,105 @@ CALIBRATION_BINS = 10
 SPECIFICITY = 0.95
 
 
-def auroc(score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"]) -> float | None:
-    """Area under the ROC curve by ranks (Mann–Whitney), ties counted half; None without both kinds of case."""
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    if not num_positive or not num_negative:
-        return None
+def auroc(
+    score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], counts: Int[np.ndarray, "resamples cases"]
+) -> Float[np.ndarray, " resamples"]:
+    """Area under the ROC curve by ranks (Mann–Whitney), ties counted half; NaN without both kinds of case."""
+    return np.asarray(_aurocs(score[:, None], positive[:, None], counts)[0])
+
+
+def _aurocs(
+    scores: Float[np.ndarray, "cases columns"],
+    positive: Bool[np.ndarray, "cases columns"],
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Float[np.ndarray, "columns resamples"]:
+    """`auroc` of each column, at once."""
     # By hand, as is what follows: scikit-learn takes a second of every trial process's start.
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    rank_sum = ranks[place][positive].sum()
-    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+    order, columns = np.argsort(scores.T, axis=1), np.arange(scores.shape[1])
+    ranked, found = (values.T[columns[:, None], order] for values in (scores, positive))
+    # Column after column: the places between its cases, from before the first to after the last.
+    shape = len(columns), len(scores) + 1
+    hit, starts = np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)
+    hit[:, :-1] = found
+    starts[:, 1:-1] = ranked[:, 1:] != ranked[:, :-1]  # of the cases that share a score
+    places, edges = np.flatnonzero(hit), np.flatnonzero(starts)
+    group = np.searchsorted(edges, places, side="right")
+    negatives = np.zeros((len(counts), *shape), dtype=np.int64)  # counted up to each place
+    np.cumsum(np.where(found, 0, counts[:, order]), axis=2, out=negatives[..., 1:])
+    below, up_to = (negatives.reshape(len(counts), -1)[:, edges[each]] for each in (group - 1, group))
+    twice = numbers(counts[:, order[found]] * (below + up_to), (places // shape[1])[:, None] == columns)
+    num_negative = negatives[..., -1]
+    return ratio(twice, 2 * (counts.sum(1)[:, None] - num_negative) * num_negative).T
 
 
-def average_precision(score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"]) -> float | None:
-    """Sum over thresholds of the precision times what recall gains there, scikit-learn's; None without a positive case."""
-    if not positive.any():
-        return None
+def average_precision(
+    score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], counts: Int[np.ndarray, "resamples cases"]
+) -> Float[np.ndarray, " resamples"]:
+    """Sum over thresholds of the precision times what recall gains there, scikit-learn's; NaN without a positive case."""
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # of the cases that share a threshold
-    found = np.cumsum(positive[order])[last]
-    return float((np.diff(found, prepend=0) / found[-1] * found / (last + 1)).sum())
+    ranked, weights = -score[order], counts[:, order]
+    hit = positive[order]
+    last = np.searchsorted(ranked, ranked[hit], side="right") - 1  # of the cases that share a positive's threshold
+    called, found = np.cumsum(weights, axis=1)[:, last], np.cumsum(weights * hit, axis=1)[:, last]
+    gained = np.einsum("rc,rc->r", weights[:, hit].astype(float), found / np.maximum(called, 1))
+    return ratio(gained, weights[:, hit].sum(1))
 
 
-def macro_auroc(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> float | None:
+def macro_auroc(
+    probabilities: Float[np.ndarray, "cases classes"],
+    codes: Int[np.ndarray, " cases"],
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Float[np.ndarray, " resamples"]:
     """Mean over classes of one-against-rest AUROC; a class that no case or every case has is left out."""
-    areas = [auroc(probabilities[:, code], codes == code) for code in range(probabilities.shape[1])]
-    found = [area for area in areas if area is not None]
-    return float(np.mean(found)) if found else None
+    return mean_of(_aurocs(probabilities, codes[:, None] == np.arange(probabilities.shape[1]), counts))
 
 
 def auroc_mean(
-    probabilities: Float[np.ndarray, "cases tasks classes"], codes: Int[np.ndarray, "cases tasks"], tasks: Sequence[LabelTask]
-) -> float | None:
-    """Mean over tasks of `macro_auroc` over each one's labelled cases; None where no task has one."""
-    columns = ((probabilities[:, index, : len(task.classes)], codes[:, index]) for index, task in enumerate(tasks))
-    areas = [macro_auroc(said[labels != MISSING], labels[labels != MISSING]) for said, labels in columns]
-    found = [area for area in areas if area is not None]
-    return float(np.mean(found)) if found else None
+    probabilities: Float[np.ndarray, "cases tasks classes"],
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean over tasks of `macro_auroc` over each one's labelled cases; NaN where no task has one."""
+    areas = [np.full(len(counts), np.nan)]
+    for index, (task, known) in enumerate(zip(tasks, (codes != MISSING).T, strict=True)):
+        if known.any():
+            areas.append(macro_auroc(probabilities[known, index, : len(task.classes)], codes[known, index], counts[:, known]))
+    return mean_of(np.array(areas[1:] or areas))
 
 
 def sensitivity_at_specificity(
-    score: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], specificity: float = SPECIFICITY
-) -> float | None:
-    """Largest share of positives found by a threshold that keeps the specificity; None without both kinds of case."""
-    negatives = np.sort(score[~positive])[::-1]
-    if not len(negatives) or not positive.any():
-        return None
-    allowed = int(np.floor((1 - specificity) * len(negatives) + 1e-9))
-    return float((score[positive] > negatives[allowed]).mean())
+    score: Float[np.ndarray, " cases"],
+    positive: Bool[np.ndarray, " cases"],
+    counts: Int[np.ndarray, "resamples cases"],
+    specificity: float = SPECIFICITY,
+) -> Float[np.ndarray, " resamples"]:
+    """Largest share of positives found by a threshold that keeps the specificity; NaN without both kinds of case."""
+    order = np.flatnonzero(~positive)
+    order = order[np.argsort(-score[order])]
+    negatives, weights = counts[:, order], counts[:, positive]
+    allowed = np.floor((1 - specificity) * negatives.sum(1) + 1e-9).astype(np.int64)
+    # The negative beyond those that may lie above the threshold; where there is no negative, none.
+    highest = (np.cumsum(negatives, axis=1) <= allowed[:, None]).sum(1)
+    threshold = np.append(score[order], np.inf)[highest]
+    found = (weights * (score[positive] > threshold[:, None])).sum(1)
+    return np.where(negatives.any(1), ratio(found, weights.sum(1)), np.nan)
 
 
-def calibration_error(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> float:
-    """Expected calibration error of the predicted class over ten equal bins of confidence.
+def calibration_error(
+    probabilities: Float[np.ndarray, "cases classes"],
+    codes: Int[np.ndarray, " cases"],
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Float[np.ndarray, " resamples"]:
+    """Expected calibration error of the predicted class over ten equal bins of confidence; NaN without a case.
 
     Source: Guo et al. 2017, Eq. 3
     Deviations: a bin holds its lower bound instead of its upper one.
     """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == codes
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, confidence - correct, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(codes))
+    gaps = sums(counts, ((confidence - correct) * (bins == np.arange(CALIBRATION_BINS)[:, None])).T)
+    return ratio(np.abs(gaps).sum(1), counts.sum(1))
 
 
 def confusion(
@@ -87,7 +127,11 @@ def confusion(
     return [[int(count) for count in row] for row in counts.reshape(num_classes, num_classes)]
 
 
-def task_metrics(probabilities: Float[np.ndarray, "cases classes"], codes: Int[np.ndarray, " cases"]) -> dict[str, float]:
+def task_metrics(
+    probabilities: Float[np.ndarray, "cases classes"],
+    codes: Int[np.ndarray, " cases"],
+    counts: Int[np.ndarray, "resamples cases"],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
     """Accuracy, macro recall / precision / F1, macro one-against-rest AUROC and calibration error of one task.
 
     Source: Coppola et al. 2020, Table 2 (recall and precision are macro averages); F1 from the authors' code
@@ -95,22 +139,24 @@ def task_metrics(probabilities: Float[np.ndarray, "cases classes"], codes: Int[n
         a class without a case is left out of recall.
 
     Args:    probabilities: rows sum to 1.
-             codes: class codes, none missing, at least one case.
+             codes: class codes, none missing.
+             counts: how often each case counts.
     """
-    num_classes = probabilities.shape[1]
-    predicted = probabilities.argmax(1)
-    hits = np.bincount(codes[predicted == codes], minlength=num_classes)
-    actual, guessed = np.bincount(codes, minlength=num_classes), np.bincount(predicted, minlength=num_classes)
-    seen = (actual + guessed) > 0
-    metrics = {
-        "accuracy": float(hits.sum() / len(codes)),
-        "recall": float((hits[actual > 0] / actual[actual > 0]).mean()),
-        "precision": float((hits[seen] / np.maximum(guessed[seen], 1)).mean()),
-        "f1": float((2 * hits[seen] / (actual + guessed)[seen]).mean()),
-        "calibration_error": calibration_error(probabilities, codes),
+    classes = np.arange(probabilities.shape[1])
+    truth, said = codes[:, None] == classes, probabilities.argmax(1)[:, None] == classes
+    table = numbers(counts, np.concatenate([truth & said, truth, said], axis=1))
+    hits, actual, guessed = table.reshape(len(counts), 3, -1).transpose(1, 2, 0)
+    # The precision of a class that occurs and is never predicted is 0, which is what its hits are by any divisor.
+    shares = ratio(np.array([hits, hits, 2 * hits]), np.array([actual, np.where(guessed > 0, guessed, actual), actual + guessed]))
+    recall, precision, f1 = mean_of(shares.swapaxes(0, 1))
+    return {
+        "accuracy": ratio(hits.sum(0), counts.sum(1)),
+        "recall": recall,
+        "precision": precision,
+        "f1": f1,
+        "calibration_error": calibration_error(probabilities, codes, counts),
+        "auroc": macro_auroc(probabilities, codes, counts),
     }
-    area = macro_auroc(probabilities, codes)
-    return metrics if area is None else {**metrics, "auroc": area}
 
 
 def classification_metrics(
@@ -118,7 +164,8 @@ def classification_metrics(
     codes: Int[np.ndarray, "cases tasks"],
     tasks: Sequence[LabelTask],
     primary: str,
-) -> dict[str, float]:
+    counts: Int[np.ndarray, "resamples cases"],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
     """Every metric of a split, named without the split: `PN/recall`, `auroc_mean`, `criteria/recall`, `melanoma/auroc`,
     `seven_point/...`. A task's name is `escaped`, so that ledger, Optuna and MLflow call each metric the same.
 
@@ -126,30 +173,30 @@ def classification_metrics(
              codes: class codes, -1 where missing.
              tasks: names and classes.
              primary: the task that is the diagnosis.
+             counts: how often each case counts.
+    Returns: metrics of tasks that have a label, whatever the counts.
     """
-    metrics: dict[str, float] = {}
-    per_task: dict[str, list[float]] = {}
-    for column, task in enumerate(tasks):
-        known = codes[:, column] != MISSING
-        if not known.any():
-            continue
-        values = task_metrics(probabilities[known, column, : len(task.classes)], codes[known, column])
-        for name, value in values.items():
-            metrics[f"{escaped(task.name)}/{name}"] = value
-            per_task.setdefault(name, []).append(value)
-    metrics |= {f"{name}_mean": float(np.mean(values)) for name, values in per_task.items()}
+    found: dict[str, dict[str, Float[np.ndarray, " resamples"]]] = {}
+    for column, (task, known) in enumerate(zip(tasks, (codes != MISSING).T, strict=True)):
+        if known.any():
+            said = probabilities[known, column, : len(task.classes)]
+            found[escaped(task.name)] = task_metrics(said, codes[known, column], counts[:, known])
+    metrics = {f"{task}/{name}": value for task, values in found.items() for name, value in values.items()}
+    if found:
+        names = [f"{name}_mean" for name in next(iter(found.values()))]
+        metrics |= dict(zip(names, mean_of(np.array([list(values.values()) for values in found.values()])), strict=True))
     metrics |= _criteria_metrics(metrics)
-    metrics |= _melanoma_metrics(probabilities, codes, tasks, primary)
-    for name, matrix in seven_point_confusions(probabilities, codes, tasks, primary).items():
+    metrics |= _melanoma_metrics(probabilities, codes, tasks, primary, counts)
+    for name, matrix in seven_point_confusions(probabilities, codes, tasks, primary, counts).items():
         metrics |= {f"seven_point/{key}_{name}": value for key, value in _rates(matrix).items()}
     return metrics
 
 
-def _criteria_metrics(found: Mapping[str, float]) -> dict[str, float]:
+def _criteria_metrics(found: Mapping[str, Float[np.ndarray, " resamples"]]) -> dict[str, Float[np.ndarray, " resamples"]]:
     """Means over the seven criteria, without the diagnosis (Coppola et al. 2020, Table 2, last column); nothing without all."""
     names = {key: [f"{task}/{key}" for task in seven_point.POINTS] for key in ("accuracy", "recall", "precision")}
     return {
-        f"criteria/{key}": float(np.mean([found[name] for name in every]))
+        f"criteria/{key}": np.array([found[name] for name in every]).mean(0)
         for key, every in names.items()
         if all(name in found for name in every)
     }
@@ -160,19 +207,19 @@ def _melanoma_metrics(
     codes: Int[np.ndarray, "cases tasks"],
     tasks: Sequence[LabelTask],
     primary: str,
-) -> dict[str, float]:
+    counts: Int[np.ndarray, "resamples cases"],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
     column = [task.name for task in tasks].index(primary)
     melanoma = melanoma_class(tasks[column].classes)
     if melanoma is None:
         return {}
     known = codes[:, column] != MISSING
-    score, positive = probabilities[known, column, melanoma], codes[known, column] == melanoma
-    found = {
-        "melanoma/auroc": auroc(score, positive),
-        "melanoma/average_precision": average_precision(score, positive),
-        "melanoma/sensitivity_at_95_specificity": sensitivity_at_specificity(score, positive),
+    score, positive, weights = probabilities[known, column, melanoma], codes[known, column] == melanoma, counts[:, known]
+    return {
+        "melanoma/auroc": auroc(score, positive, weights),
+        "melanoma/average_precision": average_precision(score, positive, weights),
+        "melanoma/sensitivity_at_95_specificity": sensitivity_at_specificity(score, positive, weights),
     }
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def seven_point_confusions(
@@ -180,7 +227,8 @@ def seven_point_confusions(
     codes: Int[np.ndarray, "cases tasks"],
     tasks: Sequence[LabelTask],
     primary: str,
-) -> Mapping[str, list[list[int]]]:
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Mapping[str, Int[np.ndarray, "resamples 2 2"]]:
     """Melanoma by the checklist over the predicted criteria (τ = 1 and 3) and by the primary task ("direct").
 
     Source: Coppola et al. 2020, Table 3
@@ -195,62 +243,57 @@ def seven_point_confusions(
     if melanoma is None or not set(seven_point.POINTS) <= set(names):
         return {}
     known = codes[:, column] != MISSING
-    predicted = {
-        task.name: [task.classes[code] for code in probabilities[known, index, : len(task.classes)].argmax(1)]
-        for index, task in enumerate(tasks)
-    }
-    score, truth = seven_point.scores(predicted), codes[known, column] == melanoma
-    inferred = {str(t): seven_point.inferred_melanoma(score, t) for t in seven_point.THRESHOLDS}
-    direct = probabilities[known, column, : len(tasks[column].classes)].argmax(1) == melanoma
-    return {name: seven_point.confusion(truth, guess) for name, guess in {**inferred, "direct": direct}.items()}
+    codes_said = [probabilities[known, index, : len(task.classes)].argmax(1) for index, task in enumerate(tasks)]
+    said = {task.name: np.array(task.classes)[most] for task, most in zip(tasks, codes_said, strict=True)}
+    score, truth = seven_point.scores(said), codes[known, column] == melanoma
+    guesses = {str(t): seven_point.inferred_melanoma(score, t) for t in seven_point.THRESHOLDS}
+    guesses["direct"] = said[primary] == tasks[column].classes[melanoma]
+    return {name: seven_point.confusion(truth, guess, counts[:, known]) for name, guess in guesses.items()}
 
 
 def annotated_seven_points(
-    codes: Int[np.ndarray, "cases tasks"], tasks: Sequence[LabelTask], primary: str
-) -> Mapping[str, list[list[int]]]:
+    codes: Int[np.ndarray, "cases tasks"],
+    tasks: Sequence[LabelTask],
+    primary: str,
+    counts: Int[np.ndarray, "resamples cases"],
+) -> Mapping[str, Int[np.ndarray, "resamples 2 2"]]:
     """Melanoma by the checklist over the annotated criteria, where all of them and the diagnosis are (Table 3, GT).
 
-    Args:    codes, tasks, primary: see `classification_metrics`.
+    Args:    codes, tasks, primary, counts: see `classification_metrics`.
     Returns: "1", "3" → [[TN, FP], [FN, TP]]; empty where there is nothing to say.
     """
     columns = [index for index, task in enumerate(tasks) if task.name in seven_point.POINTS or task.name == primary]
-    whole = codes[(codes[:, columns] != MISSING).all(1)]
-    certain = np.maximum(whole, 0)[..., None] == np.arange(max(len(task.classes) for task in tasks))
-    found = seven_point_confusions(certain.astype(float), whole, tasks, primary)
+    whole = (codes[:, columns] != MISSING).all(1)
+    certain = np.maximum(codes[whole], 0)[..., None] == np.arange(max(len(task.classes) for task in tasks))
+    found = seven_point_confusions(certain.astype(float), codes[whole], tasks, primary, counts[:, whole])
     return {name: matrix for name, matrix in found.items() if name != "direct"}
 
 
-def _rates(matrix: list[list[int]]) -> dict[str, float]:
-    (true_negative, false_positive), (false_negative, true_positive) = matrix
-    negatives, positives = true_negative + false_positive, false_negative + true_positive
-    rates = {"accuracy": (true_negative + true_positive) / max(negatives + positives, 1)}
-    if positives:
-        rates["sensitivity"] = true_positive / positives
-    if negatives:
-        rates["specificity"] = true_negative / negatives
-    return rates
+def _rates(matrix: Int[np.ndarray, "resamples 2 2"]) -> dict[str, Float[np.ndarray, " resamples"]]:
+    (true_negative, false_positive), (false_negative, true_positive) = matrix.transpose(1, 2, 0)
+    right = np.array([true_negative + true_positive, true_positive, true_negative])
+    of = np.array([matrix.sum((1, 2)), false_negative + true_positive, true_negative + false_positive])
+    return dict(zip(("accuracy", "sensitivity", "specificity"), ratio(right, of), strict=True))
 
 
 def bootstrap(
     num_cases: int,
-    compute: Callable[[Int[np.ndarray, " cases"]], Mapping[str, float]],
+    measure: Measure,
     *,
     groups: Int[np.ndarray, " cases"] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals over resampled cases, or groups of them, of whatever can be computed from some of them.
+    """95 % percentile intervals over resampled cases, or groups of them, of whatever can be measured on some of them.
 
     Args:    num_cases: to draw from, with repetition.
-             compute: indices of cases → metrics.
+             measure: counts of cases → metrics; a resample in which one is NaN does not count for it.
              groups: code of each case's group, which are drawn whole; None where every case is its own.
              resamples: bootstrap samples.
              seed: of the resampling.
     Returns: metric → [2.5 %, 97.5 %].
     """
     generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
-    samples: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        for name, value in compute(resampling.draw(generator)).items():
-            samples.setdefault(name, []).append(value)
-    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in samples.items()}
+    drawn = (resampling.counts(generator, len(chunk)) for chunk in chunks(resamples, num_cases))
+    found = {name: values[~np.isnan(values)] for name, values in measured(measure, drawn).items()}
+    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in found.items() if len(values)}

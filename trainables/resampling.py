@@ -5,7 +5,7 @@ from jaxtyping import Int
 
 
 class Resampling:
-    """Draws cases with repetition, or whole groups of them.
+    """Draws cases with repetition, or whole groups of them, as many as there are (`num_groups`).
 
     Source: Davison & Hinkley 1997, Section 3.8 (the cluster bootstrap: groups are drawn, their members are taken as they are)
     Deviations: none; a sample has as many groups as there are, so its number of cases varies where groups differ in size.
@@ -20,23 +20,12 @@ class Resampling:
             raise ValueError(f"num_cases must be 1 or more; got {num_cases}")
         if groups is not None and len(groups) != num_cases:
             raise ValueError(f"groups must have a code for each of {num_cases} cases; got {len(groups)}")
-        self.num_cases = num_cases
-        self._order: Int[np.ndarray, " cases"] | None = None
-        if groups is not None:
-            _, codes, self._sizes = np.unique(groups, return_inverse=True, return_counts=True)
-            self._order = np.argsort(codes, kind="stable")
-            self._starts = np.cumsum(self._sizes) - self._sizes
+        self._group = np.arange(num_cases) if groups is None else np.unique(groups, return_inverse=True)[1]
+        self.num_groups = int(self._group.max()) + 1
 
-    @property
-    def num_groups(self) -> int:
-        """What is drawn from: groups, or cases where each is its own."""
-        return self.num_cases if self._order is None else len(self._sizes)
-
-    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " chosen"]:
-        """Indices of the cases of one sample, group by group in the order in which they were drawn."""
-        drawn = generator.integers(0, self.num_groups, self.num_groups)
-        if self._order is None:
-            return drawn
-        sizes = self._sizes[drawn]
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return np.asarray(self._order[np.repeat(self._starts[drawn], sizes) + within])
+    def counts(self, generator: np.random.Generator, num_samples: int) -> Int[np.ndarray, "samples cases"]:
+        """How often each case is in each of several samples, which are the same whether they are drawn at once or one by one."""
+        drawn = generator.integers(0, self.num_groups, (num_samples, self.num_groups))
+        drawn += np.arange(num_samples)[:, None] * self.num_groups
+        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        return np.asarray(times[:, self._group])

@@ -33,8 +33,9 @@ class BestEpoch:
     """Follows a trial's validations.
 
     Args:    objective: what trials are ranked by.
-             selection: "metric": the best epoch has the best trailing mean of the objective; "loss": the lowest
-                 validation loss (the paper's rule).
+             selection: "metric": the best epoch has the best trailing mean of the objective, and of the epochs in that mean the
+                 one of the best value is kept, which is therefore no worse than the mean; "loss": the lowest validation loss
+                 (the paper's rule).
              patience: epochs without a better one before the trial ends.
              only: the one epoch that can be the best, None for any.
              delay: epochs at the beginning in which the objective is not trained: the first after them is the first that counts.
@@ -46,6 +47,7 @@ class BestEpoch:
     only: int | None = None
     delay: int = 0
     epoch: int = 0
+    kept: int = 0
     value: float = math.nan
     score: float = math.nan
     loss: float = math.inf
@@ -91,9 +93,30 @@ class BestEpoch:
             sign = self.objective.sign
             better = begins or rank_key(self.window, score, sign) > rank_key(self.best_window, self.score, sign)
         if better:
-            self.epoch, self.value, self.score, self.best_window = epoch, value, score, self.window
+            self.epoch, self.score, self.best_window = epoch, score, self.window
+            self.kept, self.value = self._highest(epoch)
             self.loss = metrics.get(LOSS, math.inf)
         return score, better
+
+    def _highest(self, epoch: int) -> tuple[int, float]:
+        """The epoch that is kept when this one is the best, and its value; of equals the last."""
+        if not self._by_mean:
+            return epoch, self.recent[-1]
+        last = len(self.recent) - 1
+        index = max(range(last + 1), key=lambda i: (self.objective.sign * self.recent[i], i))
+        return epoch - last + index, self.recent[index]
+
+    def candidates(self, epoch: int) -> list[int]:
+        """The epochs up to the last observed that may yet be kept: those that no later one equals or beats."""
+        if not self._by_mean:
+            return []
+        last = [self.objective.sign * value for value in self.recent[1 - SCORE_WINDOW :]]
+        first = epoch - len(last) + 1
+        return [first + i for i, value in enumerate(last) if all(later < value for later in last[i + 1 :])]
+
+    @property
+    def _by_mean(self) -> bool:
+        return self.selection == "metric" and self.only is None
 
     def out_of_patience(self, epoch: int) -> bool:
         """Whether the trial has waited too long for a better epoch."""
@@ -109,4 +132,4 @@ class BestEpoch:
             setattr(self, name, state[name])
 
 
-_STATE = ("epoch", "value", "score", "loss", "best_window", "window", "recent")
+_STATE = ("epoch", "kept", "value", "score", "loss", "best_window", "window", "recent")

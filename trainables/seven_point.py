@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 #: criterion → (label that scores, its points)
 POINTS = {
@@ -18,7 +18,7 @@ POINTS = {
 THRESHOLDS = (1, 3)
 
 
-def scores(labels: Mapping[str, Sequence[str]]) -> Int[np.ndarray, "cases"]:
+def scores(labels: Mapping[str, Sequence[str] | Shaped[np.ndarray, " cases"]]) -> Int[np.ndarray, "cases"]:
     """Seven-point score of each case.
 
     Source: Coppola et al. 2020, Section 3; Argenziano et al. 1998: 2 points for a major criterion, 1 for a minor one
@@ -44,6 +44,13 @@ def inferred_melanoma(score: Int[np.ndarray, "cases"], threshold: int) -> Bool[n
     return np.asarray(score >= threshold, dtype=bool)
 
 
-def confusion(truth: Bool[np.ndarray, "cases"], predicted: Bool[np.ndarray, "cases"]) -> list[list[int]]:
-    """Rows not-melanoma / melanoma, columns predicted no / yes, as in the paper's Table 3."""
-    return [[int(np.sum((truth == row) & (predicted == column))) for column in (False, True)] for row in (False, True)]
+def confusion(
+    truth: Bool[np.ndarray, "cases"], predicted: Bool[np.ndarray, "cases"], counts: Int[np.ndarray, "resamples cases"]
+) -> Int[np.ndarray, "resamples 2 2"]:
+    """Rows not-melanoma / melanoma, columns predicted no / yes, as in the paper's Table 3.
+
+    Args:    truth, predicted: whether a case is melanoma, and is called so.
+             counts: how often each case counts, a row each resample.
+    """
+    cells = [(truth == row) & (predicted == column) for row in (False, True) for column in (False, True)]
+    return np.asarray((counts @ np.array(cells).T).reshape(-1, 2, 2))

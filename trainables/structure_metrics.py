@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trainables.counted import mean_of, numbers, ratio, sums
 from trainables.data.segmented import ATTRIBUTES, NUM_GENERIC, STRUCTURES
 from trainables.structure_losses import soft_iou
 
@@ -188,8 +189,10 @@ def _superpixel_counts(
     return _histograms(_bins(torch.logit(score, 1e-7)), positive, exists)
 
 
-def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " cases"] | None = None) -> dict[str, float]:
-    """Every metric of a split, named without the split; one that has no meaning is absent.
+def structure_metrics(
+    readings: StructureReadings, counts: Int[np.ndarray, "resamples cases"]
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """Every metric of a split, named without the split; NaN where one has no meaning.
 
     `structures/map`: mean over the IoU thresholds .5, .6, .7, .8 and cases of TP / (TP + FP + FN), each mask held against the
     structure it is said to be (Section 4.3). A structure that exactly one mask hits is TP, a mask that hits none FP, a structure
@@ -206,50 +209,41 @@ def structure_metrics(readings: StructureReadings, weights: Float[np.ndarray, " 
     Deviations: none; scores are counted in 512 bins of their log-odds, and masks said to be what was not annotated are left out.
 
     Args:    readings: of some cases.
-             weights: how often each case counts, whole numbers as a bootstrap draws them; None for once each.
+             counts: how often each case counts.
     """
-    weight = np.ones(len(readings.iou)) if weights is None else weights
     metrics = {
-        "structures/map": _precision(readings.hits, weight),
-        "structures/map_matched_once_or_more": _precision(readings.hits_once_or_more, weight),
-        "structures/any_class_map": _precision(readings.any_class_hits, weight),
+        "structures/map": _precision(readings.hits, counts),
+        "structures/map_matched_once_or_more": _precision(readings.hits_once_or_more, counts),
+        "structures/any_class_map": _precision(readings.any_class_hits, counts),
     }
-    confusion = np.tensordot(weight, readings.confusion, 1)
-    if confusion.sum():
-        metrics["structures/class_accuracy"] = float(np.trace(confusion) / confusion.sum())
-    found = []
-    for column, name in enumerate(STRUCTURES):
-        counts = weight * np.isfinite(readings.iou[:, column])
-        if counts.any():
-            metrics[f"{name}/iou"] = float((counts @ np.nan_to_num(readings.iou[:, column])) / counts.sum())
-            found.append(metrics[f"{name}/iou"])
-    if found:
-        metrics["structures/iou_mean"] = float(np.mean(found))
-    area = auroc_of_counts(np.tensordot(weight, readings.said_pixels, 1))
-    if area is not None:
-        metrics["structures/predicted_class_pixel_auroc"] = area
+    right, judged = np.trace(readings.confusion, axis1=1, axis2=2), readings.confusion.sum((1, 2))
+    metrics["structures/class_accuracy"] = ratio(*numbers(counts, np.stack([right, judged], 1)).T)
+    overlaps = ratio(sums(counts, np.nan_to_num(readings.iou)), numbers(counts, np.isfinite(readings.iou))).T
+    metrics |= {f"{name}/iou": overlap for name, overlap in zip(STRUCTURES, overlaps, strict=True)}
+    metrics["structures/iou_mean"] = mean_of(overlaps)
+    metrics["structures/predicted_class_pixel_auroc"] = auroc_of_histograms(readings.said_pixels, counts)
     for kind, histograms in (("pixel_auroc", readings.pixels), ("superpixel_auroc", readings.superpixels)):
-        totals = np.tensordot(weight, histograms, 1)
-        areas = {name: auroc_of_counts(totals[row]) for row, name in enumerate(ATTRIBUTES)}
-        defined = {name: area for name, area in areas.items() if area is not None}
-        metrics |= {f"{name}/{kind}": area for name, area in defined.items()}
-        if defined:
-            metrics[f"attributes/{kind}_mean"] = float(np.mean(list(defined.values())))
+        areas = [auroc_of_histograms(histograms[:, row], counts) for row in range(len(ATTRIBUTES))]
+        metrics |= {f"{name}/{kind}": area for name, area in zip(ATTRIBUTES, areas, strict=True)}
+        metrics[f"attributes/{kind}_mean"] = mean_of(np.array(areas))
     return metrics
 
 
-def _precision(hits: Int[np.ndarray, "cases thresholds 3"], weight: Float[np.ndarray, " cases"]) -> float:
+def _precision(
+    hits: Int[np.ndarray, "cases thresholds 3"], counts: Int[np.ndarray, "resamples cases"]
+) -> Float[np.ndarray, " resamples"]:
     per_case = (hits[..., 0] / np.maximum(hits.sum(-1), 1)).mean(-1)
-    return float(weight @ per_case / weight.sum())
+    return ratio(sums(counts, per_case[:, None])[:, 0], counts.sum(1))
 
 
-def auroc_of_counts(counts: Float[np.ndarray, "2 bins"]) -> float | None:
-    """Area under the ROC curve of binned scores, ties counted half; None without both kinds.
+def auroc_of_histograms(
+    histograms: Float[np.ndarray, "cases 2 bins"], counts: Int[np.ndarray, "resamples cases"]
+) -> Float[np.ndarray, " resamples"]:
+    """Area under the ROC curve of binned scores of all cases together, ties counted half; NaN without both kinds.
 
-    Args:    counts: (absent, present) × bins, low scores first.
+    Args:    histograms: (absent, present) × bins, low scores first.
+             counts: how often each case counts.
     """
-    negative, positive = counts
-    if not negative.sum() or not positive.sum():
-        return None
-    below = np.cumsum(negative) - negative / 2
-    return float((positive * below).sum() / (positive.sum() * negative.sum()))
+    negative, positive = (numbers(counts, histograms[:, kind]) for kind in (0, 1))
+    below = np.cumsum(negative, axis=1) - negative / 2
+    return ratio(np.einsum("rb,rb->r", positive, below), positive.sum(1) * negative.sum(1))

@@ -73,6 +73,7 @@ class Task:
              experiments: the paper's name → the fields that make it, none for a task without a paper.
              paper_rules: fields as the paper has them for all of those, whatever a preset says.
              array: module that steps several of its trials as one program; "" where that does not pay.
+             whole_batches: field → values with which a case's result hangs on its whole batch, so that none passes in parts.
     """
 
     space: type
@@ -86,11 +87,24 @@ class Task:
     explanation: Objective | None = None
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     array: str = ""
+    whole_batches: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+
+    def splits_batches(self, config: Mapping[str, Value]) -> bool:
+        """Whether a configuration's batches can pass in parts, to take less memory.
+
+        Args:    config: every hyperparameter.
+        """
+        return not any(config.get(name) in values for name, values in self.whole_batches.items())
 
     @property
     def shapes(self) -> tuple[str, ...]:
         """Fields that trials of one program have in common."""
         return tuple(name for name, found in fields_of(self.space).items() if found.shapes)
+
+    @property
+    def paper_values(self) -> dict[str, Value]:
+        """Every field as the paper has it, the rules by which it chooses an epoch among them."""
+        return {**{name: found.default for name, found in fields_of(self.space).items()}, **self.paper_rules}
 
     def load_array(self) -> ArrayModule:
         """The module that steps several trials as one program.
@@ -138,6 +152,7 @@ TASKS: dict[str, Task] = {
         objective=Objective("valid/melanoma/auroc", "max"),
         explanation=Objective("valid/gazes/structure_agreement", "max"),
         module="trainables.attentive",
+        whole_batches={"batch_norm": ("trained", "frozen")},
         experiments=attentive.EXPERIMENTS,
         paper_rules=attentive.PAPER_RULES,
         moving={

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-#: Epochs that are kept, besides the last one.
+#: Epochs that are kept, besides the start and the last one.
 CAPACITY = 16
 _EPOCH = "epoch"
 
@@ -17,9 +17,9 @@ class Trace:
         self._shown: dict[int, dict[str, Tensor]] = {}
 
     def add(self, epoch: int, shown: Mapping[str, Tensor]) -> None:
-        """Takes note of an epoch; of those before, only the spread-out ones stay.
+        """Takes note of an epoch; of those before, only the start and the spread-out ones stay.
 
-        Args:    epoch: 1 for the first.
+        Args:    epoch: 1 for the first, 0 for the start, before anything is trained.
                  shown: small tensors, of the same names and shapes each time; nothing for a model that shows nothing.
         """
         if not shown:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from search.records.events import EpochResult
 from search.records.plan import Plan
 from search.strategy.simulation import Curve
 from spaces.fields import Field, Value
@@ -162,8 +163,8 @@ class Network:
         return float((np.mean(self._row(config)["val_loss"]) - lowest) / (np.median(self._losses) - lowest))
 
 
-def _epoch(epoch: int, value: float, seconds: float = 1.0) -> dict[str, Any]:
-    return {"epoch": epoch, "metrics": {"value": value}, "score": value, "seconds": seconds, "is_best": True}
+def _epoch(epoch: int, value: float, seconds: float = 1.0) -> EpochResult:
+    return EpochResult(epoch=epoch, metrics={"value": value}, score=value, seconds=seconds, is_best=True, window=1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
@@ -11,6 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from search.records.events import EpochResult
 from search.strategy.distributions import distribution_of
 from search.strategy.suggestion import Suggestion
 from spaces.fields import Field, Value
@@ -70,11 +70,11 @@ class Rival(ABC):
     def _draw(self, trial: str) -> dict[str, Value]:
         """A configuration."""
 
-    def report(self, trial: str, epochs: Sequence[Mapping[str, Any]], ended: str | None) -> bool:
+    def report(self, trial: str, epochs: Sequence[EpochResult], ended: str | None) -> bool:
         """Whether the trial ends."""
         over = False
         for epoch in epochs:
-            number, value = int(epoch["epoch"]), float(epoch["score"])
+            number, value = epoch.epoch, epoch.score
             stopped = self._asha is not None and self._asha.stops(trial, number, value)
             over = stopped or ended is not None
             over = self._hear(trial, number, value, over) or over

@@ -6,11 +6,10 @@ import sys
 from io import StringIO
 from pathlib import Path
 
-import optuna
 from rich.console import Console
 
 from search.analysis.leaderboard import open_search
-from search.cli import tables
+from search.cli import standings, tables
 from search.execution.result import SearchResult
 
 WIDTH = 118
@@ -21,12 +20,12 @@ def main(storage: Path, name: str) -> None:
     found = open_search(storage, name)
     target = Path(__file__).resolve().with_name("search.svg")
     os.chdir(storage.resolve().parent)
-    study = optuna.create_study()
-    result = SearchResult(found.plan, found.folder, found.table, study, {}, "all trials", "1")
-    tables.out = Console(record=True, width=WIDTH, highlight=False, file=StringIO(), force_terminal=True)
-    tables.out.print("$ make demo", style="bold")
-    tables.show_result(result, Path("runs").resolve())
-    picture = re.sub(r"@font-face \{.*?\}", "", tables.out.export_svg(title="dermtune search gated"), flags=re.DOTALL)
+    result = SearchResult(found.plan, found.folder, found.table, {}, "all trials", "1")
+    console = Console(record=True, width=WIDTH, highlight=False, file=StringIO(), force_terminal=True)
+    tables.out = standings.out = console
+    console.print("$ make demo", style="bold")
+    standings.show_result(result, Path("runs").resolve())
+    picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="dermtune search gated"), flags=re.DOTALL)
     target.write_text(picture)
 
 

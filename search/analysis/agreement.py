@@ -48,8 +48,9 @@ def differences(found: RecordedSearch, tracking_uri: str) -> list[Difference]:
     """
     if found.state == "running":
         raise PlanError(f"NAME must be a search that has ended; got {found.plan.name!r}, which runs (dermtune stop)")
-    mlflow = [Difference("mlflow", trial, text) for trial, text in mlflow_differences(tracking_uri, found.plan, found.table)]
-    return [*_tune_differences(found), *_optuna_differences(found), *mlflow]
+    mlflow = mlflow_differences(tracking_uri, found.plan, found.folder.storage, found.table)
+    in_mlflow = [Difference("mlflow", trial, text) for trial, text in mlflow]
+    return [*_tune_differences(found), *_optuna_differences(found), *in_mlflow]
 
 
 def _tune_differences(found: RecordedSearch) -> list[Difference]:

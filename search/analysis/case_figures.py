@@ -1,18 +1,32 @@
 """A case in one picture: what is said of it and why, beside the truth where that is known; and a model in one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from search.analysis.figures import COLOURS, plain_text, shortened
-from search.analysis.trial_figures import colour_of, confusion_matrices, draw_gazes, draw_map, heading, pictures_of_sharing
-from trainables.explanation import Explanation, Gaze, SeenCase, SevenPoints, Sharing
+from search.analysis.trial_figures import (
+    EVIDENCE_AT_MOST,
+    colour_of,
+    confusion_matrices,
+    draw_evidence,
+    draw_gazes,
+    draw_map,
+    heading,
+    pictures_of_sharing,
+)
+from trainables.explanation import Explanation, Gaze, SeenCase, SevenPoints
 from trainables.seven_point import THRESHOLDS
+from trainables.sharing import Sharing
 
 _POINTS_AT_MOST = 10
+#: Inches of a map of evidence, at most, and of the writing above a row of them.
+_MAP_WIDTH = 3.2
+_MAP_TITLES = 0.5
 
 
 @plain_text
@@ -25,7 +39,7 @@ def picture_of_case(case: SeenCase) -> Figure:
 def pictures_of_model(found: Explanation) -> Mapping[str, Figure]:
     """What is true of the model whatever the case: what its tasks share, and what it confuses on a split."""
     pictures = dict[str, Figure]()
-    if found.sharing is not None:
+    if found.sharing is not None and found.sharing.moved is not False:
         pictures |= {**pictures_of_sharing(found.sharing), "taken_and_given": taken_and_given(found.sharing)}
     if found.confusions:
         pictures["confusion"] = confusion_matrices(found)
@@ -44,24 +58,44 @@ def taken_and_given(sharing: Sharing) -> Figure:
     axes.set_xlim(0, 100)
     axes.set_xlabel("features that pass the gates, mean over blocks and tasks, percent")
     axes.set_ylabel("task")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if sharing.start is not None:
+        before = float(100 * replace(sharing, blocks=sharing.start).taken.mean())
+        axes.axvline(before, color="#444444", linestyle="--", linewidth=1, label="before training")
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def _labelled(case: SeenCase) -> Figure:
     wide = case.seven_points is not None
-    height = max(3.6, 1.2 + 0.42 * len(case.probabilities))
-    figure = Figure(figsize=(12.5 if wide else 9.0, height), layout="constrained")
-    grid = figure.subplots(1, 3 if wide else 2, width_ratios=(1.0, 1.15, 1.0) if wide else (1.0, 1.15))
+    height, width = max(3.6, 1.2 + 0.42 * len(case.probabilities)), 12.5 if wide else 9.0
+    below = min(_MAP_WIDTH, width / min(len(case.evidence), EVIDENCE_AT_MOST)) + _MAP_TITLES if case.evidence else 0.0
+    figure = Figure(figsize=(width, height + below), layout="constrained")
+    # One part, or two: the second is for the evidence.
+    parts = figure.subfigures(1 + bool(below), 1, height_ratios=[height, below][: 1 + bool(below)], squeeze=False)[:, 0]
+    grid = parts[0].subplots(1, 3 if wide else 2, width_ratios=(1.0, 1.15, 1.0) if wide else (1.0, 1.15))
     grid[0].imshow(case.image)
     grid[0].set_axis_off()
     grid[0].set_title(heading(case), fontsize=10, color=colour_of(case.is_right(case.diagnosis)))
     _labels(grid[1], case)
     if case.seven_points is not None:
         _checklist(grid[2], case, case.seven_points)
+    if below:
+        _evidence(parts[1], case)
     figure.suptitle(shortened(case.name, 100), fontsize=9)
     return figure
+
+
+def _evidence(figure: SubFigure, case: SeenCase) -> None:
+    """Where the evidence lies for each task."""
+    grid = figure.subplots(1, min(len(case.evidence), EVIDENCE_AT_MOST), squeeze=False)[0]
+    for axes in grid:
+        axes.set_axis_off()
+    left_over = draw_evidence(grid, case)
+    more = f"; {left_over} more in the JSON document" if left_over else ""
+    figure.suptitle(
+        f"where the evidence lies: red speaks for what is said, blue against it (integrated gradients{more})", fontsize=9
+    )
 
 
 def _labels(axes: Axes, case: SeenCase) -> None:
@@ -96,7 +130,7 @@ def _checklist(axes: Axes, case: SeenCase, points: SevenPoints) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     truth = f" (truth: {points.truth})" if points.truth is not None else ""
     inferred = ", ".join(f"{'melanoma' if points.score >= limit else 'no melanoma'} at τ = {limit}" for limit in THRESHOLDS)
-    axes.set_title(f"score {points.score}{truth}: {inferred}\ndirectly: {heading(case)}", fontsize=9)
+    axes.set_title(f"score {points.score}{truth}:\n{inferred}\ndirectly: {heading(case)}", fontsize=9)
 
 
 def _looked_at(case: SeenCase) -> Figure:
@@ -107,7 +141,7 @@ def _looked_at(case: SeenCase) -> Figure:
     grid = figure.subplots(rows, steps + 1, squeeze=False)
     draw_gazes(grid[0][0], case, title=heading(case))
     for number, (axes, gaze) in enumerate(zip(grid[0][1:], case.gazes, strict=True), start=1):
-        draw_map(axes, case, gaze)
+        draw_map(axes, case.image, gaze.attention)
         axes.set_title(f"gaze {number}: attention", fontsize=8)
     if drawn:
         grid[1][0].set_axis_off()

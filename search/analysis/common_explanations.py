@@ -2,34 +2,48 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from search.analysis.uncertainty import t_interval
-from trainables.explanation import Sharing
+from trainables.sharing import MOVED, Sharing
 
+_RELABELLINGS = 400
 Matrix = Float[np.ndarray, "takers givers"]
 
 
 @dataclass(frozen=True)
 class SharingSpread:
-    """What tasks share in several networks, over all their blocks.
+    """What tasks share in several networks, and what training has made of it.
 
     Args:    tasks: names of rows, which take, and of columns, which give.
              mean, deviation: of the networks' sharing fractions; the deviation is the sample's.
-             stability: mean correlation between two networks' fractions, the diagonal left out; None for fewer than two, or
-                 where one shares everything alike.
              num_networks: how many.
+             changes: of each network since its start; None where the start of one is not recorded.
+             stability: mean correlation between two networks' changes (between their fractions where no start is recorded), the
+                 diagonal left out; None for fewer than two, or where one changed everything alike.
+             chance: what 95 % of networks whose tasks have changed names stay below, None without a stability.
     """
 
     tasks: tuple[str, ...]
     mean: Matrix
     deviation: Matrix
-    stability: float | None
     num_networks: int
+    changes: Float[np.ndarray, "networks takers givers"] | None = None
+    stability: float | None = None
+    chance: float | None = None
+
+    @property
+    def moved(self) -> bool | None:
+        """Whether a pair has changed by `MOVED` or more in some network; None without a start."""
+        return None if self.changes is None else bool(np.abs(self.changes).max() >= MOVED)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the networks agree on who takes what, more than chance would have it."""
+        return self.stability is not None and self.chance is not None and self.stability > self.chance
 
     def to_json(self) -> dict[str, Any]:
         """Every number."""
@@ -37,26 +51,25 @@ class SharingSpread:
             "tasks": list(self.tasks),
             "mean": self.mean.tolist(),
             "deviation": self.deviation.tolist(),
+            "change": None if self.changes is None else self.changes.mean(0).tolist(),
             "stability": self.stability,
+            "stability_by_chance": self.chance,
             "num_networks": self.num_networks,
         }
 
-    def most_shared(self, count: int) -> list[tuple[str, str, float, float]]:
-        """(taker, giver, mean, deviation) where most is shared on average."""
-        return self._largest(self.mean, count)
+    def changed(self, sign: int, count: int) -> list[tuple[str, str, float, float]]:
+        """(taker, giver, mean change, deviation) of the pairs that changed most on average, in one direction in every network.
 
-    def least_agreed(self, count: int) -> list[tuple[str, str, float, float]]:
-        """(taker, giver, mean, deviation) where the networks differ most."""
-        return self._largest(self.deviation, count)
-
-    def _largest(self, values: Matrix, count: int) -> list[tuple[str, str, float, float]]:
-        num = len(self.tasks)
-        pairs = [(row, column) for row in range(num) for column in range(num) if row != column]
-        pairs.sort(key=lambda pair: -values[pair])
-        return [
-            (self.tasks[row], self.tasks[column], float(self.mean[row, column]), float(self.deviation[row, column]))
-            for row, column in pairs[:count]
-        ]
+        Args:    sign: 1 for those that take more than at the start, -1 for less.
+                 count: at most so many.
+        """
+        if self.changes is None:
+            return []
+        mean, alike = self.changes.mean(0), (sign * self.changes > 0).all(0)
+        deviation = self.changes.std(0, ddof=1) if self.num_networks > 1 else np.zeros_like(mean)
+        pairs = [tuple(pair) for pair in np.argwhere(alike & (sign * mean >= MOVED)).tolist() if pair[0] != pair[1]]
+        pairs.sort(key=lambda pair: -sign * float(mean[pair]))
+        return [(self.tasks[i], self.tasks[j], float(mean[i, j]), float(deviation[i, j])) for i, j in pairs[:count]]
 
 
 def spread_of(sharings: Sequence[Sharing], block: int | None = None) -> SharingSpread | None:
@@ -67,9 +80,19 @@ def spread_of(sharings: Sequence[Sharing], block: int | None = None) -> SharingS
     """
     if not sharings or len({sharing.tasks for sharing in sharings}) > 1:
         return None
-    matrices = np.array([sharing.blocks.mean(0) if block is None else sharing.blocks[block] for sharing in sharings])
+    matrices = np.array([_over(sharing.blocks, block) for sharing in sharings])
+    starts = [sharing.start for sharing in sharings]
+    known = [_over(start, block) for start in starts if start is not None]
+    changes = matrices - np.array(known) if len(known) == len(matrices) else None
+    compared = matrices if changes is None else changes
     deviation = matrices.std(0, ddof=1) if len(matrices) > 1 else np.zeros_like(matrices[0])
-    return SharingSpread(sharings[0].tasks, matrices.mean(0), deviation, stability(matrices), len(matrices))
+    return SharingSpread(
+        sharings[0].tasks, matrices.mean(0), deviation, len(matrices), changes, stability(compared), stability_by_chance(compared)
+    )
+
+
+def _over(blocks: Float[np.ndarray, "blocks takers givers"], block: int | None) -> Matrix:
+    return np.asarray(blocks.mean(0) if block is None else blocks[block])
 
 
 def stability(matrices: Float[np.ndarray, "networks takers givers"]) -> float | None:
@@ -78,7 +101,26 @@ def stability(matrices: Float[np.ndarray, "networks takers givers"]) -> float | 
     rows = matrices[:, off]
     if len(rows) < 2 or rows.shape[1] < 2 or np.any(np.ptp(rows, axis=1) == 0):
         return None
-    return float(np.mean([np.corrcoef(one, other)[0, 1] for one, other in combinations(rows, 2)]))
+    scaled = rows - rows.mean(1, keepdims=True)
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    # The mean over all pairs from the sum over all networks: much cheaper than pair by pair, for `stability_by_chance`.
+    return float((np.square(scaled.sum(0)).sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
+
+
+def stability_by_chance(matrices: Float[np.ndarray, "networks takers givers"]) -> float | None:
+    """What the stability of 95 % of networks stays below if each network's tasks change names at random; None without one.
+
+    Source: Mantel 1967, "The detection of disease clustering and a generalized regression approach": rows and columns of a matrix
+        change places together, since its entries are not independent
+    """
+    if stability(matrices) is None:
+        return None
+    generator, found = np.random.default_rng(0), []
+    for _ in range(_RELABELLINGS):
+        orders = [generator.permutation(matrices.shape[1]) for _ in matrices]
+        relabelled = np.array([matrix[np.ix_(order, order)] for matrix, order in zip(matrices, orders, strict=True)])
+        found.append(stability(relabelled) or 0.0)
+    return float(np.quantile(found, 0.95))
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import numpy as np
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.means import RunMetrics, averaged, means_over_runs, run_metrics, seed_runs
 from search.analysis.uncertainty import ERROR, Interval, SeedRuns, difference_intervals, mean_intervals
-from search.analysis.verdict import Standing, Verdict
+from search.analysis.verdict import Standing, Verdict, read_verdict
 from search.errors import PlanError
-from search.records.ledger import read_events
-from search.records.plan import Confirmation
+from search.records.confirmations import confirmations_of
+from search.records.folder import SearchFolder
+from search.records.plan import Confirmation, Plan
 from search.records.readings import record_reading
 from search.records.trials import TrialRecord
-from search.strategy.race import FAILED, Heat, heats, looks
-from trainables import folders
-from trainables.data import portable_source, read
+from search.strategy.race import FAILED, Heat, heats_of, looks
+from trainables.data import read
 from trainables.metric_ranges import range_of
 from trainables.tasks import TASKS
 
@@ -58,7 +58,7 @@ class _Runs:
 
 
 def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = lambda done, total: None) -> Verdict:
-    """Reads a confirmation that has run. The test split is read once, by the winner's checkpoints, and that is recorded.
+    """Reads a confirmation that has run. The test split is read once, by the checkpoints of the best mean, and that is recorded.
 
     Args:    found: the confirmation.
              storage: folder of all searches.
@@ -93,9 +93,27 @@ def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = la
         claimed_best=first.trial,
         curse=sign * (first.claimed - mean) if mean is not None else None,
         sampled="cases and seeds" if on_cases else "seeds",
+        units=next((run.measured.units for of in runs for run in of.every.values()), "cases"),
         num_looks=len(looks(race.num_seeds)),
+        earlier=_earlier(storage, plan),
         **(_of_winner(found, storage, runs, winner) if winner is not None else {}),
     )
+
+
+def _earlier(storage: Path, plan: Plan) -> dict[str, str]:
+    """What earlier confirmations of the same search have found, by name; those that were not reported are left out."""
+    race, found = plan.confirmation, dict[str, str]()
+    others = confirmations_of(storage, race.search) if race is not None else []
+    # Each takes the seeds that follow on those of the one before.
+    for other in sorted((other for other in others if other.seed < plan.seed), key=lambda other: other.seed):
+        try:
+            verdict = read_verdict(SearchFolder(storage, other.name).path)
+        except (PlanError, ValueError):
+            found[other.name] = "its report cannot be read"
+            continue
+        if verdict is not None:
+            found[other.name] = verdict.sentence
+    return found
 
 
 def error_of(num_seeds: int) -> float:
@@ -119,9 +137,7 @@ def _mean(runs: _Runs) -> float:
 def _standings(found: RecordedSearch, race: Confirmation, runs: Sequence[_Runs], winner: int | None) -> list[Standing]:
     """Every candidate's, in the order of the plan."""
     objective = found.plan.objective
-    out = {
-        event["candidate"]: event["reason"] for event in read_events(found.folder.ledger_file) if event["event"] == "out_of_race"
-    }
+    out = found.table.out_of_race
     limits = range_of(objective.metric)
     seeds = [own.of(objective.metric) for own in runs]
     intervals = mean_intervals(seeds, limits)
@@ -158,7 +174,7 @@ def _turned(interval: Interval | None, sign: int) -> Interval | None:
 def _runs(found: RecordedSearch, race: Confirmation, progress: Progress) -> list[_Runs]:
     """Runs that ended well, by candidate."""
     blocks: list[dict[int, _Run]] = [{} for _ in race.candidates]
-    heat_of = {heat.trial: heat for heat in heats(found.plan)}
+    heat_of = heats_of(found.plan, found.table.trials)
     ended = [record for record in found.table.trials.values() if record.state == "finished" and record.value is not None]
     for done, record in enumerate(ended, start=1):
         heat = heat_of[record.trial]
@@ -185,7 +201,7 @@ def _run(found: RecordedSearch, race: Confirmation, heat: Heat, record: TrialRec
         fold = "" if heat.fold is None else f"#fold={heat.fold}/{race.num_folds}"
         metrics = run_metrics(TASKS[plan.task].load().casewise(checkpoint, f"{plan.source}{fold}", "valid"))
     if metric not in metrics.values:  # not measured on cases
-        metrics = RunMetrics({**metrics.values, metric: value}, {**metrics.influences, metric: np.zeros(0)})
+        metrics = RunMetrics({**metrics.values, metric: value}, {**metrics.influences, metric: np.zeros(0)}, metrics.units)
     return _Run(record.trial, metrics.values[metric], checkpoint, metrics)
 
 
@@ -195,8 +211,8 @@ def _of_winner(found: RecordedSearch, storage: Path, every: Sequence[_Runs], win
     On the validation cases it was chosen among all, whose intervals hold together; the test cases have chosen nothing.
     """
     runs = every[winner]
-    ordered = sorted(runs.every.values(), key=lambda run: run.value)
-    median = ordered[len(ordered) // 2]
+    ordered = sorted(runs.every.values(), key=lambda run: found.plan.objective.sign * run.value)
+    median = ordered[(len(ordered) - 1) // 2]  # of an even number the worse of the two in the middle
     checkpoint = str(median.checkpoint) if median.checkpoint else None
     result: dict[str, Any] = {"winner_run": median.trial, "checkpoint": checkpoint}
     source = found.plan.source
@@ -214,6 +230,6 @@ def _of_winner(found: RecordedSearch, storage: Path, every: Sequence[_Runs], win
         for of_seed in checkpoints
         if of_seed
     ]
-    times = record_reading(storage, folders.digest(median.checkpoint), portable_source(source))
+    times = record_reading(storage, median.checkpoint, source)
     note = f"Reading {times} of the test split of {source}; every reading spends a little of what it is worth."
     return {**result, "test_metrics": means_over_runs([on_test])[0], "test_note": note}

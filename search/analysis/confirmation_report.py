@@ -9,53 +9,51 @@ from search.analysis.confirmation import ERROR_WITH_LOOK
 from search.analysis.means import MAX_BLOCKS, Mean
 from search.analysis.page import picture, table, write_page
 from search.analysis.uncertainty import MINIMUM_SEEDS
-from search.analysis.verdict import Standing, Verdict, counted
+from search.analysis.verdict import Standing, Verdict, against_claim, counted
 
 
-def write_report(verdict: Verdict, folder: Path) -> Path:
+def write_report(verdict: Verdict, folder: Path, trained: str = "") -> Path:
     """Writes `confirmation.json`, `.md`, `.png` and `.html`; gives the page's path.
 
     Args:    verdict: to report.
              folder: of the confirmation.
+             trained: which configurations on what, as Markdown (`asked.confirmed_text`).
     """
     (folder / "confirmation.json").write_text(json.dumps(verdict.to_json(), indent=1) + "\n")
     rows = [(s.trial, s.claimed, s.mean, s.interval) for s in verdict.standings if s.mean is not None]
     figure = figures.forest(rows, f"{verdict.metric} ({verdict.mode})")
     stem = folder / "confirmation"
     title = f"Confirmation of {verdict.search}"
-    write_page(stem, title, _text(verdict), figures.svg(figure), figures.png(figure))
+    write_page(stem, title, "\n\n".join(filter(None, (_text(verdict), trained))), figures.svg(figure), figures.png(figure))
     return stem.with_suffix(".html")
-
-
-def read_report(folder: Path) -> Verdict | None:
-    """The finding of a confirmation that has been reported before, None where there is none."""
-    file = folder / "confirmation.json"
-    return Verdict.from_json(json.loads(file.read_text())) if file.is_file() else None
 
 
 def _text(verdict: Verdict) -> str:
     folds = f" on each of {verdict.num_folds} stratified folds" if verdict.num_folds > 1 else ""
+    leader = verdict.winner or "the best mean"
     parts = [
         f"**{verdict.sentence}**",
+        *_earlier(verdict),
         f"The {len(verdict.standings)} best configurations of the search were trained again on"
         f" {counted(verdict.num_seeds, 'fresh seed')}{folds}, each to the epoch at which the search had found it best; nothing"
         f" was chosen again.{_dropping(verdict)}",
         picture("confirmation"),
         "## Configurations",
         table(
-            ("trial", "epoch", "claimed", "confirmed [95 %]", "runs", "difference to the winner [95 %]", ""),
-            [_row(standing) for standing in verdict.standings],
+            ("configuration", "epoch", "in the search", "mean [95 %]", "runs", f"difference to {leader} [95 %]", ""),
+            [_row(verdict, standing) for standing in verdict.standings],
         ),
+        *([verdict.interval_note] if verdict.interval_note else []),
         f"Metric: {verdict.metric} ({'more' if verdict.mode == 'max' else 'less'} is better; a positive difference is better"
-        f" than the winner). Data: {verdict.source or 'none'}. {_method(verdict)}",
-        "## What the search had claimed",
+        f" than {leader}). Data: {verdict.source or 'none'}. {_method(verdict)}",
+        "## On fresh seeds and in the search",
         _curse(verdict),
     ]
     if verdict.winner_metrics:
-        parts += ["## The winner's metrics on the validation cases", _metrics(verdict.winner_metrics)]
+        parts += [f"## Metrics of {leader} on the validation cases", _metrics(verdict.winner_metrics)]
     parts.append("## The test split")
     if verdict.test_metrics:
-        parts.append(_metrics(verdict.test_metrics))
+        parts += [f"Read by the checkpoints of {leader}:", _metrics(verdict.test_metrics)]
     parts.append(verdict.test_note)
     if verdict.num_folds == 1 and verdict.source is not None:
         parts.append(
@@ -63,6 +61,18 @@ def _text(verdict: Verdict) -> str:
             " luck in. `--folds` repeats the comparison over stratified splits."
         )
     return "\n\n".join(parts)
+
+
+def _earlier(verdict: Verdict) -> list[str]:
+    """What earlier confirmations of the same search had found: whoever reports one of several must report all of them."""
+    if not verdict.earlier:
+        return []
+    many = f"{len(verdict.earlier)} earlier confirmations" if len(verdict.earlier) > 1 else "an earlier confirmation"
+    said = "\n".join(f"- {name}: {sentence}" for name, sentence in verdict.earlier.items())
+    return [
+        f"The search has had {many}, on other seeds. The intervals here do not pay for that: report all of them, not the one that"
+        f" suits best.\n\n{said}"
+    ]
 
 
 def _dropping(verdict: Verdict) -> str:
@@ -84,29 +94,24 @@ def _method(verdict: Verdict) -> str:
         )
     together = "those of the differences hold together for any two configurations (Hothorn, Bretz, Westfall 2008)"
     over = (
-        f"over cases (a jackknife; in {MAX_BLOCKS} blocks where there are more) and seeds, as in multi-reader multi-case studies"
-        " with seeds for readers (Dorfman, Berbaum, Metz 1992; Hillis 2007)"
+        f"over {verdict.units} (a jackknife; in {MAX_BLOCKS} blocks where there are more) and seeds, as in multi-reader"
+        " multi-case studies with seeds for readers (Dorfman, Berbaum, Metz 1992; Hillis 2007)"
         if verdict.sampled == "cases and seeds"
         else "over seeds (Student's t), since this metric is not measured on cases"
     )
     looks = f", and pay for the look half-way ({100 * ERROR_WITH_LOOK:g} % of error instead of 5 %)" if verdict.num_looks else ""
     return (
         f"Intervals: 95 %, {over}. Those of the means hold together and stay within what the metric can be; {together}{looks}."
-        " A configuration is worse than the winner where the whole interval of its difference lies below 0, and cannot be told"
-        " from it where that contains 0."
+        " A configuration is worse than that of the best mean where the whole interval of its difference lies below 0, and cannot"
+        " be told from it where that contains 0."
     )
 
 
-_FINDINGS = {
-    "winner": "winner",
-    "worse": "worse than the winner",
-    "better": "better where it ran",
-    "tied": "cannot be told from the winner",
-    "not compared": "not compared",
-}
+#: Words of a finding that a page says with the name of the configuration that leads.
+_FINDINGS = {"worse": "worse than {}", "better": "better where it ran", "tied": "cannot be told from {}"}
 
 
-def _row(standing: Standing) -> list[str]:
+def _row(verdict: Verdict, standing: Standing) -> list[str]:
     return [
         standing.trial,
         str(standing.epoch),
@@ -114,7 +119,8 @@ def _row(standing: Standing) -> list[str]:
         _with_interval(standing.mean, standing.interval),
         str(len(standing.values)),
         _with_interval(standing.difference, standing.difference_interval, sign="+"),
-        _FINDINGS[standing.finding] + (f"; {standing.out}" if standing.out else ""),
+        _FINDINGS.get(standing.finding, verdict.word(standing)).format(verdict.winner)
+        + (f"; {standing.out}" if standing.out else ""),
     ]
 
 
@@ -134,10 +140,9 @@ def _curse(verdict: Verdict) -> str:
         return f"The search's best, {verdict.claimed_best}, could not be trained again."
     claimed = next(s for s in verdict.standings if s.trial == verdict.claimed_best)
     mean = f"{claimed.mean:.4f}" if claimed.mean is not None else "–"
-    way = "worse" if verdict.curse > 0 else "better"
     return (
         f"The search called {verdict.claimed_best} best, with {claimed.claimed:.4f}. On fresh seeds it has {mean}:"
-        f" {abs(verdict.curse):.4f} {way}. The best of many noisy values is partly luck (the winner's curse), so report the"
+        f" {against_claim(verdict.curse)}. The best of many noisy values is partly luck (the winner's curse), so report the"
         " confirmed value."
     )
 

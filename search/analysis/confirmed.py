@@ -9,15 +9,17 @@ from search.strategy.race import heats
 
 
 def median_run(found: RecordedSearch) -> str:
-    """The trial of a confirmation that is its winner's run with the median value.
+    """The trial of a confirmation that is the run with the median value of the configuration of the best mean.
 
     Args:    found: a confirmation that has been reported.
-    Raises:  SearchNotFound: when it has not been, or nobody won.
+    Raises:  SearchNotFound: when it has not been, or no configuration ran.
     """
     file = found.folder.path / "confirmation.json"
     document = json.loads(file.read_text()) if file.is_file() else {}
     if not document.get("winner_run"):
-        raise SearchNotFound(f"--confirmed must be of a confirmation with a winner; got {found.plan.name} (dermtune resume it)")
+        raise SearchNotFound(
+            f"--confirmed must be of a confirmation that has ended well; got {found.plan.name} (dermtune resume it)"
+        )
     return str(document["winner_run"])
 
 

@@ -1,4 +1,4 @@
-"""What a search's explanations are worth: beside the diagnosis, over its best trials, and over seeds."""
+"""What a search's explanations are worth: beside what was searched for, over its best trials, and over seeds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from search.analysis.common_explanations import SharingSpread, spread_of
-from search.analysis.confirmation_report import read_report
 from search.analysis.confirmed import latest_confirmation, winners_checkpoints
 from search.analysis.figures import COLOURS, panel, plain_text
 from search.analysis.leaderboard import RecordedSearch, Tradeoff, tradeoff_of
+from search.analysis.narration import spread_text
 from search.analysis.page import picture, table
 from search.analysis.trial_figures import sharing_spread
+from search.analysis.verdict import read_verdict
 from trainables.errors import DermtuneError
 from trainables.explanation import Explanation
 from trainables.tasks import TASKS
 
 _EXPLAINING = ("valid/gates/", "model/gate_sharing", "valid/gazes/")
-_PAIRS = 5
 
 
 @plain_text
@@ -34,7 +34,7 @@ def tradeoff_figure(tradeoff: Tradeoff) -> Figure:
     for (x, y), trial in front:
         axes.annotate(trial, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.margins(0.12)
-    axes.set_xlabel(f"diagnosis: {tradeoff.diagnosis.metric} ({tradeoff.diagnosis.mode})")
+    axes.set_xlabel(f"{tradeoff.subject}: {tradeoff.objective.metric} ({tradeoff.objective.mode})")
     axes.set_ylabel(f"explanation: {tradeoff.explanation.metric} ({tradeoff.explanation.mode})")
     axes.legend(frameon=False, fontsize=8)
     return figure
@@ -44,7 +44,7 @@ def tradeoff_figure(tradeoff: Tradeoff) -> Figure:
 class CommonExplanations:
     """What the explanations of a search's best trials have in common.
 
-    Args:    tradeoff: diagnosis against explanation, over all trials.
+    Args:    tradeoff: what was searched for against explanation, over all trials.
              metrics: explanation metric → its value in each of the best trials.
              over_best: what tasks share over the best trials, None for a task without gates.
              over_seeds: the same over fresh seeds of the confirmed winner, None without a confirmation.
@@ -64,11 +64,10 @@ class CommonExplanations:
         """Every picture that there is, by name."""
         found = {}
         if self.tradeoff is not None:
-            found["diagnosis_and_explanation"] = tradeoff_figure(self.tradeoff)
-        if self.over_best is not None and self.over_best.num_networks > 1:
-            found["sharing_of_the_best"] = sharing_spread(self.over_best)
-        if self.over_seeds is not None and self.over_seeds.num_networks > 1:
-            found["sharing_over_seeds"] = sharing_spread(self.over_seeds)
+            found["objective_and_explanation"] = tradeoff_figure(self.tradeoff)
+        for name, spread in (("sharing_of_the_best", self.over_best), ("sharing_over_seeds", self.over_seeds)):
+            if spread is not None and spread.num_networks > 1 and spread.moved:
+                found[name] = sharing_spread(spread)
         return found
 
     def text(self, owner: str, drawn: Collection[str]) -> str:
@@ -79,13 +78,14 @@ class CommonExplanations:
         """
         parts = [*self.notes]
         if self.tradeoff is not None:
-            parts.append(f"Pareto front of diagnosis and explanation: {', '.join(self.tradeoff.front)}.")
-            parts += [picture(f"{owner}-{name}") for name in ("diagnosis_and_explanation",) if name in drawn]
+            compared = f"{self.tradeoff.objective.metric} ({self.tradeoff.subject}) and explanation"
+            parts.append(f"Pareto front of {compared}: {', '.join(self.tradeoff.front)}.")
+            parts += [picture(f"{owner}-{name}") for name in ("objective_and_explanation",) if name in drawn]
         if self.metrics:
             parts.append(table(("over the best trials", "mean", "deviation", "trials"), [*map(_row, self.metrics.items())]))
         for name, title, spread in (
-            ("sharing_of_the_best", "What tasks share in the best trials", self.over_best),
-            ("sharing_over_seeds", f"What tasks share in {self.winner} on fresh seeds", self.over_seeds),
+            ("sharing_of_the_best", "What tasks have learnt to share in the best trials", self.over_best),
+            ("sharing_over_seeds", f"What tasks have learnt to share in {self.winner} on fresh seeds", self.over_seeds),
         ):
             if spread is not None and spread.num_networks > 1:
                 parts += [f"**{title}**", *([picture(f"{owner}-{name}")] if name in drawn else []), spread_text(spread)]
@@ -96,19 +96,6 @@ def _row(metric: tuple[str, Sequence[float]]) -> tuple[str, str, str, str]:
     name, values = metric
     deviation = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else "–"
     return name, f"{np.mean(values):.3f}", deviation, str(len(values))
-
-
-def spread_text(spread: SharingSpread) -> str:
-    """What several networks share in words: where most passes, where they differ, how alike they are."""
-
-    def pairs(found: Sequence[tuple[str, str, float, float]]) -> str:
-        return ", ".join(f"{taker} of {giver} {100 * mean:.0f} ± {100 * sd:.0f} %" for taker, giver, mean, sd in found)
-
-    alike = "" if spread.stability is None else f" Stability, the mean correlation between two of them: {spread.stability:.2f}."
-    return (
-        f"Most is taken by {pairs(spread.most_shared(_PAIRS))}; they differ most in {pairs(spread.least_agreed(_PAIRS))}"
-        f" ({spread.num_networks} networks, mean ± deviation).{alike}"
-    )
 
 
 def common_explanations(found: RecordedSearch, explained: Mapping[str, Explanation]) -> CommonExplanations:
@@ -134,7 +121,7 @@ def _over_seeds(found: RecordedSearch) -> tuple[str | None, SharingSpread | None
         return None, None
     try:
         confirmation = latest_confirmation(found.folder.storage, found.plan.name)
-        verdict = read_report(confirmation.folder.path)
+        verdict = read_verdict(confirmation.folder.path)
         if verdict is None or verdict.winner is None:
             return None, None
         task = TASKS[found.plan.task].load()

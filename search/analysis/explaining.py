@@ -10,6 +10,8 @@ from PIL import Image
 
 from search.analysis import figures
 from search.analysis.case_figures import picture_of_case, pictures_of_model
+from search.analysis.constant_predictions import constant_in_explanation
+from search.analysis.narration import model_text
 from search.analysis.page import html_page, picture
 from trainables.explanation import Explanation
 from trainables.names import escaped
@@ -28,7 +30,7 @@ def write_explanation(found: Explanation, folder: Path, progress: Progress = lam
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = [figures.png(figure) for figure in pictures_of_model(found).values()]
-    written = _write(folder, "model", _stacked(model) if model else None, found.to_json())
+    written = _write(folder, "model", _stacked(model) if model else None, model_document(found))
     names = _file_names([case.name for case in found.cases])
     for done, (name, case) in enumerate(zip(names, found.cases, strict=True), start=1):
         written += _write(folder, f"case_{name}", figures.png(picture_of_case(case)), case.to_json())
@@ -38,10 +40,17 @@ def write_explanation(found: Explanation, folder: Path, progress: Progress = lam
     return [*written, page]
 
 
+def model_document(found: Explanation) -> dict[str, Any]:
+    """What is said of the model as a whole: every number, and in words what its tasks have learnt to share."""
+    told = model_text(found)
+    return {**found.to_json(), **({"told": told} if told else {})}
+
+
 def _page(found: Explanation, pictures: Sequence[Path]) -> str:
     """One self-contained page, the model first."""
-    about = f"{found.num_cases} cases of the {found.split} split" if found.split else f"{found.num_cases} images"
-    note = [found.note] if found.note else []
+    shown = f"{len(found.cases)} of {found.num_cases}" if len(found.cases) < found.num_cases else str(found.num_cases)
+    about = f"{shown} cases of the {found.split} split" if found.split else f"{shown} images"
+    note = [*([told] if (told := model_text(found)) else []), *constant_in_explanation(found)]
     places = [f"**{path.stem.removeprefix('case_')}**\n\n{picture(f'picture-{number}')}" for number, path in enumerate(pictures)]
     drawn = {f"picture-{number}": figures.img(path.read_bytes()) for number, path in enumerate(pictures)}
     legend = "Green is right, red is wrong, black is not known. Research software, not a medical device."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 #: Okabe and Ito's palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -42,19 +43,37 @@ def forest(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]],
     Args:    rows: name, claimed, confirmed, interval.
              axis: what the values are.
     """
-    figure, axes = panel(width=6.4, height=1.1 + 0.42 * len(rows))
+    figure, axes = panel(width=6.4, height=1.4 + 0.42 * len(rows))
+    if not rows:
+        nothing(axes, "nothing to draw: no run ended well")
+        return figure
     known = any(interval is not None for *_, interval in rows)
     filled = "confirmed, 95 % interval" if known else "confirmed (no interval)"
     for position, (_, claimed, confirmed, interval) in enumerate(rows):
         if interval is not None:
             axes.plot(interval, [position, position], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
-        axes.plot(confirmed, position, "o", color=COLOURS[0], label=filled if not position else None)
-        axes.plot(claimed, position, "D", color=COLOURS[1], fillstyle="none", label="claimed" if not position else None)
+        axes.plot(confirmed, position, "o", color=COLOURS[0])
+        axes.plot(claimed, position, "D", color=COLOURS[1], fillstyle="none")
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(axis)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.6 / (0.42 * len(rows) + 0.3)), ncols=2, frameon=False)
+    # Of its own room above the axes, however few the rows; its entries stand for all rows.
+    entries = [
+        Line2D([], [], marker="o", color=COLOURS[0], linewidth=2 if known else 0, label=filled),
+        Line2D([], [], marker="D", color=COLOURS[1], fillstyle="none", linewidth=0, label="in the search"),
+    ]
+    figure.legend(handles=entries, loc="outside upper center", ncols=2, frameon=False)
     return figure
+
+
+def nothing(axes: Axes, why: str) -> None:
+    """A sentence in the place of axes that would be empty.
+
+    Args:    why: there is nothing to draw.
+    """
+    axes.clear()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, fontsize=8, wrap=True)
 
 
 def curves(bands: Mapping[str, Band], x_axis: str, y_axis: str, *, log: bool = False) -> Figure:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
@@ -10,11 +10,13 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 from search.strategy.distributions import distribution_of
 
-#: Fewer trials say nothing.
-FEWEST = 10
+#: Fewer trials say nothing, of a search or of a field that is active in some of them only. Of searches in which one field decides
+#: all but the noise, it stands out of shuffled scores in 1 of 10 with 10 trials, 1 of 3 with 20 and 3 of 5 with 30.
+FEWEST = 30
 SHUFFLES = 20
 
 
@@ -27,29 +29,41 @@ class Importance:
     Args:    num_trials: with a score, stopped ones counted with their best so far.
              shares: field → share, all together 1. A conditional field is judged over the trials in which it is active.
              noise: field → the share that 95 % of runs with shuffled scores stay below.
+             left_out: searched field → trials in which it is active; those that have one value in all of these, or too few.
     """
 
     num_trials: int
     shares: Mapping[str, float]
     noise: Mapping[str, float]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where no share is above its noise, "" where one is."""
+        if any(share > self.noise[name] for name, share in self.shares.items()):
+            return ""
+        return (
+            f"Nothing can be told apart from chance with {self.num_trials} trials: no hyperparameter is beyond its mark of noise."
+        )
 
 
-def importance_of(plan: Plan, table: TrialTable, *, seed: int = 0) -> Importance | None:
-    """Importance of every field that varies; None with too few trials to say anything.
+def importance_of(plan: Plan, table: SearchState, *, seed: int = 0) -> Importance | None:
+    """Importance of every field that varies in enough trials; None with too few trials to say anything.
 
     Args:    plan, table: of the search.
              seed: of the shuffling.
     """
     trials = table.ranked()
-    names = [f.name for f in plan.searched if len({t.config.get(f.name) for t in trials if t.config.get(f.name) is not None}) > 1]
-    if len(trials) < FEWEST or not names:
+    active = {f.name: [v for t in trials if (v := t.config.get(f.name)) is not None] for f in plan.searched}
+    names = [name for name, values in active.items() if len(values) >= FEWEST and len(set(values)) > 1]
+    if not names:
         return None
     scores = np.array([float(trial.score or 0.0) for trial in trials])
     generator = np.random.default_rng(seed)
     shares = _shares(plan, trials, scores, names)
     shuffled = [_shares(plan, trials, generator.permutation(scores), names) for _ in range(SHUFFLES)]
     noise = {name: float(np.quantile([found[name] for found in shuffled], 0.95)) for name in names}
-    return Importance(len(trials), shares, noise)
+    return Importance(len(trials), shares, noise, {name: len(values) for name, values in active.items() if name not in names})
 
 
 def _shares(plan: Plan, trials: Sequence[TrialRecord], scores: np.ndarray, names: Sequence[str]) -> dict[str, float]:
@@ -64,8 +78,6 @@ def _one(plan: Plan, trials: Sequence[TrialRecord], scores: np.ndarray, name: st
     chosen = [
         (trial.config[name], score) for trial, score in zip(trials, scores, strict=True) if trial.config.get(name) is not None
     ]
-    if len(chosen) < FEWEST:
-        return 0.0
     study = optuna.create_study(direction="maximize" if plan.objective.mode == "max" else "minimize")
     study.add_trials(
         [

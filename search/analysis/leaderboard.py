@@ -1,21 +1,27 @@
 """Finished and running searches: what there is, who leads, where the best checkpoints lie."""
 
-import shutil
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from search.errors import PlanError, SearchNotFound
+from search.errors import LedgerDamaged, PlanError, SearchNotFound
+from search.records.checkpoint_store import read_table
+from search.records.description import objective_words
 from search.records.failure import failure_trace
 from search.records.folder import SearchFolder, list_searches
-from search.records.ledger import read_events
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.standing import baseline_of, by_value, why_none
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 from search.strategy.rungs import rung_correlation, rungs
 from trainables.contract import Objective
 from trainables.tasks import TASKS
+
+_log = logging.getLogger("dermtune")
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class RecordedSearch:
 
     folder: SearchFolder
     plan: Plan
-    table: TrialTable
+    table: SearchState
 
     @property
     def state(self) -> str:
@@ -53,16 +59,31 @@ def open_search(storage: Path, name: str) -> RecordedSearch:
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    return RecordedSearch(folder, plan, TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints))
+    return RecordedSearch(folder, plan, read_table(folder, plan))
 
 
 def searches(storage: Path) -> list[dict[str, Any]]:
-    """One JSON object per search, oldest first (`dermtune list`)."""
-    return [_search_row(open_search(storage, folder.name)) for folder in list_searches(storage)]
+    """One JSON object per search, oldest first (`dermtune list`); one that cannot be read is said, and hides no other."""
+    rows = []
+    for folder in list_searches(storage):
+        try:
+            rows.append(_search_row(open_search(storage, folder.name)))
+        except (PlanError, LedgerDamaged) as error:
+            _log.warning("%s is left out: %s", folder.name, error)
+    return rows
+
+
+def leading(plan: Plan, table: SearchState) -> TrialRecord | None:
+    """The trial that is ahead: by score in a search, by value where nothing is chosen by scores.
+
+    A confirmation trains to a given epoch and a reproduction takes the epoch of the least validation loss: there the mean of
+    three validations ranks nothing.
+    """
+    return table.leader if plan.ranked_by == "score" else next(iter(by_value(plan, table.ranked())), None)
 
 
 def _search_row(found: RecordedSearch) -> dict[str, Any]:
-    best = found.table.best
+    best = found.table.best if found.plan.kind == "search" else leading(found.plan, found.table)
     return {
         "name": found.plan.name,
         "task": found.plan.task,
@@ -83,9 +104,13 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
 def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
     """One JSON object per trial, best first, those without a score last (`dermtune show`)."""
     ranked, objectives = found.table.ranked(), found.plan.objectives
+    if found.plan.ranked_by == "value":
+        ranked = by_value(found.plan, ranked)
     names = {trial.trial for trial in ranked}
     rest = [trial for trial in found.table.trials.values() if trial.trial not in names]
     front = {trial.trial for trial in found.table.pareto(objectives)}
+    baseline = baseline_of(found.plan, found.table)
+    paper = None if baseline is None else baseline.trial.trial
     return [
         {
             "trial": trial.trial,
@@ -93,8 +118,11 @@ def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
             "reason": trial.reason,
             "value": trial.value,
             "score": trial.score,
+            "window": trial.best_window if trial.score is not None else None,
             "scores": dict(zip([o.metric for o in objectives], trial.scores(objectives) or (), strict=False)),
+            "values": trial.values(objectives),
             "pareto": trial.trial in front,
+            "paper": trial.trial == paper,
             "within_limits": not trial.excess(found.plan.constraints) if trial.score is not None else None,
             "epoch": trial.best_epoch or None,
             "epochs": len(trial.epochs),
@@ -118,34 +146,36 @@ def trial_log(found: RecordedSearch, name: str) -> dict[str, Any]:
         **row,
         "seed": trial.seed,
         "notes": list(trial.notes),
-        "retries": list(trial.retries),
+        "retries": [retried.reason for retried in trial.retries],
         "where": dict(trial.where),
         "checkpoint": checkpoint,
         "traceback": trace,
-        "log": trial.epochs,
+        "log": [{name: value for name, value in asdict(e).items() if value is not None} for e in trial.epochs],
     }
 
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Trials by their diagnosis and by what their explanation is worth.
+    """Trials by what they were searched for and by what their explanation is worth.
 
-    Args:    diagnosis, explanation: what is compared.
-             points: trial → both scores, best diagnosis first; of trials that keep all limits.
+    Args:    objective, explanation: what is compared.
+             subject: what the objective is of, in words.
+             points: trial → both scores, best objective first; of trials that keep all limits.
              front: the trials that no other one equals in both and beats in one. As in ranking, a mean over fewer than three
                  validations beats none over three.
     """
 
-    diagnosis: Objective
+    objective: Objective
     explanation: Objective
+    subject: str
     points: Mapping[str, tuple[float, float]]
     front: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Both metrics, and every trial's."""
         return {
-            "metrics": [self.diagnosis.metric, self.explanation.metric],
-            "modes": [self.diagnosis.mode, self.explanation.mode],
+            "metrics": [self.objective.metric, self.explanation.metric],
+            "modes": [self.objective.mode, self.explanation.mode],
             "trials": [
                 {"trial": trial, "diagnosis": points[0], "explanation": points[1], "pareto": trial in self.front}
                 for trial, points in self.points.items()
@@ -154,20 +184,43 @@ class Tradeoff:
 
 
 def tradeoff_of(found: RecordedSearch) -> Tradeoff | None:
-    """Diagnosis against explanation; None where fewer than two trials explain anything, or that is what was searched for."""
+    """The objective against the explanation; None where fewer than two trials explain anything or it was searched for itself."""
     explanation = TASKS[found.plan.task].explanation
     if explanation is None or explanation.metric in {objective.metric for objective in found.plan.objectives}:
         return None
     objectives = (found.plan.objective, explanation)
     within = [trial for trial in found.table.ranked() if not trial.excess(found.plan.constraints)]
-    points = {trial.trial: scores for trial in within if (scores := trial.scores(objectives)) is not None}
-    if len(points) < 2:
-        return None
+    points = {trial.trial: (scores[0], scores[1]) for trial in within if (scores := trial.scores(objectives)) is not None}
     front = tuple(trial.trial for trial in found.table.pareto(objectives))
-    return Tradeoff(*objectives, {trial: (scores[0], scores[1]) for trial, scores in points.items()}, front)
+    return None if len(points) < 2 else Tradeoff(*objectives, objective_words(found.plan), points, front)
 
 
-def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:
+def confirmed_gain(found: RecordedSearch) -> dict[str, Any] | None:
+    """What the newest finished confirmation of a search says of its winner against the paper's configuration.
+
+    Returns: `name` of the confirmation, its `winner`, the `gain` in the mean over fresh seeds and its 95 % `interval` over cases
+        and seeds, None for fewer than three seeds; None in all where no confirmation had both.
+    """
+    baseline = baseline_of(found.plan, found.table)
+    reports = found.folder.storage.glob(f"{found.plan.name[:68]}-confirm*/confirmation.json") if baseline is not None else ()
+    for report in sorted(reports, key=lambda file: file.stat().st_mtime, reverse=True):
+        verdict = json.loads(report.read_text())
+        if baseline is None or verdict["search"] != found.plan.name:
+            continue
+        own = next((entry for entry in verdict["standings"] if entry["trial"] == baseline.trial.trial), None)
+        if own is None or own["difference"] is None:
+            continue
+        interval = own["difference_interval"]
+        return {
+            "name": verdict["name"],
+            "winner": verdict["winner"],
+            "gain": -own["difference"],
+            "interval": None if interval is None else [-interval[1], -interval[0]],
+        }
+    return None
+
+
+def rung_predictions(plan: Plan, table: SearchState) -> list[dict[str, Any]]:
     """How well each rung predicts the next one: one JSON object per pair with enough trials."""
     sign = plan.objective.sign
     if plan.scheduler == "none" or plan.kind != "search":
@@ -177,7 +230,7 @@ def rung_predictions(plan: Plan, table: TrialTable) -> list[dict[str, Any]]:
     at: dict[int, dict[str, float]] = {level: {} for level in levels}
     for record in records:
         delay = plan.delay_of(record.config)  # rungs count from where the objective is trained
-        reached = {epoch["epoch"] - delay: sign * float(epoch["score"]) for epoch in record.epochs}
+        reached = {epoch.epoch - delay: sign * epoch.score for epoch in record.epochs}
         for level in levels:
             if level in reached:
                 at[level][record.trial] = reached[level]
@@ -201,10 +254,14 @@ def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = No
              SearchNotFound: when no trial has reported anything yet.
     """
     objectives = found.plan.objectives
-    ranked = [trial for trial in found.table.front_first(objectives) if not trial.excess(found.plan.constraints)]
+    ordered = found.table.front_first(objectives)
+    if found.plan.ranked_by == "value":
+        ordered = by_value(found.plan, ordered)
+    ranked = [trial for trial in ordered if not trial.excess(found.plan.constraints)]
     if not ranked:
         wanted = "a trial that reported" + (" and kept all limits" if found.plan.constraints else "")
-        raise SearchNotFound(f"NAME must be a search with {wanted}; got {found.plan.name!r} (`dermtune show`)")
+        why = why_none(found.plan, found.table)
+        raise SearchNotFound(f"NAME must be a search with {wanted}; got {found.plan.name!r}: {why} (`dermtune show`)")
     kept = [trial for trial in ranked if trial.checkpoint is not None and (trials is None or trial.trial in trials)]
     if not 1 <= top <= len(kept):
         raise PlanError(f"--top must be 1 to {len(kept)}, the checkpoints that {found.plan.name} keeps; got {top}")
@@ -214,7 +271,9 @@ def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = No
             "trial": trial.trial,
             "value": trial.value,
             "score": trial.score,
+            "window": trial.best_window,
             "scores": dict(zip([o.metric for o in objectives], trial.scores(objectives) or (), strict=False)),
+            "values": trial.values(objectives),
             "pareto": trial.trial in front,
             "epoch": trial.best_epoch,
             "config": dict(trial.config),
@@ -223,17 +282,3 @@ def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = No
         }
         for trial in kept[:top]
     ]
-
-
-def copy_checkpoints(rows: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """Copies checkpoints to `<out>/<trial>`; gives the rows with their new places.
-
-    Raises:  PlanError: when a place is taken.
-    """
-    places = [out.resolve() / row["trial"] for row in rows]
-    taken = [place for place in places if place.exists()]
-    if taken:
-        raise PlanError(f"--out must be a folder without {taken[0].name}; got {out}, which has one")
-    for row, place in zip(rows, places, strict=True):
-        shutil.copytree(row["checkpoint"], place)
-    return [{**row, "checkpoint": str(place)} for row, place in zip(rows, places, strict=True)]

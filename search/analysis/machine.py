@@ -16,7 +16,7 @@ from search.execution.nodes import NodeReport, examine_nodes
 from search.execution.options import parse_gpus
 from search.execution.ray_session import ray_session
 from search.execution.resources import have_gpus, max_concurrent
-from search.records.tracking.store import open_client
+from search.records.tracking.store import is_made, open_client
 from trainables.data import portable_source
 from trainables.data.cache import cache_root
 
@@ -82,7 +82,7 @@ def _has(report: NodeReport) -> str:
 
 
 def _tracking(uri: str) -> Check:
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if not is_made(uri):
         return Check("tracking", True, "the first search makes its store")
     return _tried("tracking", "the store answers", lambda: open_client(uri))
 

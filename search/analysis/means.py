@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from search.analysis.uncertainty import Interval, SeedRuns, mean_intervals
 from trainables.contract import Casewise
+from trainables.counted import chunks, measured, of_all
 from trainables.metric_ranges import range_of
 
 #: More cases than this are left out in blocks.
@@ -22,10 +23,12 @@ class RunMetrics:
 
     Args:    values: full metric name → value.
              influences: full metric name → contribution of each block, see `SeedRuns`.
+             units: what the blocks are made of, in words.
     """
 
     values: Mapping[str, float]
     influences: Mapping[str, Float[np.ndarray, " blocks"]]
+    units: str = "cases"
 
 
 def run_metrics(cases: Casewise) -> RunMetrics:
@@ -36,16 +39,17 @@ def run_metrics(cases: Casewise) -> RunMetrics:
 
     Args:    cases: what the run's checkpoint says of each.
     """
-    values = dict(cases.measure(None))
+    values = of_all(cases.measure, cases.num_cases)
     blocks = _blocks(cases)
     if not blocks.any():  # what other cases would have given cannot be known from a single one
         return RunMetrics(values, {name: np.full(1, np.nan) for name in values})
-    without = [cases.measure(np.flatnonzero(blocks != block)) for block in range(blocks.max() + 1)]
+    left_out = chunks(int(blocks.max()) + 1, cases.num_cases)
+    without = measured(cases.measure, ((chunk[:, None] != blocks).astype(np.int64) for chunk in left_out))
     influences = {}
     for name, value in values.items():
-        found = np.array([metrics.get(name, value) for metrics in without])
+        found = np.where(np.isnan(without[name]), value, without[name])
         influences[name] = (found - found.mean()) * math.sqrt((len(found) - 1) / len(found))
-    return RunMetrics(values, influences)
+    return RunMetrics(values, influences, cases.units)
 
 
 def _blocks(cases: Casewise) -> Int[np.ndarray, " cases"]:

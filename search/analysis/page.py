@@ -1,5 +1,6 @@
 """A report as Markdown and as one self-contained HTML page."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -12,10 +13,14 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
 table { font-size: .9rem; }
 th, td { padding: .25rem .55rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
-td:last-child { white-space: normal; }
-th { border-bottom: 2px solid #888; }
+td:last-child { white-space: normal; } td:nth-child(n+5):last-child { min-width: 12rem; }
+th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 svg, img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } code { background: #f3f3f3; padding: .1rem .3rem; }
 """
+
+_HEADING = re.compile(r"<th>.*?</th>")
+#: Where the name of a metric or a field may go on in the next line; nothing else of a heading is broken but between words.
+_WITHIN_NAME = re.compile(r"(?<=\w)[/_](?=\w)")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -33,7 +38,7 @@ def html_page(title: str, text: str, pictures: Mapping[str, str]) -> str:
     """
     # No links and no images: a trial's reason or a class's name may look like one, and the page must need nothing else.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
-    body = markdown.render(f"# {title}\n\n{text}")
+    body = _HEADING.sub(lambda heading: _WITHIN_NAME.sub(r"\g<0><wbr>", heading[0]), markdown.render(f"# {title}\n\n{text}"))
     for name, html in pictures.items():
         label = escape(name.replace("_", " "))
         body = body.replace(f"<p>{picture(name)}</p>", f'<figure role="img" aria-label="{label}">{html}</figure>')

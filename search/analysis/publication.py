@@ -8,9 +8,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from search.analysis import figures
+from search.analysis.constant_predictions import constant_in_explanation
 from search.analysis.explained import CommonExplanations, common_explanations
 from search.analysis.importance import importance_of
 from search.analysis.leaderboard import RecordedSearch
+from search.analysis.narration import model_text
 from search.analysis.report import EXPLANATIONS, report_page
 from search.analysis.search_figures import pictures_of_search
 from search.analysis.trial_figures import pictures_of_trial
@@ -52,6 +54,7 @@ def publish(
     *,
     page: Path | None = None,
     progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = lambda what: None,
 ) -> Publication:
     """Draws a search and its best trials, writes the report, logs pictures and models; what fails is said, never raised.
 
@@ -59,10 +62,12 @@ def publish(
              uri: of the tracking store.
              page: where the report goes, None for `report.html` in the search's folder.
              progress: called with (done, all).
+             say: called with what begins.
     """
     result = Publication(page or found.folder.path / "report.html")
     kept = [trial for trial in found.table.front_first(found.plan.objectives) if trial.checkpoint is not None]
     total = 2 * len(kept) + 2
+    say("drawing pictures")
     importance = importance_of(found.plan, found.table)
     search = _drawn(partial(pictures_of_search, found.plan, found.table, importance), found.plan.name, result)
     progress(1, total)
@@ -83,23 +88,38 @@ def publish(
         {trial: {name: figures.img(png) for name, png in pictures.items()} for trial, pictures in trials.items()},
         common.text(EXPLANATIONS, of_common),
         {name: figures.svg(figure) for name, figure in of_common.items()},
+        {trial: model_text(explained) for trial, explained in explanations.items()},
+        {trial: constant_in_explanation(explained) for trial, explained in explanations.items()},
+        importance,
     )
     result.page.parent.mkdir(parents=True, exist_ok=True)
     result.page.write_text(text)
     found.folder.publish(result.page)
     progress(len(kept) + 2, total)
+    say("logging pictures and models" if TASKS[found.plan.task].formats else "logging pictures")
     try:
-        publisher = Publisher(uri, found.plan.name)
-        files = {f"pictures/{name}.png": figures.png(figure) for name, figure in {**search, **of_common}.items()}
-        publisher.put(None, {**files, "report.html": text.encode()})
-        for done, trial in enumerate(kept, start=len(kept) + 3):
-            publisher.put(trial.trial, {f"pictures/{name}.png": png for name, png in trials[trial.trial].items()})
-            if TASKS[found.plan.task].formats:
-                result.models[trial.trial] = publisher.log_model(candidate_of(found, trial), example_image())
-            progress(done, total)
+        _log(found, Publisher(uri, found.plan, found.folder.storage), {**search, **of_common}, trials, result, progress)
     except (DermtuneError, StoreAway, *STORE_ERRORS) as error:
         result.problems.append(f"MLflow did not take all pictures and models: {reason(error)}")
     return result
+
+
+def _log(
+    found: RecordedSearch,
+    publisher: Publisher,
+    search: Mapping[str, Figure],
+    trials: Mapping[str, Mapping[str, bytes]],
+    result: Publication,
+    progress: Progress,
+) -> None:
+    """Logs pictures, the report and models; they are the second half of what is done, but for one step."""
+    files = {f"pictures/{name}.png": figures.png(figure) for name, figure in search.items()}
+    publisher.put(None, {**files, "report.html": result.page.read_bytes()})
+    for done, (name, pictures) in enumerate(trials.items(), start=len(trials) + 3):
+        publisher.put(name, {f"pictures/{picture}.png": png for picture, png in pictures.items()})
+        if TASKS[found.plan.task].formats:
+            result.models[name] = publisher.log_model(candidate_of(found, found.trial(name)), example_image())
+        progress(done, 2 * len(trials) + 2)
 
 
 def _drawn(draw: Callable[[], Mapping[str, Figure]], of: str, result: Publication) -> Mapping[str, Figure]:
@@ -133,7 +153,7 @@ def register(found: RecordedSearch, uri: str, trial: TrialRecord, model: str, al
         raise PlanError(f"NAME must be a search of a task that looks at images; got {found.plan.name!r} ({found.plan.task})")
     candidate = candidate_of(found, trial)
     try:
-        publisher = Publisher(uri, found.plan.name)
+        publisher = Publisher(uri, found.plan, found.folder.storage)
         model_id = publisher.log_model(candidate, example_image())
         version = publisher.register(model, candidate, model_id, alias)
     except (StoreAway, *STORE_ERRORS) as error:

@@ -1,6 +1,6 @@
 """What another strategy would have found, at what cost, from the curves that a search recorded."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -13,6 +13,7 @@ from search.analysis.figures import Band
 from search.analysis.leaderboard import RecordedSearch
 from search.errors import PlanError
 from search.execution.options import known
+from search.records.events import EpochResult
 from search.records.ledger import Journal
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
@@ -21,9 +22,14 @@ from search.strategy.pool import Pool, PoolSampler
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS
 from search.strategy.simulation import Curve, Observation, simulate
-from trainables.selection import rank_key, window_of
+from trainables.selection import rank_key
 
 _POINTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extrapolated(EpochResult):
+    """An epoch that nobody has trained."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Outcome:
                  who may use up all recorded trials ends at 0, so these tell more.
              half_interval: 95 %, of `regret_half`, over seeds.
              epochs, seconds: mean cost: training, not waiting.
+             known: share of those epochs that were recorded; the others are extrapolated (see `whole_curve`).
              time_s: mean simulated wall time.
              band: regret against simulated time.
     """
@@ -66,6 +73,7 @@ class Outcome:
     half_interval: tuple[float, float]
     epochs: float
     seconds: float
+    known: float
     time_s: float
     band: Band
 
@@ -126,7 +134,7 @@ def replay(
     """Replays recorded trials under other strategies in simulated time.
 
     A strategy chooses among the recorded configurations, each once: what its sampler suggests is moved to the nearest one
-    that is left. A trial that the search itself had cut short is used as far as it goes, and then counts as stopped.
+    that is left. A trial that the search itself had cut short goes on as `whole_curve` has it, at its full cost.
 
     Args:    found: the search.
              strategies: to compare.
@@ -139,7 +147,8 @@ def replay(
     if len(records) < 2:
         raise PlanError(f"NAME must be a search with two trials or more that reported; got {found.plan.name!r}")
     sign = found.plan.objective.sign
-    best = max(sign * epoch["score"] for record in records for epoch in record.epochs if epoch["is_best"])
+    # As the search ranks: a mean over fewer validations is no rival of one over three.
+    best = max(rank_key(epoch.window, epoch.score, sign) for record in records for epoch in record.epochs)[1]
     total, done = len(strategies) * seeds, 0
     runs: dict[Strategy, list[list[Observation]]] = {strategy: [] for strategy in strategies}
     for strategy in strategies:
@@ -176,9 +185,28 @@ def _run(plan: Plan, records: Sequence[TrialRecord]) -> list[Observation]:
 
     def curve_of(suggestion: Any) -> Curve:
         record = records[pool.take(suggestion.config)]
-        return Curve(record.epochs, cut_short=record.state != "finished")
+        return Curve(whole_curve(record, plan.max_epochs))
 
     return simulate(bridge, curve_of, plan.max_concurrent or 1)
+
+
+def whole_curve(record: TrialRecord, max_epochs: int) -> list[EpochResult]:
+    """A trial's epochs to its end: beyond where the search had cut it short it stays as it was, in `Extrapolated` epochs.
+
+    So a strategy pays for what it trains, and gains nothing that nobody has seen.
+
+    Args:    record: of a trial that has reported.
+             max_epochs: of a trial that nobody stops.
+    """
+    if record.state == "finished":
+        return list(record.epochs)
+    seconds = record.train_s / len(record.epochs)
+    more = range(record.last_epoch + 1, (record.max_epochs or max_epochs) + 1)
+    last = record.epochs[-1]
+    stayed = Extrapolated(
+        epoch=last.epoch, metrics=last.metrics, score=last.score, seconds=seconds, is_best=False, window=last.window
+    )
+    return [*record.epochs, *(replace(stayed, epoch=epoch) for epoch in more)]
 
 
 def _outcome(strategy: Strategy, several: Sequence[Sequence[Observation]], best: float, sign: int, end_s: float) -> Outcome:
@@ -194,7 +222,8 @@ def _outcome(strategy: Strategy, several: Sequence[Sequence[Observation]], best:
         regret_half=float(half_way.mean()),
         half_interval=(float(half_way.mean() - reach), float(half_way.mean() + reach)),
         epochs=float(np.mean([len(observed) for observed in several])),
-        seconds=float(np.mean([sum(float(o.epoch["seconds"]) for o in observed) for observed in several])),
+        seconds=float(np.mean([sum(o.epoch.seconds for o in observed) for observed in several])),
+        known=float(np.mean([not isinstance(o.epoch, Extrapolated) for observed in several for o in observed])),
         time_s=float(np.mean([observed[-1].time_s for observed in several])),
         band=band,
     )
@@ -205,10 +234,10 @@ def _regret_at(times: Any, observed: Sequence[Observation], best: float, sign: i
     steps: list[tuple[float, float]] = []
     leader: tuple[int, float] | None = None
     for observation in observed:
-        epoch: Mapping[str, Any] = observation.epoch
-        key = rank_key(window_of(epoch), epoch["score"], sign)
+        epoch = observation.epoch
+        key = rank_key(epoch.window, epoch.score, sign)
         if leader is None or key > leader:
             leader = key
-            steps.append((observation.time_s, best - sign * epoch["score"]))
+            steps.append((observation.time_s, max(0.0, best - sign * epoch.score)))
     when, regret = np.array(steps).T
     return regret[np.maximum(np.searchsorted(when, times, side="right") - 1, 0)]

@@ -16,10 +16,9 @@ from search.errors import PlanError
 from search.records.readings import record_reading
 from search.records.trials import TrialRecord
 from spaces.fields import fields_of, format_value
-from trainables import folders
 from trainables.contract import Confusions
-from trainables.data import portable_source, read
-from trainables.explanation import Sharing
+from trainables.data import read
+from trainables.sharing import Sharing
 from trainables.tasks import TASKS, TaskModule
 
 #: Where sharing is looked at: the paper's figure, and all of it.
@@ -231,7 +230,7 @@ class _Reader:
         folder = self.found.folder.fetched(str(record.checkpoint))
         cases = self.module.casewise(folder, self.source, self.split)
         if self.split == "test":
-            self._readings = record_reading(self.found.folder.storage, folders.digest(folder), portable_source(self.source))
+            self._readings = record_reading(self.found.folder.storage, folder, self.source)
         self.num_read += 1
         return _Run(record.best_epoch, run_metrics(cases), cases.confusions, self.module.explain_model(folder).sharing)
 

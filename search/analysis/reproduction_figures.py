@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from search.analysis.common_explanations import spread_of
-from search.analysis.figures import COLOURS, panels, plain_text
+from search.analysis.figures import COLOURS, nothing, panels, plain_text
 from search.analysis.reproduction import MeanConfusions, Measured, Outcome
 from search.analysis.trial_figures import heat
 
@@ -20,27 +21,31 @@ def beside_paper(outcomes: Sequence[Outcome], metrics: Mapping[str, str]) -> Fig
              metrics: name → what is written below its panel.
     """
     figure, grid = panels(len(metrics), columns=3, width=4.4, height=1.3 + 0.34 * len(outcomes))
+    named = False
     for axes, (name, label) in zip(grid, metrics.items(), strict=True):
         rows = [outcome.metrics.get(name) for outcome in outcomes]
+        if not any(rows):
+            nothing(axes, f"{label}:\nnothing to draw, no run has it")
+            continue
         _rows(axes, rows)
-        axes.set_yticks(range(len(outcomes)), [outcome.experiment for outcome in outcomes] if axes is grid[0] else [])
+        axes.set_yticks(range(len(outcomes)), [] if named else [outcome.experiment for outcome in outcomes])
+        named = True
         axes.set_ylim(len(outcomes) - 0.5, -0.5)
         axes.set_xlabel(label)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     known = any(measured.interval for outcome in outcomes for measured in outcome.metrics.values())
     label = "here, 95 % interval" if known else "here (no interval)"
-    grid[0].plot([], [], "o-" if known else "o", color=COLOURS[0], label=label)
+    entries = [Line2D([], [], marker="o", linewidth=1.5 if known else 0, color=COLOURS[0], label=label)]
     if any(measured.paper is not None for outcome in outcomes for n, measured in outcome.metrics.items() if n in metrics):
-        grid[0].plot([], [], "D", color=COLOURS[1], fillstyle="none", label="the paper, on its own data")
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+        paper = "the paper, on its own data"
+        entries.append(Line2D([], [], marker="D", linewidth=0, color=COLOURS[1], fillstyle="none", label=paper))
+    if named:
+        figure.legend(handles=entries, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
 def _rows(axes: Axes, rows: Sequence[Measured | None]) -> None:
-    if not any(rows):
-        axes.text(0.5, 0.5, "nothing to draw:\nno run has it", ha="center", va="center", transform=axes.transAxes, fontsize=8)
-        axes.set_xticks([])
     for place, measured in enumerate(rows):
         if measured is None:
             continue

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from search.analysis import figures
 from search.analysis.common_explanations import dependence_of, spread_of
-from search.analysis.explained import spread_text
+from search.analysis.narration import spread_text
 from search.analysis.page import html_page, picture, table
 from search.analysis.papers import (
     ATTENTIVE_STRUCTURES,

@@ -10,28 +10,34 @@ from search.analysis.common_explanations import SharingSpread
 from search.analysis.figures import COLOURS, panels, plain_text, shortened
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
-from trainables.explanation import Explanation, Gaze, SeenCase, Sharing
+from trainables.explanation import Explanation, SeenCase
+from trainables.sharing import Sharing
 
 _MAP = "Blues"
+#: From less to more, both readable by colour-blind readers.
+_CHANGE = "RdBu_r"
 _EPOCHS_AT_MOST = 8
+#: Tasks whose maps are drawn beside each other.
+EVIDENCE_AT_MOST = 8
 #: Characters beside a row of a small matrix.
 _CELL = 16
 #: Above this share of the scale, writing is white.
 _DARK = 0.55
+_DARK_CHANGE = 0.7
 _DOT = {"boxstyle": "round,pad=0.25", "facecolor": COLOURS[0], "edgecolor": "white", "linewidth": 0.6}
 
 
 def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
     """Every objective with the score that ranks trials, and the losses where there are some; the best epoch is dashed."""
     names = [objective.metric for objective in plan.objectives]
-    losses = [name for name in ("train/loss", "valid/loss") if any(name in e["metrics"] for e in trial.epochs)]
+    losses = [name for name in ("train/loss", "valid/loss") if any(name in e.metrics for e in trial.epochs)]
     losses = [name for name in losses if name not in names]
     figure, grid = panels(len(names) + bool(losses), columns=3, width=4.2, height=3.2)
     for axes, name in zip(grid, names, strict=False):
         _curve(axes, trial, name, COLOURS[0])
         if name == names[0]:
-            x = [epoch["epoch"] for epoch in trial.epochs]
-            axes.plot(x, [epoch["score"] for epoch in trial.epochs], color=COLOURS[1], label="score (mean of three)")
+            x = [epoch.epoch for epoch in trial.epochs]
+            axes.plot(x, [epoch.score for epoch in trial.epochs], color=COLOURS[1], label="score (mean of three)")
         axes.set_ylabel(shortened(name, 48))
         axes.legend(frameon=False, fontsize=7)
     for name, colour in zip(losses, COLOURS, strict=False):
@@ -47,7 +53,7 @@ def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
 
 
 def _curve(axes: Axes, trial: TrialRecord, name: str, colour: str) -> None:
-    points = [(epoch["epoch"], epoch["metrics"][name]) for epoch in trial.epochs if name in epoch["metrics"]]
+    points = [(epoch.epoch, epoch.metrics[name]) for epoch in trial.epochs if name in epoch.metrics]
     axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=shortened(name, 48), marker=".", linewidth=1)
 
 
@@ -67,61 +73,86 @@ def confusion_matrices(found: Explanation) -> Figure:
 
 
 def sharing_matrices(sharing: Sharing) -> Figure:
-    """Sharing fractions of all blocks and of each, in percent: rows take, columns give.
+    """What training has changed, where the start is known, and the sharing fractions of all blocks and of each: rows take,
+    columns give.
 
     Source: Coppola et al. 2020, Fig. 4
+    Deviations: the paper shows the fractions alone, most of which were there before training.
     """
     side = max(2.8, 0.42 * len(sharing.tasks))
     titled = [("all blocks", sharing.blocks.mean(0)), *((f"block {i}", block) for i, block in enumerate(sharing.blocks, start=1))]
-    figure, grid = panels(len(titled), columns=3, width=side, height=side)
-    for axes, (title, matrix) in zip(grid, titled, strict=True):
+    changes = [] if sharing.change is None else [sharing.change]
+    figure, grid = panels(len(titled) + len(changes), columns=3, width=side, height=side)
+    for axes, change in zip(grid, changes, strict=False):
+        heat_of_change(axes, change, sharing.tasks, float(np.abs(change).max()))
+        axes.set_title("change since the start, all blocks", fontsize=9)
+    for axes, (title, matrix) in zip(grid[len(changes) :], titled, strict=True):
         heat(axes, matrix, [[f"{100 * value:.0f}" for value in row] for row in matrix], sharing.tasks)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(f"after training, {title}" if changes else title, fontsize=9)
     figure.supylabel("task that takes", fontsize=9)
-    figure.supxlabel("task that gives; percent of its features", fontsize=9)
+    figure.supxlabel("task that gives; percent of its features, change in percentage points", fontsize=9)
     return figure
 
 
 def sharing_over_epochs(sharing: Sharing) -> Figure:
-    """Sharing fractions over all blocks after some epochs, small and in order, in percent: rows take, columns give."""
-    if sharing.history is None:
-        raise ValueError("sharing must have a history to be drawn over epochs; got none (train the checkpoint anew)")
-    chosen = np.unique(np.linspace(0, len(sharing.epochs) - 1, _EPOCHS_AT_MOST).round().astype(int))
+    """Change of the sharing fractions over all blocks since the start, after some epochs, small and in order."""
+    if sharing.history is None or sharing.start is None:
+        raise ValueError("sharing must have a start to be drawn over epochs; got none (train the checkpoint anew)")
+    changes = (sharing.history - sharing.start).mean(1)[1:]
+    chosen = np.unique(np.linspace(0, len(changes) - 1, _EPOCHS_AT_MOST).round().astype(int))
     figure, grid = panels(len(chosen), columns=4, width=2.0, height=2.2)
+    largest = 100 * max(float(np.abs(changes).max()), 1e-9)
     for axes, place in zip(grid, chosen, strict=True):
-        picture = axes.imshow(100 * sharing.history[place].mean(0), cmap=_MAP, vmin=0, vmax=100)
-        axes.set_title(f"epoch {sharing.epochs[place]}", fontsize=8)
+        picture = axes.imshow(100 * changes[place], cmap=_CHANGE, vmin=-largest, vmax=largest)
+        axes.set_title(f"epoch {sharing.epochs[place + 1]}", fontsize=8)
         names = [shortened(task, _CELL) for task in sharing.tasks]
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=5.5)
         axes.set_yticks(range(len(names)), names, fontsize=5.5)
-    figure.colorbar(picture, ax=grid, shrink=0.6, label="percent")
+    figure.colorbar(picture, ax=grid, shrink=0.6, label="percentage points")
     figure.supylabel("task that takes", fontsize=8)
     figure.supxlabel("task that gives", fontsize=8)
     return figure
 
 
 def sharing_spread(spread: SharingSpread) -> Figure:
-    """Mean and deviation of several networks' sharing fractions, in percent: rows take, columns give."""
+    """Mean and deviation of several networks' changes since their start, in percentage points: rows take, columns give."""
+    if spread.changes is None:
+        raise ValueError("networks must have a start for their changes to be drawn; got one without (train the checkpoint anew)")
     side = max(3.6, 0.5 * len(spread.tasks))
     figure, grid = panels(2, columns=2, width=side, height=side)
-    largest = float(spread.deviation.max()) or 1.0
-    for axes, title, matrix, scale in (
-        (grid[0], f"mean of {spread.num_networks} networks", spread.mean, 1.0),
-        (grid[1], "deviation", spread.deviation, largest),
-    ):
-        heat(axes, matrix / scale, [[f"{100 * value:.0f}" for value in row] for row in matrix], spread.tasks)
-        axes.set_title(title, fontsize=9)
+    mean, deviation = spread.changes.mean(0), spread.changes.std(0, ddof=1)
+    heat_of_change(grid[0], mean, spread.tasks, float(np.abs(mean).max()))
+    grid[0].set_title(f"change since the start, mean of {spread.num_networks} networks", fontsize=9)
+    shares = deviation / (float(deviation.max()) or 1.0)
+    heat(grid[1], shares, [[f"{100 * value:.0f}" for value in row] for row in deviation], spread.tasks)
+    grid[1].set_title("deviation between them", fontsize=9)
     figure.supylabel("task that takes", fontsize=9)
-    figure.supxlabel("task that gives; percent of its features", fontsize=9)
+    figure.supxlabel("task that gives; percentage points", fontsize=9)
     return figure
 
 
 def pictures_of_sharing(sharing: Sharing) -> Mapping[str, Figure]:
-    """What tasks share, and how that came about where it is known."""
+    """What tasks share and how that came about; nothing where training has not changed it."""
+    if sharing.moved is False:
+        return {}
     found = {"sharing": sharing_matrices(sharing)}
-    if sharing.history is not None and len(sharing.epochs) > 1:
+    if sharing.start is not None and len(sharing.epochs) > 2:
         found["sharing_over_epochs"] = sharing_over_epochs(sharing)
     return found
+
+
+def heat_of_change(axes: Axes, change: np.ndarray, names: Sequence[str], largest: float) -> None:
+    """A matrix of changes in percentage points: red for more, blue for less; nothing stands on the diagonal.
+
+    Args:    largest: change of the darkest colour.
+    """
+    axes.imshow(change, cmap=_CHANGE, vmin=-(largest or 1.0), vmax=largest or 1.0)
+    for row, column in np.argwhere(~np.eye(len(names), dtype=bool)).tolist():
+        value = float(change[row, column])
+        colour = "white" if abs(value) > _DARK_CHANGE * largest else "black"
+        shown = round(100 * value)
+        axes.text(column, row, f"{shown:+d}" if shown else "0", ha="center", va="center", fontsize=7, color=colour)
+    _named(axes, names)
 
 
 def heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
@@ -131,6 +162,10 @@ def heat(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]], names: 
         for column, text in enumerate(line):
             colour = "white" if shares[row, column] > _DARK else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    _named(axes, names)
+
+
+def _named(axes: Axes, names: Sequence[str]) -> None:
     shown = [shortened(name, _CELL) for name in names]
     axes.set_xticks(range(len(names)), shown, rotation=45, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), shown, fontsize=7)
@@ -147,16 +182,52 @@ def attention_sequences(cases: Sequence[SeenCase]) -> Figure:
         row = grid[index * (steps + 1) : (index + 1) * (steps + 1)]
         draw_gazes(row[0], case, title=f"{case.name}\n{heading(case)}")
         for axes, gaze in zip(row[1:], case.gazes, strict=False):
-            draw_map(axes, case, gaze)
+            draw_map(axes, case.image, gaze.attention)
             axes.set_title(f"{gaze.structure} {gaze.probability:.2f}" if gaze.structure else "", fontsize=7)
     return figure
 
 
-def draw_map(axes: Axes, case: SeenCase, gaze: Gaze) -> None:
-    """A gaze's attention over the image."""
-    size = case.image.shape[0]
-    axes.imshow(case.image, alpha=0.55)
-    axes.imshow(gaze.attention, cmap="inferno", alpha=0.6, extent=(0, size, size, 0), interpolation="bilinear")
+def evidence_in_cases(cases: Sequence[SeenCase]) -> Figure:
+    """Each case, then where in it the evidence lies for what is said of each task, the diagnosis first."""
+    columns = 1 + min(EVIDENCE_AT_MOST, max(len(case.evidence) for case in cases))
+    width = max(1.7, min(2.6, 10.2 / columns))
+    figure, grid = panels(len(cases) * columns, columns=columns, width=width, height=width + 0.3)
+    for axes in grid:
+        axes.set_axis_off()
+    for index, case in enumerate(cases):
+        row = grid[index * columns : (index + 1) * columns]
+        row[0].imshow(case.image)
+        row[0].set_title(f"{shortened(case.name)}\n{heading(case)}", fontsize=6.5, color=colour_of(case.is_right(case.diagnosis)))
+        draw_evidence(row[1:], case)
+    return figure
+
+
+def draw_evidence(grid: Sequence[Axes], case: SeenCase) -> int:
+    """The image under a map of where the evidence lies, a task each, the diagnosis first; gives how many found no room."""
+    tasks = sorted(case.evidence, key=lambda task: task != case.diagnosis)
+    for axes, task in zip(grid, tasks, strict=False):
+        evidence = case.evidence[task].evidence
+        largest, size = float(np.abs(evidence).max()), case.image.shape[0]
+        axes.imshow(case.image.mean(-1), cmap="gray", vmin=0, vmax=255, alpha=0.6)
+        axes.imshow(
+            evidence,
+            cmap=_CHANGE,
+            vmin=-largest,
+            vmax=largest,
+            alpha=np.sqrt(np.abs(evidence) / largest),
+            extent=(0, size, size, 0),
+            interpolation="bilinear",
+        )
+        axes.set_axis_off()
+        axes.set_title(f"{shortened(task, 14)}: {shortened(case.said(task), 10)}", fontsize=7)
+    return max(0, len(tasks) - len(grid))
+
+
+def draw_map(axes: Axes, image: np.ndarray, weights: np.ndarray) -> None:
+    """A map over the image: the brighter, the more."""
+    size = image.shape[0]
+    axes.imshow(image, alpha=0.55)
+    axes.imshow(weights, cmap="inferno", alpha=0.6, extent=(0, size, size, 0), interpolation="bilinear")
     axes.set_axis_off()
 
 
@@ -202,6 +273,8 @@ def pictures_of_trial(plan: Plan, trial: TrialRecord, found: Explanation | None)
         pictures["confusion"] = confusion_matrices(found)
     if found is not None and found.sharing is not None:
         pictures |= pictures_of_sharing(found.sharing)
+    if found is not None and any(case.evidence for case in found.cases):
+        pictures["evidence"] = evidence_in_cases(found.cases)
     if found is not None and any(case.gazes for case in found.cases):
         pictures["attention"] = attention_sequences(found.cases)
     return pictures

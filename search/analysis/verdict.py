@@ -1,13 +1,21 @@
 """What a confirmation found, and how it is said."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from search.analysis.means import Mean
 from search.analysis.uncertainty import MINIMUM_SEEDS, Interval
+from search.errors import PlanError
+from search.strategy.race import FAILED
 
 Finding = Literal["winner", "worse", "better", "tied", "not compared"]
+#: What the configuration is called that leads where its lead is not established.
+BEST_MEAN = "best mean"
+#: What is said of a configuration that did on fresh seeds what it had done in the search.
+AS_IN_SEARCH = "as in the search"
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Verdict:
              task, metric, mode, source: of the search.
              num_seeds, num_folds: that each configuration was to run on.
              standings: best first.
-             winner: trial of the best mean, None where none ran.
+             winner: trial of the best mean, None where none ran; whether it is better than the others, `is_established` says.
              claimed_best: trial that the search had called best.
              curse: how much worse the search's best did than it had claimed; positive is worse.
              winner_metrics: metric → mean of the winner and its interval over cases and seeds, None for fewer than three.
@@ -63,7 +71,9 @@ class Verdict:
              winner_run: the winner's run with the median value.
              checkpoint: of that run, where there is one.
              sampled: "cases and seeds", or "seeds" for a metric that is not measured on cases.
+             units: what "cases" are, in words: the groups that they come in, where such are known.
              num_looks: how often the race looked whom to drop, which the intervals pay for.
+             earlier: name of each earlier confirmation of the search that has been reported → its sentence, oldest first.
     """
 
     search: str
@@ -84,15 +94,27 @@ class Verdict:
     winner_run: str | None = None
     checkpoint: str | None = None
     sampled: str = "cases and seeds"
+    units: str = "cases"
     num_looks: int = 0
+    earlier: Mapping[str, str] = field(default_factory=dict)
 
     def found(self, finding: Finding) -> list[str]:
         """Trials of which that is known, best first."""
         return [standing.trial for standing in self.standings if standing.finding == finding]
 
     @property
+    def is_established(self) -> bool:
+        """Whether the configuration of the best mean is better than every other one, by the intervals of the differences."""
+        rivals = [standing.finding for standing in self.standings if standing.trial != self.winner]
+        return self.winner is not None and bool(rivals) and set(rivals) == {"worse"}
+
+    def word(self, standing: Standing) -> str:
+        """What a configuration is called: "winner" only where it is established that it is better than every other one."""
+        return BEST_MEAN if standing.finding == "winner" and not self.is_established else standing.finding
+
+    @property
     def tied(self) -> list[str]:
-        """Configurations that cannot be told from the winner: the interval of their difference holds 0."""
+        """Configurations that cannot be told from that of the best mean: the interval of their difference holds 0."""
         return self.found("tied")
 
     @staticmethod
@@ -105,6 +127,13 @@ class Verdict:
         return Verdict(**{**known, "standings": standings})
 
     @property
+    def interval_note(self) -> str:
+        """Why one configuration's interval changes with the others; nothing where there are no intervals."""
+        if all(standing.interval is None for standing in self.standings):
+            return ""
+        return "The intervals hold all at once, at 95 %: a configuration's depends on which others it is compared with."
+
+    @property
     def sentence(self) -> str:
         """The finding in a sentence or two."""
         if self.winner is None:
@@ -115,7 +144,7 @@ class Verdict:
                 f" others: take three or more (dermtune confirm {self.search} --seeds 3)."
             )
         worse, tied, better, unknown = (self.found(finding) for finding in ("worse", "tied", "better", "not compared"))
-        if worse and not (tied or better or unknown):
+        if self.is_established:
             return f"{self.winner} is better than {listed(worse)}."
         parts = []
         if tied and not (worse or better or unknown):
@@ -125,7 +154,7 @@ class Verdict:
             )
         else:
             parts.append(f"{self.winner} has the best mean.")
-            failed = {standing.trial for standing in self.standings if standing.out}
+            failed = {standing.trial for standing in self.standings if standing.out and standing.out.startswith(FAILED)}
             said = {
                 "It is better than {}.": worse,
                 "{} cannot be told from it.": tied,
@@ -140,8 +169,30 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The finding as JSON values."""
-        standings = [{**asdict(standing), "finding": standing.finding} for standing in self.standings]
+        standings = [{**asdict(standing), "finding": self.word(standing)} for standing in self.standings]
         return {**asdict(self), "standings": standings, "tied": self.tied, "sentence": self.sentence}
+
+
+def read_verdict(folder: Path) -> Verdict | None:
+    """The finding of a confirmation that has been reported before, None where there is none.
+
+    Args:    folder: of the confirmation.
+    Raises:  PlanError: when an earlier version has reported it.
+    """
+    file = folder / "confirmation.json"
+    try:
+        return Verdict.from_json(json.loads(file.read_text())) if file.is_file() else None
+    except (KeyError, TypeError) as error:
+        raise PlanError(
+            f"a confirmation's report must be of this version of dermtune; got {file} of an earlier one"
+            " (dermtune confirm makes another)"
+        ) from error
+
+
+def against_claim(curse: float) -> str:
+    """How a configuration did against what its search had claimed: `0.0123 worse`, `0.0123 better`, `as in the search`."""
+    text = f"{abs(curse):.4f}"
+    return AS_IN_SEARCH if float(text) == 0 else f"{text} {'worse' if curse > 0 else 'better'}"
 
 
 def counted(number: int, noun: str) -> str:

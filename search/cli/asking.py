@@ -55,16 +55,23 @@ def replay(
                 f"{number(outcome.regret_half)} ± {number(outcome.half_interval[1] - outcome.regret_half)}",
                 number(outcome.regret),
                 f"{outcome.epochs:.0f}",
+                f"{100 * outcome.known:.0f} %",
                 duration_text(outcome.time_s),
             )
             for outcome in outcomes
         ]
-        headings = ("strategy", "at 1/4", "at 1/2 (95 %)", "at its end", "epochs", "time")
+        headings = ("strategy", "1/4", "1/2 (95 %)", "end", "epochs", "known", "time")
         title = (
             f"{name}: {found.plan.objective.metric}, mean regret to the best recorded after 1/4, 1/2 and all of the"
             f" simulated time, {seeds} runs each"
         )
         show_rows(title, headings, cells)
+        if any(outcome.known < 1 for outcome in outcomes):
+            out.print(
+                "known: share of the epochs that the search has recorded. It had cut trials short; what they would have done"
+                " then is taken to be what they did last, so a strategy that trains longer may gain more than is shown.",
+                markup=False,
+            )
         out.print(f"plot: {place}", markup=False)
 
     context.emit(document, show)

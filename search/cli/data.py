@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, group_option, out
+from search.cli.options import Context, command_options, err, out, roles_options
+from search.cli.tables import show_rows
 from spaces.fields import Value, fields_of, format_value
-from trainables.data import DATASETS, read, split_source, with_group
+from trainables.data import DATASETS, Cases, examine, fold_of, primary_of, split_source
 from trainables.data.inspection import Findings
+from trainables.data.roles import ColumnRoles, roles_of, with_roles, without_roles
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -50,57 +50,67 @@ def synth(context: Context, format_name: str, folder: Path, cases: int, size: in
 
 @data.command()
 @click.argument("source", metavar="FORMAT:PATH")
-@group_option
+@roles_options
 @command_options
-def check(context: Context, source: str, group: str | None) -> int:
-    """Count cases per split and label; list every problem, and every image that looks like another.
+def check(context: Context, source: str, roles: ColumnRoles) -> int:
+    """Count cases per split and label; say how the data were read, list every problem and whatever looks wrong.
 
     Problems, such as a patient, a case or one and the same picture in two splits, stop a search, and end this command with 2.
-    Images that only look alike are listed: whether they are of one lesion, you must say.
+    Warnings do not: labels that seem misspelt, columns that say the same, images that look alike.
     """
-    source = with_group(source, group)
-    format_name, _ = split_source(source)
-    counts: dict[str, Any] = {}
-    try:
-        cases = read(source)
-        counts = cases.counts()
-        findings = _inspect(format_name, cases)
-    except DataError as error:
-        findings = Findings(problems=list(error.problems), notes=[], twins=[])
-    context.emit({"data": source, "counts": counts, **asdict(findings)}, lambda: _show_counts(source, counts))
-    for line in (*findings.notes, *findings.twins, *findings.problems):
-        err.print(line, markup=False)
-    problems = findings.problems
-    if problems and not context.json:
-        err.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
-    return 2 if problems else 0
-
-
-def _inspect(format_name: str, cases: Any) -> Findings:
-    """Everything that opening all files shows, under a bar."""
+    source = with_roles(source, roles)
+    split_source(source)
     with bar("decoding") as progress:
-        return DATASETS[format_name].inspect(cases, progress)
+        cases, findings = examine(source, progress)
+    counts = {} if cases is None else cases.counts()
+    verdict = _verdict(source, cases, findings)
+    context.emit({"data": source, "counts": counts, **asdict(findings), "verdict": verdict}, lambda: _show_counts(source, counts))
+    for line in findings.notes:
+        err.print(line, markup=False)
+    for kind, lines in (("warning", (*findings.warnings, *findings.twins)), ("problem", findings.problems)):
+        for line in lines:
+            err.print(f"{kind}: {line}", markup=False)
+    if not context.json:
+        out.print(verdict, markup=False)
+    return 2 if findings.problems else 0
+
+
+def _verdict(source: str, cases: Cases | None, findings: Findings) -> str:
+    """Whether a search can begin, and by what command."""
+    number = len(findings.problems)
+    if number or cases is None:
+        return "1 problem must be mended before a search" if number == 1 else f"{number} problems must be mended before a search"
+    doubts = len(findings.warnings) + len(findings.twins)
+    begin = "ready" if not doubts else f"can be searched, but look at the warning{'s' if doubts > 1 else ''} above ({doubts})"
+    if fold_of(source) is not None:
+        return begin
+    name = source.partition(":")[0]
+    task = next(task for task, entry in TASKS.items() if name in entry.formats)
+    primary = "" if primary_of(cases) else " --set primary_task=TASK (which of these is the diagnosis?)"
+    return (
+        f"{begin}: dermtune search {task} --data {shlex.quote(without_roles(source))} {roles_of(source).options()}".rstrip()
+        + primary
+    )
 
 
 def _show_counts(source: str, counts: dict[str, Any]) -> None:
     if not counts:
         return
-    table = Table(title=escape(source))
-    for heading in ("task", "label", *counts):
-        table.add_column(heading, justify="right" if heading in counts else "left")
     tasks = next(iter(counts.values()))
+    rows = []
     for task in tasks:
         labels = list(dict.fromkeys(label for split in counts.values() for label in split[task]))
-        for label in labels:
-            table.add_row(escape(task), escape(label), *(str(split[task].get(label, 0)) for split in counts.values()))
-    out.print(table)
+        rows += [(task, label, *(str(split[task].get(label, 0)) for split in counts.values())) for label in labels]
+    show_rows(source, ("task", "label", *counts), rows)
 
 
 @click.command()
-@click.argument("task", type=click.Choice(list(TASKS)))
+@click.argument("task")
 @command_options
 def space(context: Context, task: str) -> None:
-    """List every field of TASK: default, range, condition, unit, source."""
+    """List every field of TASK, gated or attentive: default, range, condition, unit, source."""
+    from search.execution.options import known_task
+
     rows = [
         {
             "field": field.name,
@@ -116,7 +126,7 @@ def space(context: Context, task: str) -> None:
             "source": field.source,
             "doc": field.doc,
         }
-        for field in fields_of(TASKS[task].space).values()
+        for field in fields_of(known_task(task).space).values()
     ]
     context.emit(rows, lambda: _show_space(rows))
 

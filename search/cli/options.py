@@ -1,10 +1,14 @@
 """Options that every command takes, and how results and errors leave it."""
 
 import functools
+import io
 import json
 import re
+import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,19 @@ from rich.console import Console
 
 from search.errors import PlanError
 from search.records.folder import storage_folder
-from trainables.data import with_group
+from search.records.tracking.address import check_store, default_tracking_uri
+from trainables import folders
+from trainables.data.roles import ColumnRoles, from_option, roles_of, with_roles
+from trainables.data.split_names import split_named
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+#: Durations below are not told in numbers.
+_FEW_SECONDS = 7.0
+#: Up to so many seconds in that unit, rounded to that step.
+_STEPS = ((100.0, "s", 5.0), (6000.0, "min", 1.0), (36000.0, "h", 0.5), (172800.0, "h", 1.0), (float("inf"), "days", 1.0))
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -30,18 +42,25 @@ class Context:
              tracking_uri: as given, None for the default.
              address: of a Ray cluster, None for this machine.
              json: whether stdout is to hold one JSON document and nothing else.
+             begun: when the command began, in monotonic seconds.
     """
 
     storage: Path
     tracking_uri: str | None
     address: str | None
     json: bool
+    begun: float = field(default_factory=time.monotonic)
 
     def uri(self) -> str:
         """The tracking store in use."""
-        from search.records.tracking.store import default_tracking_uri  # MLflow takes seconds to import
-
         return self.tracking_uri or default_tracking_uri(self.storage)
+
+    def check_store(self) -> None:
+        """Refuses a tracking store that cannot be had, before anything slow begins.
+
+        Raises:  PlanError: when there is none.
+        """
+        check_store(self.uri())
 
     def emit(self, document: Any, show: Callable[[], None]) -> None:
         """Prints the JSON document, or shows it to a person."""
@@ -57,7 +76,7 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--storage", default="runs", envvar="DERMTUNE_STORAGE", show_default=True, help="Folder or URI (s3://…) of all searches."
     )
-    @click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store [default: STORAGE/mlflow.db].")
+    @click.option("--tracking-uri", envvar=TRACKING_VARIABLE, help="MLflow store [default: STORAGE/mlflow.db].")
     @click.option("--address", envvar="RAY_ADDRESS", help="Ray cluster to use [default: this machine].")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
     @functools.wraps(function)
@@ -66,28 +85,71 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
             from search.records.database import check_no_password
 
             check_no_password(tracking_uri, "--tracking-uri")
+        show_what_can_be_shown()
         return function(context=Context(storage_folder(storage), tracking_uri or None, address or None, as_json), **given)
 
     return wrapper
 
 
-#: Wherever data are named; its commands hand it to `grouped`.
-group_option = click.option(
-    "--group",
-    metavar="COLUMN",
-    help="Column that says whose a case is, so that a patient or lesion stays on one side of every split [default: patient_id,"
-    " lesion_id or group of a table, case_id of Derm7pt].",
-)
+def show_what_can_be_shown() -> None:
+    """A character that stdout's or stderr's encoding lacks (a dash in ASCII, a name in Latin-1) is a question mark, no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # of a file that has become a pipe, as after a fork
+                stream.reconfigure(errors="replace")
 
 
-def grouped(source: str | None, column: str | None) -> str | None:
-    """`--data` with its `--group`: from here on one text, which goes to every worker.
+def roles_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --group, --image, --columns and --ignore, wherever data are named; the function gets them as one `roles`, and
+    hands it to `with_options`."""
 
-    Raises:  PlanError: when there are no data whose groups these could be.
+    @click.option(
+        "--group",
+        metavar="COLUMN",
+        help="Column that says whose a case is, so that a patient or lesion stays on one side of every split [default:"
+        " patient_id, lesion_id or group of a table, case_id of Derm7pt].",
+    )
+    @click.option("--image", metavar="COLUMN", help="Column of a table that names the images [default: image].")
+    @click.option(
+        "--columns", metavar="A,B", multiple=True, help="Columns of a table that are tasks [default: all that are left]."
+    )
+    @click.option("--ignore", metavar="A,B", multiple=True, help="Columns of a table that are not read.")
+    @functools.wraps(function)
+    def wrapper(*, group: str | None, image: str | None, columns: tuple[str, ...], ignore: tuple[str, ...], **given: Any) -> Any:
+        lists = [tuple(name for text in texts for name in from_option(text)) for texts in (columns, ignore)]
+        return function(roles=ColumnRoles(group, image, *lists), **given)
+
+    return wrapper
+
+
+def split_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --split, by any name that a table's split column may have, too."""
+    return click.option(
+        "--split",
+        default="valid",
+        show_default=True,
+        callback=lambda context, parameter, name: split_named(name),
+        help="train, valid or test.",
+    )(function)
+
+
+def with_options(source: str | None, roles: ColumnRoles) -> str | None:
+    """`--data` with what is said of its columns: from here on one text, which goes to every worker.
+
+    Raises:  PlanError: when there are no data whose columns these could be.
     """
-    if source is None and column is not None:
-        raise PlanError(f"--group must stand beside --data; got --group {column} and no data")
-    return None if source is None else with_group(source, column)
+    if source is None and roles.given():
+        raise PlanError(f"--{next(iter(roles.given()))} must stand beside --data; got {roles.options()} and no data")
+    return None if source is None else with_roles(source, roles)
+
+
+def say_fixed_tasks(checkpoint: Path, source: str) -> None:
+    """A line on stderr when `--columns` or `--ignore` ask for other tasks than a checkpoint has."""
+    roles, tasks = roles_of(source), list(folders.read_json(checkpoint, "config.json")["classes"])
+    kept = [name for name in roles.ignore if name in tasks]
+    if kept or (roles.columns and set(roles.columns) != set(tasks)):
+        flag = "--ignore" if kept else "--columns"
+        err.print(f"a checkpoint's tasks are fixed ({', '.join(tasks)}): {flag} does not change them", markup=False)
 
 
 class Duration(click.ParamType[float]):
@@ -146,8 +208,8 @@ def parse_settings(pairs: tuple[str, ...], flag: str) -> dict[str, str]:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number for a table, a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number for a table, a dash for none; what rounds to 0 has no sign."""
+    return "–" if value is None else f"{value:z.{digits}f}"
 
 
 def duration_text(seconds: float) -> str:
@@ -158,3 +220,15 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def span_text(low_s: float, high_s: float) -> str:
+    """A duration that is not known exactly: `a few seconds`, `about 20 to 40 s`, `about 2 to 5 min`, `about 1.5 to 3 h`."""
+    if high_s < _FEW_SECONDS:
+        return "a few seconds"
+    unit, step = next((unit, step) for below, unit, step in _STEPS if high_s < below)
+    per_unit = {"s": 1, "min": 60, "h": 3600, "days": 86400}[unit]
+    low, high = (step * round(seconds / per_unit / step) for seconds in (low_s, high_s))
+    if low == high:
+        return f"about {high:g} {unit}"
+    return f"up to {high:g} {unit}" if low == 0 else f"about {low:g} to {high:g} {unit}"

@@ -1,23 +1,27 @@
 """`dermtune report`, `register` and `export`: a search for others to see and use."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, out
+from search.cli.options import TRACKING_VARIABLE, Context, command_options, err, out
 from search.errors import PlanError
+
+#: Of a served model; `dermtune ui` and MLflow's own commands are on 5000.
+SERVE_PORT = 5001
 
 
 def publish(context: Context, name: str, page: Path | None = None) -> Any:
-    """Draws a search, writes its report, logs pictures and models, with a bar; says what could not be done."""
+    """Draws a search, writes its report, logs pictures and models, says which, with a bar; says what could not be done."""
     from search.analysis import publication
     from search.analysis.leaderboard import open_search
 
     found = open_search(context.storage, name)
-    with bar("drawing pictures, logging models") as progress:
-        result = publication.publish(found, context.uri(), page=page, progress=progress)
+    with bar("drawing pictures") as progress:
+        result = publication.publish(found, context.uri(), page=page, progress=progress, say=progress.say)
     for problem in result.problems:
         err.print(f"{problem} (again with: dermtune report {name})", markup=False)
     return result
@@ -44,10 +48,12 @@ def report(context: Context, name: str, page: Path | None) -> int:
 @click.option("--as", "model", required=True, help="The registered model; made if missing.")
 @click.option("--alias", help="What shall point to this version, for instance champion.")
 @click.option("--trial", help="Another trial than the best, whose checkpoint was kept.")
-@click.option("--confirmed", is_flag=True, help="The winner of `dermtune confirm`: its run with the median value.")
+@click.option(
+    "--confirmed", is_flag=True, help="Of the best mean in `dermtune confirm`, the run with the median value (of two, the worse)."
+)
 @command_options
 def register(context: Context, name: str, model: str, alias: str | None, trial: str | None, confirmed: bool) -> None:
-    """Register the winner in MLflow's model registry."""
+    """Register the best checkpoint in MLflow's model registry."""
     from search.analysis import publication
     from search.analysis.leaderboard import best_rows, open_search
 
@@ -65,12 +71,17 @@ def register(context: Context, name: str, model: str, alias: str | None, trial: 
     def show() -> None:
         out.print(
             f"{document['trial']} is version {document['version']} of {model}: {document['model_uri']}"
-            f"\n  mlflow models serve -m {document['model_uri']} --env-manager local"
-            f"   # with MLFLOW_TRACKING_URI set to this store",
+            f"\n  {serve_command(context.uri(), str(document['model_uri']))}",
             markup=False,
         )
 
     context.emit(document, show)
+
+
+def serve_command(uri: str, model_uri: str) -> str:
+    """What to type to serve a registered model, beside `dermtune ui` on its own port."""
+    store = f"{TRACKING_VARIABLE}={shlex.quote(uri)}"
+    return f"{store} mlflow models serve -m {shlex.quote(model_uri)} --env-manager local --port {SERVE_PORT}"
 
 
 @click.command()

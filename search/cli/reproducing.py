@@ -5,15 +5,16 @@ from typing import Any
 import click
 
 from search.cli.bars import bar
-from search.cli.options import Context, command_options, err, group_option, grouped, parse_settings
+from search.cli.options import Context, command_options, err, parse_settings, roles_options, with_options
 from search.cli.training import run_to_end, warn_of_cost
 from search.errors import PlanError
+from trainables.data.roles import ColumnRoles
 
 
 @click.command()
 @click.argument("task")
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
-@group_option
+@roles_options
 @click.option("--preset", metavar="demo|paper", help="Size [default: demo without --data, else paper].")
 @click.option("--seeds", "num_seeds", type=click.IntRange(1), help="Runs of each experiment [default: the preset's].")
 @click.option("--only", metavar="EXPERIMENT", multiple=True, help="Not all experiments but these.")
@@ -31,7 +32,7 @@ def reproduce(
     settings: tuple[str, ...],
     num_seeds: int | None,
     only: tuple[str, ...],
-    group: str | None,
+    roles: ColumnRoles,
     **options: Any,
 ) -> int:
     """Train the experiments that TASK's paper names, gated or attentive, and set them beside its tables.
@@ -45,7 +46,8 @@ def reproduce(
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
-    options["data"] = grouped(options["data"], group)
+    context.check_store()
+    options["data"] = with_options(options["data"], roles)
     asked = SearchOptions(task=task, settings=parse_settings(settings, "--set"), **options)
     with bar("decoding images", at_once=False) as progress:
         plan = prepare_reproduction(

@@ -1,4 +1,4 @@
-"""`dermtune list`, `show`, `best`, `evaluate`, `predict`, `delete`."""
+"""`dermtune list`, `show`, `best`, `evaluate`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,26 @@ from typing import Any
 import click
 
 from search.analysis import leaderboard
-from search.cli.options import Context, command_options, duration_text, err, group_option, number, out
-from search.cli.tables import show_config, show_rows, show_search
+from search.analysis.checkpoint_copies import copy_checkpoints
+from search.cli.options import (
+    Context,
+    command_options,
+    duration_text,
+    err,
+    number,
+    out,
+    roles_options,
+    say_fixed_tasks,
+    split_option,
+)
+from search.cli.standings import show_search
+from search.cli.tables import show_config, show_evaluation, show_rows
 from search.errors import PlanError
 from search.records.mirror import shown
+from search.records.standing import NO_BASELINE, baseline_of, is_constant, score_words, why_none
 from trainables import folders
-from trainables.data import portable_source, with_group
+from trainables.contract import Evaluation
+from trainables.data.roles import ColumnRoles, with_roles
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
@@ -21,7 +35,7 @@ from trainables.tasks import TASKS
 def list_(context: Context) -> None:
     """List the searches in the storage."""
     rows = leaderboard.searches(context.storage)
-    headings = ("name", "task", "state", "trials", "best", "metric", "time")
+    headings = ("name", "task", "state", "trials", "value of best", "metric", "time")
 
     def show() -> None:
         if not rows:
@@ -33,7 +47,7 @@ def list_(context: Context) -> None:
                 r["task"],
                 r["state"],
                 str(r["num_trials"]),
-                number(r["best_value"]),
+                number(r["best_value"] if r["kind"] == "search" else None),
                 r["metric"],
                 duration_text(r["wall_s"]),
             )
@@ -46,40 +60,49 @@ def list_(context: Context) -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--trial", help="Show one trial with its log.")
+@click.argument("trial_name", metavar="[TRIAL]", required=False)
+@click.option("--trial", help="Show one trial with its log, as TRIAL does.")
 @command_options
-def show(context: Context, name: str, trial: str | None) -> None:
-    """Show a search's leaderboard, or one trial with its log."""
+def show(context: Context, name: str, trial_name: str | None, trial: str | None) -> None:
+    """Show a search's leaderboard, or one TRIAL with its log."""
     found = leaderboard.open_search(context.storage, name)
+    if None not in (trial, trial_name) and trial != trial_name:
+        raise PlanError(f"TRIAL must be named once; got {trial_name} and --trial {trial}")
+    trial = trial or trial_name
     if trial is not None:
         log = leaderboard.trial_log(found, trial)
         context.emit(log, lambda: _show_trial(found, log))
         return
     rows = leaderboard.trial_rows(found)
-    title = f"{name} ({found.state}): {found.plan.objective.metric} ({found.plan.objective.mode})"
     predictions = leaderboard.rung_predictions(found.plan, found.table)
     tradeoff = leaderboard.tradeoff_of(found)
+    baseline, gain = baseline_of(found.plan, found.table), leaderboard.confirmed_gain(found)
     document = {
         "name": name,
         "state": found.state,
         "trials": rows,
         "rungs": predictions,
         "explanation": None if tradeoff is None else tradeoff.to_json(),
+        **(NO_BASELINE if baseline is None else baseline.to_json()),
+        "confirmed_gain": gain,
+        "constant": is_constant(found.table),
+        "why_no_best": why_none(found.plan, found.table) if found.table.best is None else None,
     }
-    context.emit(document, lambda: show_search(title, found, rows, predictions, tradeoff))
+    context.emit(document, lambda: show_search(found, rows, predictions, tradeoff, gain))
 
 
 def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
-    metric = found.plan.objective.metric
+    metrics = [objective.metric for objective in found.plan.objectives]
+    scored = found.plan.ranked_by == "score"
     show_config(found.plan.task, log["config"], title=f"Configuration of {log['trial']}")
     show_rows(
         f"{log['trial']} {log['state']} ({log['reason']})",
-        ("epoch", metric, "score", "best so far", "seconds"),
+        ("epoch", *metrics, *(["score", "best score"] if scored else ["kept"]), "seconds"),
         [
             (
                 str(e["epoch"]),
-                number(e["metrics"][metric]),
-                number(e["score"]),
+                *(number(e["metrics"].get(metric)) for metric in metrics),
+                *([number(e["score"])] if scored else []),
                 "*" if e["is_best"] else "",
                 f"{e['seconds']:.2f}",
             )
@@ -91,7 +114,12 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
         out.print(f"began again: {reason}", markup=False)
     for note in log["notes"]:
         out.print(note, markup=False)
-    out.print(f"seed {log['seed']}; ran on {where}\ncheckpoint: {log['checkpoint'] or 'not kept'}", markup=False)
+    out.print(f"seed {log['seed']}; ran on {where}", markup=False)
+    if log["score"] is not None:
+        trial = found.trial(log["trial"])
+        ranks = f"score {number(trial.score)}: {score_words(trial)}" if scored else f"value {number(trial.value)}"
+        out.print(f"{ranks}; the checkpoint is of epoch {trial.best_epoch}", markup=False)
+    out.print(f"checkpoint: {log['checkpoint'] or 'not kept'}", markup=False)
     if log["traceback"]:
         out.print(log["traceback"], markup=False)
 
@@ -100,7 +128,9 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
 @click.argument("name")
 @click.option("--top", default=1, show_default=True, help="How many.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="Copy the checkpoints here.")
-@click.option("--confirmed", is_flag=True, help="The winner of `dermtune confirm`: its run with the median value.")
+@click.option(
+    "--confirmed", is_flag=True, help="Of the best mean in `dermtune confirm`, the run with the median value (of two, the worse)."
+)
 @command_options
 def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool) -> None:
     """Give the best checkpoint over all trials and all epochs."""
@@ -115,22 +145,29 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
         name, trials = found.plan.name, [median_run(found)]
     rows = leaderboard.best_rows(found, top, trials)
     try:
-        runs = run_ids(context.uri(), name, [row["trial"] for row in rows])
+        runs = run_ids(context.uri(), found.plan, context.storage, [row["trial"] for row in rows])
     except PlanError as error:
         err.print(f"without MLflow's run ids: {error}", markup=False)
         runs = {}
     rows = [{**row, "mlflow_run_id": runs.get(row["trial"])} for row in rows]
     if folder is not None:
-        rows = leaderboard.copy_checkpoints(rows, folder)
+        rows = copy_checkpoints(rows, folder)
 
     def show() -> None:
-        further = [objective.metric for objective in found.plan.further_objectives]
+        metrics = [objective.metric for objective in found.plan.objectives]
+        scored = found.plan.ranked_by == "score"
         cells = [
-            (r["trial"], number(r["score"]), number(r["value"]), *(number(r["scores"].get(m)) for m in further), str(r["epoch"]))
+            (
+                r["trial"],
+                *([number(r["score"])] if scored else []),
+                *(number(r["values"].get(m)) for m in metrics),
+                str(r["epoch"]),
+            )
             for r in rows
         ]
-        show_rows(f"{name}: {found.plan.objective.metric}", ("trial", "score", "value", *further, "epoch"), cells)
-        if further:
+        named = [*(["score"] if scored else []), *(metrics if len(metrics) > 1 else ["value"])]
+        show_rows(f"{name}: {metrics[0]}", ("trial", *named, "epoch"), cells)
+        if len(metrics) > 1:
             front = [trial.trial for trial in found.table.pareto(found.plan.objectives)]
             out.print(f"Pareto front: {', '.join(front)} (--top {len(front)} gives its checkpoints)", markup=False)
         show_config(found.plan.task, rows[0]["config"])
@@ -143,90 +180,65 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--data", "source", required=True, metavar="FORMAT:PATH", help="Data with the checkpoint's tasks and classes.")
-@group_option
-@click.option("--split", default="valid", show_default=True, help="train, valid or test.")
+@roles_options
+@split_option
+@click.option("--predictions", type=click.Path(path_type=Path, dir_okay=False), help="Write every case's as CSV to this file.")
+@click.option("--curves", type=click.Path(path_type=Path, dir_okay=False), help="Draw ROC curves into this .png or .svg file.")
 @command_options
-def evaluate(context: Context, checkpoint: Path, source: str, group: str | None, split: str) -> None:
+def evaluate(
+    context: Context,
+    checkpoint: Path,
+    source: str,
+    roles: ColumnRoles,
+    split: str,
+    predictions: Path | None,
+    curves: Path | None,
+) -> None:
     """Measure a checkpoint on a split; 95 % bootstrap intervals over cases (patients, where known), of this one network."""
     from search.records.readings import record_reading
 
-    source = with_group(source, group)
+    source = with_roles(source, roles)
+    _check_files(predictions, curves)
     task = folders.task_of(checkpoint, TASKS)
     found = TASKS[task].load().evaluate(checkpoint, source, split)
-    document = {"task": task, **found.to_json()}
+    say_fixed_tasks(checkpoint, source)
+    document = {"task": task, **found.to_json(), **_case_files(found, predictions, curves)}
     if split == "test":
-        document["test_readings"] = record_reading(context.storage, folders.digest(checkpoint), portable_source(source))
+        document["test_readings"] = record_reading(context.storage, checkpoint, source)
         err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
 
     def show() -> None:
-        cells = [
-            (name, number(value), f"{number(low)} to {number(high)}")
-            for name, value in found.metrics.items()
-            for low, high in [found.intervals[name]]
-        ]
-        show_rows(f"{checkpoint}: {found.num_cases} cases of {split}", ("metric", "value", "95 %, over cases"), cells)
-        for group, confusions in found.confusions.items():
-            for key, matrix in confusions.matrices.items():
-                rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
-                kind = f"τ = {key}" if key.isdigit() else key
-                show_rows(f"{_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
+        show_evaluation(checkpoint, found)
+        for kind, file in (("predictions", predictions), ("ROC curves", curves)):
+            if file is not None:
+                out.print(f"{kind}: {file}", markup=False)
 
     context.emit(document, show)
 
 
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@command_options
-def predict(context: Context, checkpoint: Path, images: tuple[Path, ...]) -> None:
-    """Say what a checkpoint sees in images."""
-    missing = [image for image in images if not image.is_file()]
-    if missing:
-        raise DataError(f"IMAGE must be a file; got {missing[0]}")
-    rows = TASKS[folders.task_of(checkpoint, TASKS)].load().predictor(checkpoint).predict(images)
+def _check_files(predictions: Path | None, curves: Path | None) -> None:
+    """Refuses files that could not be written, before anything is measured.
 
-    def show() -> None:
-        for row in rows:
-            more = {name: value for name, value in row.items() if name not in ("image", "labels", "probabilities")}
-            cells = [
-                (task, label, f"{row['probabilities'][task][label]:.3f}", _others(row["probabilities"][task], label))
-                for task, label in row["labels"].items()
-            ]
-            said = "".join(f", {_words(name)} {value}" for name, value in more.items() if not isinstance(value, list))
-            show_rows(row["image"] + said, ("task", "label", "probability", "others"), cells)
-            for name, parts in more.items():
-                if isinstance(parts, list) and parts:
-                    show_rows(
-                        _words(name), [_words(key) for key in parts[0]], [[_cell(v) for v in part.values()] for part in parts]
-                    )
-
-    context.emit(rows, show)
+    Raises:  DataError: when there is no folder for one, or a picture is to be of another kind.
+    """
+    for flag, file in (("--predictions", predictions), ("--curves", curves)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise DataError(f"{flag} must be a file in a folder that exists; got {file}")
+    if curves is not None and curves.suffix.lower() not in (".png", ".svg"):
+        raise DataError(f"--curves must end in .png or .svg; got {curves}")
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _case_files(found: Evaluation, predictions: Path | None, curves: Path | None) -> dict[str, str]:
+    """Writes what was asked for; gives where it is."""
+    if predictions is None and curves is None:
+        return {}
+    from search.analysis.evaluating import write_curves, write_predictions
+
+    if predictions is not None:
+        write_predictions(found.predictions, predictions)
+    if curves is not None:
+        write_curves(found.predictions, curves)
+    return {name: str(file) for name, file in (("predictions", predictions), ("curves", curves)) if file is not None}
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _others(probabilities: dict[str, float], label: str) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in probabilities.items() if name != label)
-
-
-@click.command()
-@click.argument("name")
-@command_options
-def delete(context: Context, name: str) -> None:
-    """Delete a search: its folder, its checkpoints, its MLflow experiment."""
-    from search.records.tracking.store import delete_experiment
-
-    folder = leaderboard.open_search(context.storage, name).folder
-    with folder.lock():
-        delete_experiment(context.uri(), name, context.storage)
-        folder.delete()
-    context.emit({"name": name, "deleted": True}, lambda: out.print(f"{name} is deleted", markup=False))
-
-
-COMMANDS = (list_, show, best, evaluate, predict, delete)
+COMMANDS = (list_, show, best, evaluate)

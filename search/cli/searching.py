@@ -14,14 +14,15 @@ from search.cli.options import (
     command_options,
     err,
     given_options,
-    group_option,
-    grouped,
     out,
     parse_settings,
+    roles_options,
+    with_options,
 )
-from search.cli.tables import show_estimate
-from search.cli.training import run_to_end, warn_of_cost
+from search.cli.tables import show_estimate, show_preview
+from search.cli.training import run_to_end, show_settled, warn_of_cost
 from search.errors import PlanError
+from trainables.data.roles import ColumnRoles
 
 pictures_option = click.option(
     "--pictures/--no-pictures", default=True, help="At the end write the report, and log pictures and models [default: yes]."
@@ -31,7 +32,7 @@ pictures_option = click.option(
 @click.command()
 @click.argument("task")
 @click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
-@group_option
+@roles_options
 @click.option("--preset", metavar="demo|paper", help="Size of the search [default: demo without --data, else paper].")
 @click.option("--name", help="Of the search [default: task and time].")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.json to repeat; other flags change it.")
@@ -47,7 +48,8 @@ pictures_option = click.option(
     "metrics",
     metavar="NAME[:min|max]",
     multiple=True,
-    help="What to optimise [default: the task's]; the first of several ranks and prunes.",
+    help="What to optimise; the first of several ranks and prunes [default: valid/auroc_mean, the mean over all tasks, for gated;"
+    " valid/melanoma/auroc for attentive].",
 )
 @click.option("--constraint", "constraints", metavar="'METRIC<=V'", multiple=True, help="A limit that the best trial must keep.")
 @click.option("--sampler", default="tpe", show_default=True, help="tpe, gp, cmaes, random, qmc or nsga2.")
@@ -77,7 +79,7 @@ def search(
     dry_run: bool,
     plan_file: Path | None,
     pictures: bool,
-    group: str | None,
+    roles: ColumnRoles,
     **options: Any,
 ) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
@@ -88,7 +90,8 @@ def search(
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
-    options["data"] = grouped(options["data"], group)
+    context.check_store()
+    options["data"] = with_options(options["data"], roles)
     texts: dict[str, Any] = {"settings": parse_settings(settings, "--set"), "space": parse_settings(space, "--space")}
     if plan_file is None:
         request = SearchOptions(task=task, **texts, **options)
@@ -105,10 +108,10 @@ def search(
     if dry_run:
         from search.analysis.dry_run import estimate
 
-        found = estimate(preparation.plan)
+        found = estimate(preparation.plan, pictures=pictures)
         context.emit(found.to_json(), lambda: show_estimate(preparation.plan, found))
         return 0
-    warn_of_cost(preparation.plan)
+    warn_of_cost(preparation.plan, pictures=pictures)
     return run_to_end(context, preparation.plan, pictures=pictures)
 
 
@@ -123,10 +126,16 @@ def search(
 @command_options
 def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int:
     """Go on with a search that was interrupted or killed, or extend one; finished trials are not run again."""
+    from search.analysis.settled import settled
     from search.execution.again import Extension, prepare_resume
+    from search.records.tracking.address import check_kind
 
+    check_kind(context.uri())  # a store that is away does not keep what has begun from going on
+    more = Extension(**extension)
+    if (ended := settled(context.storage, name, more, context.uri())) is not None:
+        return show_settled(context, ended, pictures=pictures)
     with bar("decoding images", at_once=False) as progress:
-        plan = prepare_resume(context.storage, name, Extension(**extension), progress)
+        plan = prepare_resume(context.storage, name, more, progress)
     return run_to_end(context, plan, pictures=pictures, resumed=True)
 
 
@@ -136,19 +145,33 @@ def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int
 @click.option(
     "--seeds",
     "num_seeds",
-    type=click.IntRange(1),
+    type=click.IntRange(2),
     default=3,
     show_default=True,
     help="Fresh seeds of each; 3 or more for intervals.",
 )
 @click.option("--folds", "num_folds", type=click.IntRange(1), default=1, show_default=True, help="Stratified splits.")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: as in the search].")
+@click.option("--dry-run", is_flag=True, help="Say what would run, how long it would take and what it would read.")
 @command_options
-def confirm(context: Context, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None) -> int:
-    """Re-run the best configurations on fresh seeds, and splits: is the winner still the winner?"""
+def confirm(
+    context: Context, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None, dry_run: bool
+) -> int:
+    """Re-run the best configurations on fresh seeds, and splits: is the best still the best?"""
+    from search.analysis.confirmation_preview import expected_time, preview
     from search.execution.again import prepare_confirmation
 
+    if not dry_run:
+        context.check_store()
     plan = prepare_confirmation(context.storage, name, top, num_seeds, num_folds, max_concurrent)
+    ahead = preview(plan, context.storage)
+    if dry_run:
+        span = expected_time(plan, context.storage, on_this_machine=context.address is None)
+        hours = {f"hours_{end}": None if span is None else round(getattr(span, f"{end}_s") / 3600, 6) for end in ("low", "high")}
+        context.emit({**ahead.to_json(), **hours}, lambda: show_preview(ahead, span))
+        return 0
+    for line in ahead.warnings:
+        err.print(line, markup=False)
     return run_to_end(context, plan)
 
 

@@ -1,98 +1,29 @@
 """Results as people read them."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from search.cli.options import duration_text, number, out
-from search.records.mirror import shown
+from search.cli.layout import laid_out
+from search.cli.options import number, out, span_text
 from spaces.fields import Value, fields_of, format_value
+from trainables.contract import Evaluation
 from trainables.tasks import TASKS
-
-#: Characters; a longer name in a table's first column is folded.
-_LONG_NAME = 48
 
 
 def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; columns of numbers are flush right."""
-    table = Table(title=escape(title), title_justify="left")
-    for index, heading in enumerate(headings):
-        numeric = all(row[index][:1] in "-–0123456789" for row in rows)
-        # Names and numbers must be readable whole, and copied; only prose may be folded, and names that leave no room for more.
-        short = index == 0 and all(len(row[0]) <= _LONG_NAME for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or short)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)
-
-
-def show_leaderboard(title: str, rows: Sequence[dict[str, Any]], limit: int | None = None) -> None:
-    """Trials, best first: why each stopped, best epoch, cost."""
-    shown = rows[:limit]
-    further = list(next((row["scores"] for row in rows if row["scores"]), {}))[1:]
-    headings = ("trial", "score", "value", *further, *(["front"] if further else []), "epoch", "of", "state", "why", "time")
-    show_rows(
-        title,
-        headings,
-        [
-            (
-                row["trial"],
-                number(row["score"]),
-                number(row["value"]),
-                *(number(row["scores"].get(metric)) for metric in further),
-                *(["*" if row["pareto"] else ""] if further else []),
-                str(row["epoch"] or "–"),
-                str(row["epochs"]),
-                row["state"],
-                row["reason"] or "–",
-                duration_text(row["seconds"]),
-            )
-            for row in shown
-        ],
-    )
-    if len(shown) < len(rows):
-        out.print(f"… and {len(rows) - len(shown)} more")
-
-
-def show_search(
-    title: str, found: Any, rows: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]], tradeoff: Any
-) -> None:
-    """Leaderboard, limits, Pareto fronts, and how well early rungs predict late ones."""
-    show_leaderboard(title, rows)
-    plan = found.plan
-    if plan.constraints:
-        outside = sum(row["within_limits"] is False for row in rows)
-        limits = ", ".join(map(str, plan.constraints))
-        out.print(f"limits: {limits}; {outside} of {len(rows)} trials do not keep them and stand last", markup=False)
-    if plan.further_objectives:
-        out.print(f"Pareto front: {', '.join(row['trial'] for row in rows if row['pareto']) or 'empty'}", markup=False)
-    if tradeoff is not None:
-        front = ", ".join("{} ({:.3f}, {:.3f})".format(trial, *tradeoff.points[trial]) for trial in tradeoff.front)
-        out.print(f"diagnosis against explanation ({tradeoff.explanation.metric}), Pareto front: {front}", markup=False)
-    for pair in predictions:
-        out.print(prediction(pair), markup=False)
-
-
-def prediction(pair: dict[str, Any]) -> str:
-    """How well one rung predicts the next, in words."""
-    return (
-        f"epoch {pair['rung']} predicts epoch {pair['later']} with a rank correlation of {pair['observed']:.2f} over"
-        f" {pair['num_trials']} trials ({pair['estimate']:.2f} had none been stopped in between)"
-    )
+    """A table on stdout, laid out for its width."""
+    out.print(laid_out(title, headings, rows, out.width))
 
 
 def show_config(task: str, config: dict[str, Any], title: str = "Best configuration") -> None:
-    """A configuration beside the paper's."""
+    """A configuration beside the paper's; a field that others leave without effect is not used, whatever the paper has there."""
     fields = fields_of(TASKS[task].space)
     searched = [name for name, field in fields.items() if field.searched]
     show_rows(
         title,
         ("field", "value", "paper's"),
-        [(name, short(config[name]), short(fields[name].default)) for name in searched],
+        [(name, "not used" if config[name] is None else short(config[name]), short(fields[name].default)) for name in searched],
     )
 
 
@@ -101,89 +32,122 @@ def short(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 
 
-def show_result(result: Any, storage: Path, page: Path | None = None) -> None:
-    """Leaderboard, best configuration, checkpoint, report, and what to type next."""
-    from search.analysis.leaderboard import RecordedSearch, trial_rows
-
-    plan, table, best = result.plan, result.table, result.best
-    rows = trial_rows(RecordedSearch(result.folder, plan, table))
-    show_leaderboard(f"{plan.name}: {plan.objective.metric} ({plan.objective.mode})", rows, limit=10)
-    if best is None:
-        out.print(f"no trial reported anything; see: dermtune show {plan.name}")
-        return
-    show_config(plan.task, dict(best.config))
-    stopped = table.count("stopped")
-    out.print(
-        f"\nBest: {best.trial} at epoch {best.best_epoch}: {plan.objective.metric} {number(best.value)}"
-        f" (score {number(best.score)}, the mean of the last three validations)"
-        f"\nTrials: {len(table.trials)} of {plan.num_trials}, {stopped} stopped early, {table.count('failed')} failed;"
-        f" {duration_text(table.wall_s)}"
-        f"\nPicked as the best of many noisy validations: on fresh seeds expect less."
-        f"\nCheckpoint: {_from_here(result.checkpoint(best))}" + ("" if page is None else f"\nReport: {_from_here(page)}"),
-        markup=False,
-    )
-    where = "" if storage == Path("runs").resolve() else f" --storage {shlex.quote(shown(storage))}"
-    out.print("\nNext:")
-    lines = [(f"dermtune show {plan.name}{where}", "all trials"), (f"dermtune ui{where}", "compare in MLflow's page")]
-    lines.insert(1, (f"dermtune best {plan.name} --out winner{where}", "take the checkpoint"))
-    rivals = sum(not trial.excess(plan.constraints) for trial in table.ranked())
-    if rivals > 1:
-        top = min(rivals, 5)
-        lines.insert(2, (f"dermtune confirm {plan.name} --top {top}{where}", "is it the best on fresh seeds as well?"))
-    if plan.source is not None:
-        # `--data` expands the tilde itself, quoted or not.
-        source = shlex.quote(plan.source.replace(f":{Path.home()}/", ":~/"))
-        lines.append((f"dermtune evaluate winner/{best.trial} --data {source}{where}", "its metrics"))
-        lines.append((f"dermtune predict winner/{best.trial} IMAGE...", "what it says of an image"))
-    for command, meaning in lines:
-        out.print(f"  {command}  # {meaning}", markup=False)
-
-
-def _from_here(path: Path | None) -> str:
+def from_here(path: Path | None) -> str:
     """A path as one would type it: relative when it lies below the working directory."""
     if path is None:
         return "not kept"
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
+    """A checkpoint's metrics with their intervals, the tasks of which it calls every case the same, and what it confuses."""
+    from search.analysis.constant_predictions import constant_in_evaluation  # what is behind it takes a second to import
+
+    cells = [
+        (name, number(value), f"{number(low)} to {number(high)}")
+        for name, value in found.metrics.items()
+        for low, high in [found.intervals[name]]
+    ]
+    show_rows(f"{checkpoint}: {found.num_cases} cases of {found.split}", ("metric", "value", f"95 %, over {found.units}"), cells)
+    if few := [f"{task} {number}" for task, number in found.labelled.items() if number < found.num_cases]:
+        out.print(f"labels are missing: of {found.num_cases} cases those with a label count ({', '.join(few)})", markup=False)
+    for line in constant_in_evaluation(found.predictions):
+        out.print(line, markup=False)
+    for group, confusions in found.confusions.items():
+        for key, matrix in confusions.matrices.items():
+            rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
+            kind = f"τ = {key}" if key.isdigit() else key
+            show_rows(f"{in_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
+
+
+def in_words(name: str) -> str:
+    """A key of a document as people write it."""
+    return name.replace("_", " ")
+
+
 def show_estimate(plan: Any, found: Any) -> None:
     """What a search would cost."""
     show_rows(
-        f"{plan.num_trials} trials of up to {plan.max_epochs} epochs, each as long as the paper's configuration takes",
+        f"{plan.num_trials} trials of up to {plan.max_epochs} epochs",
         ("what", "expected"),
         [
-            ("one epoch", f"{found.epoch_s:.2f} s"),
+            ("one epoch", f"{found.epoch_s:.2f} s of the paper's configuration, one trial at a time"),
             ("trials at once", str(found.trials_at_once)),
-            ("time", f"{duration_text(3600 * found.hours)}; {duration_text(3600 * found.hours_at_most)} if no trial is stopped"),
-            ("disk", f"{found.disk_mib:.0f} MiB of checkpoints"),
+            ("time", f"{estimate_text(found)}; the whole command, on a machine as busy as it is now"),
+            ("disk", f"up to {max(1, round(found.disk_mib))} MiB at a time: models and states, then pictures and report, too"),
         ],
     )
+    for note in plan.notes:
+        out.print(note, markup=False)
+
+
+def estimate_text(found: Any) -> str:
+    """How long a search will most likely take, and how long at most."""
+    most = 3600 * found.hours_at_most
+    return f"{span_text(3600 * found.hours_low, 3600 * found.hours_high)}, or {span_text(most, most)} if no trial is stopped"
+
+
+def show_preview(ahead: Any, span: Any) -> None:
+    """What a confirmation would run.
+
+    Args:    ahead: see `search.analysis.confirmation_preview.Preview`.
+             span: how long it would take, None where that is not known.
+    """
+    document, plan = ahead.to_json(), ahead.plan
+    show_rows(
+        f"{plan.name}: {len(document['configurations'])} configurations of {document['search']}, ranked by the mean of"
+        f" {plan.objective.metric} ({plan.objective.mode})",
+        ("trial", "in the search", "epochs"),
+        [(one["trial"], number(one["claimed"]), str(one["epochs"])) for one in document["configurations"]],
+    )
+    seeds, folds = document["seeds"], document["num_folds"]
+    reading = document["test_reading"]
+    lines = [
+        ("seeds", f"{len(seeds)}, {seeds[0]} to {seeds[-1]}"),
+        ("folds", str(folds) if folds > 1 else "none: the data's own split"),
+        ("trials", str(plan.num_trials)),
+        ("time", "not known" if span is None else f"{span_text(span.low_s, span.high_s)}, by the search's own epochs"),
+        ("test split", "is not read" if reading is None else f"is read at the end: reading {reading} of {plan.source}"),
+    ]
+    show_rows("", ("what", "expected"), lines)
+    for line in [*ahead.warnings, *plan.notes]:
+        out.print(line, markup=False)
 
 
 def show_confirmation(verdict: Any, page: Path) -> None:
-    """Who won on fresh seeds, and by how much."""
+    """Which configuration has the best mean on fresh seeds, by how much, and whether that is established."""
+    from search.analysis.verdict import AS_IN_SEARCH, against_claim  # what is behind it takes a second to import
+
     folds = f" on each of {verdict.num_folds} folds" if verdict.num_folds > 1 else ""
     show_rows(
-        f"{verdict.search}: {verdict.metric} ({verdict.mode}) on {verdict.num_seeds} fresh seeds{folds}",
-        ("trial", "claimed", "confirmed [95 %]", "to the winner [95 %]", ""),
+        f"{verdict.search}: mean {verdict.metric} ({verdict.mode}) on {verdict.num_seeds} fresh seeds{folds}",
+        ("trial", "in the search", "mean [95 %]", f"to {verdict.winner or 'the best'} [95 %]", ""),
         [
             (
                 s.trial,
                 number(s.claimed, 3),
                 _with_interval(s.mean, s.interval),
                 _with_interval(s.difference, s.difference_interval),
-                s.finding + (" (dropped)" if s.out and "dropped" in s.out else " (failed)" if s.out else ""),
+                verdict.word(s) + (" (dropped)" if s.out and "dropped" in s.out else " (failed)" if s.out else ""),
             )
             for s in verdict.standings
         ],
     )
+    if verdict.interval_note:
+        out.print(verdict.interval_note, markup=False)
     out.print(f"\n{verdict.sentence}", markup=False)
+    if verdict.earlier:
+        out.print("Earlier confirmations of this search, which the intervals do not pay for; report all of them:", markup=False)
+    for name, sentence in verdict.earlier.items():
+        out.print(f"  {name}: {sentence}", markup=False)
     if verdict.curse is not None:
-        way = "worse" if verdict.curse > 0 else "better"
-        out.print(f"The search's best, {verdict.claimed_best}, did {abs(verdict.curse):.4f} {way} than claimed.", markup=False)
+        found = against_claim(verdict.curse)
+        than = found if found == AS_IN_SEARCH else f"{found} than in the search"
+        out.print(f"The search's best configuration, {verdict.claimed_best}, did {than}.", markup=False)
     if verdict.test_note:
         out.print(verdict.test_note, markup=False)
-    out.print(f"Checkpoint: {verdict.checkpoint or 'none'}\nReport: {page}", markup=False)
+    which = f" of the run {verdict.winner_run}, the median of {verdict.winner}" if verdict.checkpoint else ""
+    out.print(f"Checkpoint{which}: {verdict.checkpoint or 'none'}\nReport: {page}", markup=False)
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
@@ -204,7 +168,7 @@ def show_reproduction(document: Mapping[str, Any], page: Path) -> None:
     show_rows(title, ("experiment", *shown.values()), rows)
     if document["other_data"] is not None:
         out.print(f"These are not the paper's data: {document['other_data']}.", markup=False)
-    out.print(f"{document['note']}\nPage: {_from_here(page)}", markup=False)
+    out.print(f"{document['note']}\nPage: {from_here(page)}", markup=False)
 
 
 def _reproduced(metric: Mapping[str, Any] | None) -> str:

@@ -1,29 +1,37 @@
 """Plans run before the user's eyes, whatever they plan, and what came of them shown."""
 
 import json
+import time
 from typing import Any
 
+import click
+
 from search.cli.bars import bar
-from search.cli.options import Context, duration_text, err, out
+from search.cli.options import Context, err, out
 from search.cli.publishing import publish
-from search.cli.tables import show_confirmation, show_reproduction, show_result
+from search.cli.standings import show_result, show_search, storage_flag
+from search.cli.tables import estimate_text, show_confirmation, show_reproduction
+from search.records.folder import SearchFolder
+from search.records.standing import reported
 from trainables.tasks import TASKS
 
 
-def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
+def _train(context: Context, plan: Any, *, pictures: bool, resumed: bool = False) -> Any:
     """Runs or resumes a plan before the user's eyes; gives its result."""
+    from search.analysis.dry_run import closing_here
     from search.cli.live import SearchView
     from search.execution.processes import imports
     from search.execution.ray_session import ray_session
 
     views: list[SearchView] = []
+    begun = time.monotonic()
 
     def listeners(plan: Any, table: Any) -> list[Any]:
-        views.append(SearchView(plan, table, err))
+        views.append(SearchView(plan, table, err, closing_here(plan, pictures=pictures, start_s=time.monotonic() - begun)))
         return [views[-1].on_event]
 
     at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
-    err.print(f"{plan.kind} {plan.name}: {plan.num_trials} trials, {at_once}; starting Ray", markup=False)
+    err.print(f"{plan.kind} {plan.name}: {_amount(plan)}, {at_once}{_ranked(plan)}; starting Ray", markup=False)
     try:
         with ray_session(context.address, imports(plan.task)):
             # MLflow and Optuna take seconds to import, as do the modules that Ray's processes import meanwhile.
@@ -32,6 +40,13 @@ def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
             result = (resume_search if resumed else run_search)(
                 plan, context.storage, tracking_uri=context.uri(), address=context.address, listeners=listeners
             )
+    except KeyboardInterrupt:
+        begun = SearchFolder(context.storage, plan.name).exists()
+        err.print(
+            _go_on(context, plan.name, heard=resumed) if begun else "interrupted before the first trial; nothing is left of it",
+            markup=False,
+        )
+        raise click.exceptions.Exit(130) from None
     finally:
         for view in views:
             view.close()
@@ -40,28 +55,46 @@ def _train(context: Context, plan: Any, *, resumed: bool = False) -> Any:
             f"MLflow does not have everything: {result.tracking_error} (dermtune doctor {plan.name} --repair)", markup=False
         )
     if result.ended == "interrupted":
-        err.print(f"interrupted; everything so far is saved. Go on with: dermtune resume {plan.name}", markup=False)
+        err.print(_go_on(context, plan.name, heard=bool(reported(result.table))), markup=False)
     return result
 
 
-def warn_of_cost(plan: Any) -> None:
+def _go_on(context: Context, name: str, *, heard: bool) -> str:
+    saved = "everything so far is saved" if heard else "no trial had reported anything yet"
+    return f"interrupted; {saved}. Go on with: dermtune resume {name}{storage_flag(context.storage)}"
+
+
+def _ranked(plan: Any) -> str:
+    """What a search goes by, which nobody may have named."""
+    return f", ranked by {plan.objective.metric} ({plan.objective.mode})" if plan.kind == "search" else ""
+
+
+def _amount(plan: Any) -> str:
+    """How much a plan trains: `40 trials`, `15 runs (5 configurations on 3 seeds each)`."""
+    race = plan.confirmation
+    if race is None:
+        return f"{plan.num_trials} {'trials' if plan.kind == 'search' else 'runs'}"
+    folds = f" on {race.num_folds} folds" if race.num_folds > 1 else ""
+    return f"{plan.num_trials} runs ({len(race.candidates)} configurations, each on {race.num_seeds} seeds{folds})"
+
+
+def warn_of_cost(plan: Any, *, pictures: bool = True) -> None:
     """Says what a plan of the paper's size costs without a GPU, before it begins."""
     if plan.preset != "paper" or plan.gpus_per_trial != 0 or not TASKS[plan.task].formats:
         return
     from search.analysis.dry_run import estimate
 
     err.print("no GPU here: measuring a few batches of the paper's configuration")
-    cost = estimate(plan)
+    cost = estimate(plan, pictures=pictures)
     err.print(
-        f"expect about {duration_text(3600 * cost.hours)}, or {duration_text(3600 * cost.hours_at_most)} if no trial is"
-        f" stopped, at {cost.epoch_s:.1f} s an epoch of the paper's configuration, {cost.trials_at_once} trials at once"
-        " (--trials, --max-epochs and smaller images by --set make it less)"
+        f"expect {estimate_text(cost)}, at {cost.epoch_s:.1f} s an epoch of the paper's configuration,"
+        f" {cost.trials_at_once} trials at once (--trials, --max-epochs and smaller images by --set make it less)"
     )
 
 
 def run_to_end(context: Context, plan: Any, *, pictures: bool = True, resumed: bool = False) -> int:
     """Runs or resumes a plan and shows what came of it; gives the exit status."""
-    result = _train(context, plan, resumed=resumed)
+    result = _train(context, plan, pictures=pictures, resumed=resumed)
     if plan.kind == "search":
         return _show_search(context, result, pictures=pictures)
     if result.ended == "interrupted":
@@ -69,28 +102,60 @@ def run_to_end(context: Context, plan: Any, *, pictures: bool = True, resumed: b
     return (_show_confirmation if plan.kind == "confirmation" else _show_reproduction)(context, plan.name)
 
 
+def show_settled(context: Context, found: Any, *, pictures: bool) -> int:
+    """Says that nothing is left to do of a search, and shows what came of it; gives the exit status.
+
+    Args:    found: see `search.analysis.settled.SettledSearch`.
+             pictures: whether the JSON document is to name a report, which is written if it is missing.
+    """
+    from search.analysis import leaderboard
+
+    recorded, plan, table = found.recorded, found.recorded.plan, found.recorded.table
+    err.print(found.sentence(storage_flag(context.storage)), markup=False)
+    if plan.kind != "search":
+        return (_show_confirmation if plan.kind == "confirmation" else _show_reproduction)(context, plan.name)
+    if context.json:
+        from search.execution.result import SearchResult
+
+        result = SearchResult(plan, recorded.folder, table, {}, str(table.ended), found.settlement.experiment_id)
+        page = recorded.folder.path / "report.html" if pictures and table.best is not None else None
+        if page is not None and not page.is_file():
+            page = publish(context, plan.name).page
+        context.emit({**result.summary(), "report": None if page is None else str(page)}, lambda: None)
+    else:
+        told = leaderboard.rung_predictions(plan, table), leaderboard.tradeoff_of(recorded), leaderboard.confirmed_gain(recorded)
+        show_search(recorded, leaderboard.trial_rows(recorded), *told)
+    return 0 if table.best is not None else 1
+
+
 def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
     page = None
     if pictures and result.ended != "interrupted" and result.best is not None:
         page = publish(context, result.plan.name).page
-    document = {**result.summary(), "report": None if page is None else str(page)}
-    context.emit(document, lambda: show_result(result, context.storage, page))
+    command_s = round(time.monotonic() - context.begun, 3)
+    document = {**result.summary(), "command_s": command_s, "report": None if page is None else str(page)}
+    # Before the first report there is nothing to show, and what to do has been said.
+    told = result.ended != "interrupted" or reported(result.table)
+    context.emit(document, lambda: show_result(result, context.storage, page, command_s) if told else None)
     if result.ended == "interrupted":
         return 130
     return 0 if result.best is not None else 1
 
 
 def _show_confirmation(context: Context, name: str) -> int:
+    from search.analysis.asked import confirmed_text
     from search.analysis.confirmation import confirm_search
-    from search.analysis.confirmation_report import read_report, write_report
+    from search.analysis.confirmation_report import write_report
     from search.analysis.leaderboard import open_search
+    from search.analysis.verdict import read_verdict
+    from search.records.ledger import read_events
 
     found = open_search(context.storage, name)
-    verdict = read_report(found.folder.path)
+    verdict = read_verdict(found.folder.path)
     if verdict is None:
         with bar("measuring without each case") as progress:
             verdict = confirm_search(found, found.folder.storage, progress)
-    page = write_report(verdict, found.folder.path)
+    page = write_report(verdict, found.folder.path, confirmed_text(found, list(read_events(found.folder.ledger_file))))
     _put_by(found, "confirmation.*")
     context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
     return 0 if verdict.winner is not None else 1

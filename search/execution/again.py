@@ -1,7 +1,7 @@
 """Plans made from earlier ones: repeated (`--plan`), gone on with (`resume`), confirmed (`confirm`)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from search.errors import PlanError
 from search.execution.code_version import code_version
 from search.execution.options import SearchOptions
+from search.records.confirmations import confirmations_of, seeds_of
 from search.records.folder import SearchFolder, list_searches
 from search.records.ledger import read_events
 from search.records.plan import Candidate, Confirmation, Plan
-from search.records.trials import TrialTable
+from search.records.state import SearchState
+from search.strategy.race import heats_of
 from spaces.fields import fields_of, format_value
 from trainables.data import fold_notes
 from trainables.data.images import Progress
@@ -54,7 +56,9 @@ def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
         raise PlanError(f"--plan must be a search's; got {file}, which is a {plan.kind}'s")
     if given.get("task", plan.task) != plan.task:
         raise PlanError(f"--plan must be of the task {given['task']}; got {file}, which is of {plan.task}")
-    defaults = {name: field.default for name, field in fields_of(TASKS[plan.task].space).items() if not field.searched}
+    fields = fields_of(TASKS[plan.task].space)
+    # One that follows another is told even where it is the default, or it would follow.
+    defaults = {name: field.default for name, field in fields.items() if not field.searched and not field.follows}
     changed = {
         name: format_value(value)
         for name, value in plan.fixed.items()
@@ -105,6 +109,18 @@ class Extension:
     gpu_hours: tuple[float, bool] | None = None
     max_concurrent: int | None = None
 
+    def changes(self, plan: Plan) -> dict[str, Any]:
+        """What of a plan is asked for, in all: field → amount."""
+        found: dict[str, Any] = {}
+        for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
+            asked = getattr(self, field)
+            if asked is None:
+                continue
+            amount, on_top = asked
+            total = amount + (getattr(plan, field) or 0) if on_top else amount
+            found[field] = int(total) if field in ("num_trials", "epoch_budget") else total
+        return found
+
 
 def prepare_resume(storage: Path, name: str, extension: Extension, progress: Progress | None = None) -> Plan:
     """A search's plan to go on with: extended, for this code, its data the same.
@@ -117,21 +133,16 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    table = TrialTable.of(read_events(folder.ledger_file), plan.objective)
+    table = SearchState.of(read_events(folder.ledger_file), plan.objective)
+    if plan.confirmation is not None:
+        heats_of(plan, table.trials)
     if plan.source is not None:
         some = next(iter(table.trials.values()), None)
         config = dict(some.config) if some is not None else dict(plan.fixed)
         found = TASKS[plan.task].load().prepare(config, plan.source, progress) if some is not None else None
         if found is not None and found.fingerprint != plan.data_fingerprint:
             raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits, groups or images")
-    changes: dict[str, Any] = {}
-    for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
-        asked = getattr(extension, field)
-        if asked is None:
-            continue
-        amount, on_top = asked
-        total = amount + (getattr(plan, field) or 0) if on_top else amount
-        changes[field] = int(total) if field in ("num_trials", "epoch_budget") else total
+    changes = extension.changes(plan)
     if changes.get("num_trials", len(table.trials)) < len(table.trials):
         raise PlanError(f"--trials must be {len(table.trials)} or more, which {name} has begun; got {changes['num_trials']}")
     if plan.kind != "search" and changes:
@@ -146,6 +157,8 @@ def prepare_confirmation(
 ) -> Plan:
     """The plan of a confirmation: the best configurations of a search, on fresh seeds, to their epochs.
 
+    Its seeds are those of no trial of the search and of none of its confirmations that the storage holds.
+
     Args:    storage: folder of all searches.
              name: of the search.
              top: configurations.
@@ -159,11 +172,11 @@ def prepare_confirmation(
     plan = folder.plan()
     if plan.kind != "search":
         raise PlanError(f"NAME must be a search; got {name!r}, which is a {plan.kind}")
-    if num_seeds * num_folds < 2:
-        raise PlanError(f"--seeds must be 2 or more: one run says nothing of its spread; got {num_seeds}")
+    if num_seeds < 2:
+        raise PlanError(f"--seeds must be 2 or more: one says nothing of its spread; got {num_seeds}")
     if num_folds > 1 and plan.source is None:
         raise PlanError(f"--folds must be of a task with data; got {plan.task}")
-    table = TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
     ranked = [trial for trial in table.ranked() if not trial.excess(plan.constraints)]
     if not 2 <= top <= len(ranked):
         raise PlanError(f"--top must be 2 to {len(ranked)}, the trials of {name} that have a score; got {top}")
@@ -185,7 +198,7 @@ def prepare_confirmation(
         scheduler="none",
         keep_checkpoints=number,
         max_concurrent=max_concurrent or plan.max_concurrent,
-        seed=FRESH_SEED + plan.seed,
+        seed=_fresh_seed(plan, confirmations_of(storage, name)),
         time_budget_s=None,
         epoch_budget=None,
         gpu_hours=None,
@@ -193,3 +206,8 @@ def prepare_confirmation(
         warm_start=(),
         code_version=code_version(),
     )
+
+
+def _fresh_seed(plan: Plan, earlier: Sequence[Plan]) -> int:
+    """The first seed beyond those of a search and of its earlier confirmations."""
+    return max([FRESH_SEED + plan.seed, *(seeds_of(confirmation).stop for confirmation in earlier)])

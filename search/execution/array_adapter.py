@@ -13,6 +13,7 @@ from search.execution.failures import failure_of
 from search.execution.silence import Silence
 from search.execution.slots import Slots
 from search.execution.source import SearchTrial, Source
+from search.records.events import Checkpointed, EpochResult
 from search.strategy.arrays import Arrays, MemberReport
 from search.strategy.conductor import Conductor
 from search.strategy.retries import Failure
@@ -104,11 +105,12 @@ def _report(told: Mapping[str, Any]) -> MemberReport:
     failure = None if told["failure"] is None else failure_of(TrialBroke(told["failure"]))
     if not told["epochs"]:
         return MemberReport(told["trial"], failure=failure)
+    checkpoint = told["checkpoint"]
     return MemberReport(
         told["trial"],
-        told["epochs"],
+        [EpochResult(**epoch) for epoch in told["epochs"]],
         told["ended"],
-        told["checkpoint"],
+        None if checkpoint is None else Checkpointed(trial=told["trial"], **checkpoint),
         told["state"],
         told["where"],
         told["notes"],

@@ -21,7 +21,7 @@ class Assignments:
 
     Args:    plan, folder: of the search.
              rungs: epochs with the objective in training after which a trial must report at once.
-             packing: knows each trial's share of a GPU.
+             packing: knows each trial's memory.
     """
 
     plan: Plan
@@ -47,10 +47,10 @@ class Assignments:
 
     def resources(self, trial: str) -> PlacementGroupFactory:
         """What an actor needs of its node."""
-        return PlacementGroupFactory([resources_of(self.plan.cpus_per_trial, self.packing.share_of(trial))])
+        return PlacementGroupFactory([resources_of(self.plan.cpus_per_trial, self.packing.of(trial).share)])
 
     def _request(self, suggestion: Suggestion) -> TrialRequest:
-        plan, share = self.plan, self.packing.share_of(suggestion.trial)
+        plan, memory = self.plan, self.packing.of(suggestion.trial)
         return TrialRequest(
             task=plan.task,
             config=suggestion.config,
@@ -58,11 +58,11 @@ class Assignments:
             seed=suggestion.seed,
             objective=plan.objective,
             max_epochs=suggestion.epochs or plan.max_epochs,
-            device="auto" if share else "cpu",
+            device="auto" if memory.share else "cpu",
             num_threads=max(1, int(plan.cpus_per_trial)),
             only_last_epoch=plan.confirmation is not None,
             fingerprint=plan.data_fingerprint if suggestion.fold is None else "",
-            gpu_share=share,
-            batch_parts=self.packing.parts_of(suggestion.trial),
+            gpu_share=memory.share,
+            batch_parts=memory.batch_parts,
             delay=plan.delay_of(suggestion.config),
         )

@@ -8,7 +8,8 @@ import traceback
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from search.errors import TrialBroke
-from search.strategy.retries import Failure, FailureKind
+from search.records.events import FailureKind
+from search.strategy.retries import Failure
 from trainables.errors import OutOfMemory, StorageFull, TrialDiverged
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"

@@ -19,8 +19,10 @@ import trainables
 from search import errors
 from search.errors import ClusterUnavailable, SearchNotFound
 from search.execution.code_version import package_root
+from search.execution.interpreter import interpreter_of_job
 from search.execution.ray_session import use_token
 from search.execution.tunnel import tunnel
+from search.records.proxies import reach_this_machine_directly
 
 DASHBOARD_PORT = 8265
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -66,6 +68,7 @@ class Jobs:
         for talker in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray"):
             logging.getLogger(talker).setLevel(logging.WARNING)
         use_token()
+        reach_this_machine_directly()
         self._address = address
         with self._told():
             self._client = JobSubmissionClient(address)
@@ -80,7 +83,8 @@ class Jobs:
         with tempfile.TemporaryDirectory(prefix="dermtune-code-") as place:
             _stage(Path(place))
             arguments = _with_plan(list(arguments), Path(place))
-            environment = {"working_dir": place, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WITHIN_S)}}
+            variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WITHIN_S)}
+            environment = {"working_dir": place, "env_vars": variables, **interpreter_of_job(self._nodes())}
             entrypoint = shlex.join(["python", "-m", "search.cli.main", *arguments])
             with self._told():
                 self._client.submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=environment)
@@ -128,6 +132,15 @@ class Jobs:
         self.find(job)
         with self._told():
             self._client.stop_job(job)
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """What the dashboard says of each node; it is a help to know, and no more."""
+        from search.execution.ray_internals import dashboard_answer
+
+        try:
+            return list(dashboard_answer(self._client, "/nodes?view=summary")["data"]["summary"])
+        except (ConnectionError, RuntimeError, OSError, ValueError, KeyError, TypeError):
+            return []
 
     @contextmanager
     def _told(self) -> Iterator[None]:

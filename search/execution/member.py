@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from search.records.trial_folder import TrialFolder
 from trainables.contract import EpochReport, Trial, TrialRequest
 from trainables.data.cache import cache_root
 from trainables.errors import CheckpointError
-from trainables.folders import digest
+from trainables.folders import digest, read_json
 from trainables.tasks import TASKS
 
 #: Epochs are reported together, at most so far apart, so that tiny ones do not each cost a round trip.
@@ -42,7 +43,7 @@ class Process:
         """
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device != "cpu" else ""
         found = {"host": platform.node(), "node": self._node, "pid": os.getpid(), "device": f"cuda:{gpus}" if gpus else "cpu"}
-        return {**found, **_gpu_mib()}
+        return {**found, **_gpu()}
 
     def used(self) -> dict[str, float]:
         """What the process takes of its machine."""
@@ -112,17 +113,25 @@ class Member:
                 trial.load(state)
                 break
             except CheckpointError as error:
-                # The one before it is as good, a few epochs earlier. A fresh trial, since loading may have begun.
+                # The one before it, where it is still there, is as good a few epochs earlier; else it begins anew. A fresh trial,
+                # since loading may have begun.
                 self._notes.append(f"{state.name} cannot be used, so the trial goes on from what was saved before it ({error})")
+                self._folder.discard(state.name)
                 trial = TASKS[request.task].load().build(request)
         return trial
 
     def _save_best(self, reports: Sequence[EpochReport]) -> dict[str, Any] | None:
-        best = max((report.epoch for report in reports if report.is_best), default=None)
-        if best is None:
+        if not any(report.is_best for report in reports):
             return None
-        folder = self._folder.save_best(best, self.trial.save_best)
-        return {"epoch": best, "path": f"trials/{self.name}/{folder.name}", "sha256": digest(folder)}
+        kept = reports[-1].kept
+        folder = self._folder.save_best(kept, self.trial.save_best)
+        found = read_json(folder, "config.json")
+        return {
+            "epoch": kept,
+            "path": f"trials/{self.name}/{folder.name}",
+            "sha256": digest(folder),
+            "metrics": found.get("metrics") if found.get("epoch") == kept else None,
+        }
 
     def _save_state(self, last: EpochReport) -> int | None:
         """Saves at every rung and every so often; gives the epoch from which the trial can go on, if it did."""
@@ -130,7 +139,8 @@ class Member:
         due = time.monotonic() - self._saved_at >= given["save_every_s"] or last.epoch in given["rungs"]
         if last.ended is not None or not (due or given[SAVE_FIRST]):
             return None
-        self._folder.save_state(self.trial.epoch, self.trial.save)
+        # The best model lies beside it, saved before: a second copy of it would be a third of a state.
+        self._folder.save_state(self.trial.epoch, partial(self.trial.save, with_best=False))
         self._saved_at = time.monotonic()
         return self.trial.epoch
 
@@ -140,12 +150,13 @@ class Member:
         return {"gpus": share} if share else {}
 
 
-def _gpu_mib() -> dict[str, float]:
-    """Memory of the GPU; empty without one."""
+def _gpu() -> dict[str, Any]:
+    """Name and memory of the GPU; empty without one."""
     torch = sys.modules.get("torch")  # a task without torch need not pay for its import
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}
-    return {"gpu_mib": torch.cuda.get_device_properties(0).total_memory / 2**20}
+    properties = torch.cuda.get_device_properties(0)
+    return {"gpu": properties.name, "gpu_mib": properties.total_memory / 2**20}
 
 
 def _place(assignment: dict[str, Any]) -> Path:

@@ -3,7 +3,7 @@
 import os
 import platform
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.errors import ClusterUnavailable
 from search.execution.code_version import code_version
+from search.execution.ray_internals import autoscaled_groups
 from search.execution.resources import NodeGroup
 from search.records.mirror import origin
 from search.records.plan import Plan
@@ -26,6 +27,8 @@ from trainables.locations import RemoteFolder
 COMPARED = ("ray", "torch", "torchvision", "numpy", "safetensors", "pyarrow")
 #: A node may have to fetch the data first.
 _ANSWER_WITHIN_S = 3600
+#: What a node's first process may take; where its Python cannot be run Ray tries for ever, in silence.
+_START_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,7 @@ class NodeReport:
 def cluster_nodes() -> list[NodeGroup]:
     """The nodes that are alive, or those that an autoscaling cluster may have at most, if these are more."""
     alive = [NodeGroup(node["Resources"]) for node in _alive()]
-    config = ray._private.state.state.get_cluster_config()
-    groups = [] if config is None else [g for g in config.node_group_configs if g.max_count > 0]
-    possible = [NodeGroup(dict(group.resources), group.max_count) for group in groups]
+    possible = [NodeGroup(resources, most) for resources, most in autoscaled_groups()]
     return possible if _total(possible) > _total(alive) else alive
 
 
@@ -83,23 +84,40 @@ def examine_nodes(source: str | None, storage: Path) -> list[NodeReport]:
     mark = storage / f".seen-{uuid.uuid4().hex}"
     storage.mkdir(parents=True, exist_ok=True)
     mark.write_text("by the driver")
-    ask = ray.remote(_examine)
     try:
-        asked = {}
-        for node in _alive():
-            here: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            trains = node["Resources"].get("CPU", 0.0) > 0
-            place = str(remote) if remote is not None else str(mark)
-            options = ask.options(num_cpus=0, max_retries=0, scheduling_strategy=here)
-            answer = options.remote(_own_versions(), source if trains else None, place)
-            asked[node["NodeID"]] = (node, answer)
-        return [_report(node, answer) for node, answer in asked.values()]
+        return _ask_all(_alive(), source, str(remote) if remote is not None else str(mark))
     finally:
         mark.unlink(missing_ok=True)
 
 
-def _report(node: Mapping[str, Any], answer: Any) -> NodeReport:
+def _ask_all(nodes: Sequence[Mapping[str, Any]], source: str | None, place: str) -> list[NodeReport]:
+    """A first process on each node, which then answers, where it has begun in time."""
+    greet, ask = ray.remote(_greet), ray.remote(_examine)
+    greetings = [greet.options(**_on(node)).remote() for node in nodes]
+    begun, _ = ray.wait(greetings, num_returns=len(greetings), timeout=_START_WITHIN_S)
+    asked = []
+    for node, greeting in zip(nodes, greetings, strict=True):
+        trains = node["Resources"].get("CPU", 0.0) > 0
+        asked.append(
+            ask.options(**_on(node)).remote(_own_versions(), source if trains else None, place) if greeting in begun else None
+        )
+    return [_report(node, answer) for node, answer in zip(nodes, asked, strict=True)]
+
+
+def _on(node: Mapping[str, Any]) -> dict[str, Any]:
+    here: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": here}
+
+
+def _greet() -> None:
+    """Runs on a node: whether it can."""
+
+
+def _report(node: Mapping[str, Any], answer: Any | None) -> NodeReport:
     name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    if answer is None:
+        why = f"has started no process of Ray's within {_START_WITHIN_S:.0f} s (/tmp/ray/session_latest/logs there says why)"
+        return NodeReport(name, node["Resources"], (why,))
     try:
         problems = tuple(ray.get(answer, timeout=_ANSWER_WITHIN_S))
     except Exception as error:  # noqa: BLE001 - whatever keeps a node from answering is what must be told

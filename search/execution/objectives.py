@@ -6,7 +6,8 @@ from search.errors import PlanError
 from search.execution.options import SearchOptions
 from search.records.constraints import Constraint
 from search.strategy.samplers import SAMPLERS
-from spaces.fields import Value, suggest
+from spaces.fields import Value, fields_of, format_value
+from spaces.hints import suggest
 from trainables.contract import COSTS, Mode, Objective, Prepared
 from trainables.tasks import Task
 
@@ -24,7 +25,9 @@ def objectives_of(options: SearchOptions, task: Task, fixed: Mapping[str, Value]
             f"the validation cases must be such that there is a {task.objective.metric}; these have none (`search` takes another"
             f" by --metric: one of {', '.join(prepared.metrics)})"
         )
-    return [_fair(parse_metric(text, prepared.metrics), task, fixed) for text in options.metrics] or [task.objective]
+    return [_fair(parse_metric(text, prepared.metrics, _first(prepared)), task, fixed) for text in options.metrics] or [
+        task.objective
+    ]
 
 
 def check_metrics(options: SearchOptions) -> None:
@@ -50,7 +53,7 @@ def constraints_of(options: SearchOptions, prepared: Prepared) -> tuple[Constrai
     found = tuple(Constraint.parse(text) for text in options.constraints)
     for limit in found:
         if limit.metric not in prepared.metrics:
-            near = suggest(limit.metric, list(prepared.metrics)) or f" (one of {', '.join(prepared.metrics)})"
+            near = suggest(limit.metric, prepared.metrics, _first(prepared)) or f" (one of {', '.join(prepared.metrics)})"
             raise PlanError(f"--constraint must be on a metric that trials report; got {limit.metric!r}{near}")
     if found and not SAMPLERS[options.sampler].limits:
         fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.limits)
@@ -58,18 +61,24 @@ def constraints_of(options: SearchOptions, prepared: Prepared) -> tuple[Constrai
     return found
 
 
-def parse_metric(text: str, reported: tuple[str, ...]) -> Objective:
+def parse_metric(text: str, reported: tuple[str, ...], first: tuple[str, ...] = ()) -> Objective:
     """`NAME[:min|max]`; losses and errors are minimised unless told otherwise.
 
+    Args:    first: beginnings of the metrics that are proposed before others.
     Raises:  PlanError: when no trial will report the metric.
     """
     name, _, given = text.partition(":")
     if given not in ("", "min", "max") or name not in reported:
-        near = suggest(name, list(reported)) or f" (one of {', '.join(reported)})"
+        near = suggest(name, reported, first) or f" (one of {', '.join(reported)})"
         raise PlanError(f"--metric must be NAME[:min|max] of a metric that trials report; got {text!r}{near}")
     falls = name in COSTS or name.rpartition("/")[2] in _BETTER_LOW
     mode: Mode = "min" if given == "min" or (not given and falls) else "max"
     return Objective(name, mode)
+
+
+def _first(prepared: Prepared) -> tuple[str, ...]:
+    """How the metrics begin that one means unless one says otherwise: the diagnosis's in validation."""
+    return (f"valid/{prepared.primary}/",) if prepared.primary else ("valid/",)
 
 
 def _fair(objective: Objective, task: Task, fixed: Mapping[str, Value]) -> Objective:
@@ -79,6 +88,9 @@ def _fair(objective: Objective, task: Task, fixed: Mapping[str, Value]) -> Objec
     """
     moving = [name for name in task.moving.get(objective.metric, ()) if name not in fixed]
     if moving:
-        fixes = " ".join(f"--set {name}=" for name in moving)
-        raise PlanError(f"--metric must not move with what is searched; got {objective.metric} while it does (fix {fixes})")
+        fields = fields_of(task.space)
+        fixes = " ".join(f"--set {name}={format_value(fields[name].default)}" for name in moving)
+        raise PlanError(
+            f"--metric must not move with what is searched; got {objective.metric} while it does (fix it, for example: {fixes})"
+        )
     return objective

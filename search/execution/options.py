@@ -7,8 +7,8 @@ from typing import Any
 
 from search.errors import PlanError
 from search.strategy.array_size import MOST_ASKED
-from spaces.fields import suggest
-from trainables.tasks import TASKS
+from spaces.hints import suggest
+from trainables.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ def known(name: str, table: Mapping[str, Any], flag: str) -> str:
     if name not in table:
         raise PlanError(f"{flag} must be one of {', '.join(table)}; got {name!r}{suggest(name, table)}")
     return name
+
+
+def known_task(name: str) -> Task:
+    """The task of that name; those that are there for tests are not among the choices that a message names.
+
+    Raises:  PlanError: when there is none.
+    """
+    return TASKS[name if name in TASKS else known(name, {task: entry for task, entry in TASKS.items() if entry.formats}, "TASK")]
 
 
 def parse_gpus(text: str) -> float | None:

@@ -8,23 +8,25 @@ from pathlib import Path
 from search.errors import PlanError
 from search.execution.code_version import code_version
 from search.execution.objectives import check_metrics, constraints_of, objectives_of
-from search.execution.options import SearchOptions, known, parse_fusing, parse_gpus
+from search.execution.options import SearchOptions, known, known_task, parse_fusing, parse_gpus
 from search.execution.resources import NodeGroup, have_gpus, local_nodes, max_concurrent
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
-from search.strategy.distributions import paper_config
+from search.records.standing import ranking_note
 from search.strategy.packing import MOST_PER_GPU
 from search.strategy.rungs import rungs
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, default_grace_period
 from spaces.fields import Field, Value, complete, fields_of, format_value, known_field, narrowed
-from spaces.offers import offered
+from spaces.follow import followers
+from spaces.offers import limited, offered
+from spaces.papers import paper_config
 from spaces.presets import Preset
 from trainables.contract import Prepared
 from trainables.data import portable_source, split_source
 from trainables.data.images import Progress
 from trainables.data.source import synthetic_location
-from trainables.tasks import TASKS, Task
+from trainables.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def prepare_search(
     address: str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    by_cases: bool = True,
 ) -> Preparation:
     """Checks a request, reads its data and decodes its images.
 
@@ -50,10 +53,11 @@ def prepare_search(
              address: of the cluster that will run it; its resources are looked at when it is joined.
              progress: called with (done, all) while images are decoded.
              say: called with a line when something takes a while.
+             by_cases: whether ranges follow the number of training cases.
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used.
     """
-    task = TASKS[known(options.task, TASKS, "TASK")]
+    task = known_task(options.task)
     preset = task.presets[known(_preset_name(options), task.presets, "--preset")]
     fields = narrowed(fields_of(task.space), options.space)
     fixed = _fixed(task.space, fields, preset, options)
@@ -68,6 +72,8 @@ def prepare_search(
     source = _source(task, preset, options.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
     plan = _plan(options, task, fixed, source, prepared)
+    if by_cases:
+        plan = _limited(plan, prepared)
     return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
 
 
@@ -117,10 +123,23 @@ def _plan(options: SearchOptions, task: Task, fixed: Mapping[str, Value], source
         constraints=constraints_of(options, prepared),
         warm_start=tuple(options.warm_start),
         data_fingerprint=prepared.fingerprint,
+        num_cases=prepared.num_cases,
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        notes=(*prepared.notes, *_shapes_note(task, fixed, fuse_trials)),
+        notes=(*prepared.notes, *ranking_note(max_epochs), *_shapes_note(task, fixed, fuse_trials)),
     )
+
+
+def _limited(plan: Plan, prepared: Prepared) -> Plan:
+    """The plan, ranges of the user's aside, with ranges that follow the number of training cases."""
+    ours = {field.name: field for field in plan.searched if field.name not in plan.space}
+    limits = limited(ours, prepared.num_train, prepared.num_labels)
+    notes = (
+        f"{name} is searched up to {fields.high:g}, not {ours[name].high:g}, with {prepared.num_train} training cases (--space"
+        f" {name}= for another range)"
+        for name, fields in narrowed({name: ours[name] for name in limits}, limits).items()
+    )
+    return replace(plan, case_limits=limits, notes=(*plan.notes, *notes))
 
 
 def _check_counts(options: SearchOptions) -> None:
@@ -159,8 +178,16 @@ def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, options: Se
         raise PlanError(f"a field must be fixed or narrowed; got {both[0]} in --set and in --space")
     unsearched = {name: f.default for name, f in fields.items() if not f.searched}
     given = {name: known_field(fields, name).parse(text) for name, text in options.settings.items()}
-    fixed = {name: value for name, value in {**unsearched, **preset.fixed, **given}.items() if name not in options.space}
-    complete(space, {name: value for name, value in fixed.items() if name not in unsearched or name in given})
+    following = followers(fields, given)
+    asked = {**unsearched, **preset.fixed, **following, **given}
+    fixed = {name: value for name, value in asked.items() if name not in options.space}
+    loose = [(f.follows, n) for n, f in fields.items() if f.follows in options.space and n not in {**given, **options.space}]
+    if loose:
+        ranged, follower = loose[0]
+        raise PlanError(f"--space {ranged}= must stand beside --set {follower}=, which follows a value and no range; got none")
+    complete(
+        space, {name: value for name, value in fixed.items() if name not in unsearched or name in given or name in following}
+    )
     unreachable = [name for name in options.space if not _reachable(fields[name], fixed)]
     if unreachable:
         needs = " and ".join(f"{key}={'|'.join(map(format_value, ok))}" for key, ok in fields[unreachable[0]].when.items())

@@ -20,6 +20,7 @@ from trainables.tasks import TASKS
 #: On a machine of more cores than this most processes would import for nothing: some 200 MiB each.
 _MOST_CPUS = 8
 _WITHIN_S = 20.0
+_FATAL_TO_RAY = ("PYTHONOPTIMIZE", "PYTHONWARNINGS")
 
 
 def imports(task: str) -> tuple[str, ...]:
@@ -45,6 +46,20 @@ def importing(modules: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"_system_config": {"preload_python_modules": [*modules, "search.execution.ready"]}}
         finally:
             del os.environ[FOLDER]
+
+
+@contextmanager
+def without_python_flags() -> Iterator[None]:
+    """Keeps Python's flags from Ray's own processes with which they do not start in time; this process goes on as it is.
+
+    With `PYTHONOPTIMIZE` each of them compiles every module anew, for which Ray does not wait, and with `PYTHONWARNINGS=error`
+    what others warn of at their import ends them.
+    """
+    before = {name: os.environ.pop(name) for name in _FATAL_TO_RAY if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def wait_for_imports(num: int) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from search.errors import PlanError
-from search.execution.options import SearchOptions, known
+from search.execution.options import SearchOptions, known, known_task
 from search.execution.preparation import prepare_search
 from search.records.plan import Experiment, Plan, Reproduction
-from search.strategy.distributions import paper_config
 from spaces.fields import fields_of, format_value
+from spaces.papers import paper_config
 from trainables.data.images import Progress
 from trainables.tasks import TASKS
 
@@ -33,7 +33,7 @@ def prepare_reproduction(
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used, by one of the experiments at least.
     """
-    task = TASKS[known(options.task, TASKS, "TASK")]
+    task = known_task(options.task)
     if not task.experiments:
         raise PlanError(f"TASK must be one of {', '.join(n for n, t in TASKS.items() if t.experiments)}; got {options.task!r}")
     names = [known(name, task.experiments, "--only") for name in dict.fromkeys(only)] or list(task.experiments)
@@ -53,7 +53,7 @@ def prepare_reproduction(
         sampler="random",
         scheduler="none",
     )
-    plan = prepare_search(asked, address=address, progress=progress, say=say).plan
+    plan = prepare_search(asked, address=address, progress=progress, say=say, by_cases=False).plan
     fields = fields_of(task.space)
     experiments = tuple(Experiment(name, paper_config(fields, {**plan.fixed, **task.experiments[name]})) for name in names)
     module = task.load()

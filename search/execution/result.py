@@ -11,7 +11,9 @@ import pandas as pd
 from search.records.curves import curves_frame, trials_frame
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.standing import NO_BASELINE, baseline_of, is_constant, reported, why_none
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 from search.strategy.projection import study_of
 
 
@@ -23,17 +25,18 @@ class SearchResult:
              folder: where it lies.
              table: its trials.
              ray_trials: trial → Tune's last word on it.
-             ended: "all trials", "terminated", "time budget", "epoch budget", "GPU hours", "stop requested" or "interrupted".
-             experiment_id: MLflow's.
+             ended: "all trials", "terminated", "time budget", "epoch budget", "GPU hours", "stop requested", "interrupted", or
+                 "not ended" of one that was opened while it runs or was killed.
+             experiment_id: MLflow's, None of a search that was opened without asking MLflow.
              tracking_error: why MLflow does not have everything, None when it has.
     """
 
     plan: Plan
     folder: SearchFolder
-    table: TrialTable
+    table: SearchState
     ray_trials: Mapping[str, str]
     ended: str
-    experiment_id: str
+    experiment_id: str | None
     tracking_error: str | None = None
 
     @property
@@ -64,6 +67,7 @@ class SearchResult:
         """The JSON document that `dermtune search --json` prints."""
         best, objectives = self.best, self.plan.objectives
         checkpoint = self.checkpoint(best) if best else None
+        baseline = baseline_of(self.plan, self.table)
         return {
             "name": self.plan.name,
             "task": self.plan.task,
@@ -75,6 +79,8 @@ class SearchResult:
             "best_trial": best.trial if best else None,
             "best_value": best.value if best else None,
             "best_score": best.score if best else None,
+            "best_values": best.values(objectives) if best else None,
+            "best_window": best.best_window if best else None,
             "best_epoch": best.best_epoch if best else None,
             "best_config": dict(best.config) if best else None,
             "checkpoint": str(checkpoint) if checkpoint else None,
@@ -83,4 +89,8 @@ class SearchResult:
             "wall_s": self.table.wall_s,
             "train_s": round(sum(trial.train_s for trial in self.table.trials.values()), 3),
             "ended": self.ended,
+            "num_reported": len(reported(self.table)),
+            "constant": is_constant(self.table),
+            "why_no_best": why_none(self.plan, self.table) if best is None else None,
+            **(NO_BASELINE if baseline is None else baseline.to_json()),
         }

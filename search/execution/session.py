@@ -1,10 +1,10 @@
 """A search from its plan to its result."""
 
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from search.errors import PlanError
@@ -19,15 +19,19 @@ from search.execution.tuning import tune_trials
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.database import masked
+from search.records.events import Event, Noted, SearchEnded, SearchResumed, SearchStarted
 from search.records.folder import SearchFolder
-from search.records.ledger import Event, Ledger, Listener, read_events
+from search.records.ledger import Ledger, Listener, read_events
 from search.records.mirror import Mirror
 from search.records.plan import Plan
 from search.records.room import wait_for_room
+from search.records.settlement import settle
+from search.records.state import SearchState
 from search.records.study import export_to_file
+from search.records.tracking.mark import mark_of
 from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.tracking.store import has_experiment
-from search.records.trials import TrialTable
+from search.records.tracking.removal import tracked
+from search.records.tracking.store import check_experiment, has_experiment
 from search.records.tune_record import RUNNING, mark_lost, statuses
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor
@@ -36,10 +40,11 @@ from search.strategy.projection import study_of
 from search.strategy.race import Race
 from search.strategy.samplers import drawn_at_random
 from search.strategy.warm_start import fitting_trials
+from trainables.versions import versions
 
 _log = logging.getLogger("dermtune")
 
-Listeners = Callable[[Plan, TrialTable], Sequence[Listener]]
+Listeners = Callable[[Plan, SearchState], Sequence[Listener]]
 
 
 def run_search(
@@ -63,15 +68,24 @@ def run_search(
     with ray_session(address, imports(plan.task)) as nodes:
         # MLflow takes seconds to import and to open, as do the imports of the processes that Ray has just started.
         if has_experiment(tracking_uri, plan.name):
-            raise PlanError(
-                f"--name must be new in MLflow ({masked(tracking_uri)}); got {plan.name!r}, which is an experiment there"
-            )
+            raise _taken(plan.name, storage, tracking_uri)
         fitted = with_resources(plan, nodes)
         folder = SearchFolder(storage, plan.name)
         check_nodes(fitted, folder.storage, address)
         wait_for_imports(fitted.max_concurrent or 1)
         with folder.create(fitted):
             return _Session(fitted, folder, tracking_uri, nodes, address is not None, listeners).run()
+
+
+def _taken(name: str, storage: Path, tracking_uri: str) -> PlanError:
+    """Sends nobody to delete what is not of this storage."""
+    left = tracked(tracking_uri, name, mark_of(storage, None))
+    hint = (
+        f" (dermtune delete {name} removes what a search left whose folder is gone)"
+        if left is not None and left.is_ours
+        else ", not of this storage"
+    )
+    return PlanError(f"--name must be new in MLflow ({masked(tracking_uri)}); got {name!r}, which is an experiment there{hint}")
 
 
 def resume_search(
@@ -85,7 +99,7 @@ def resume_search(
     """Goes on with a search that ended early, was killed, or is to have more trials; ended trials stay as they are.
 
     Args:    plan: as `prepare_resume` gives it; the rest: see `run_search`.
-    Raises:  PlanError: when the search is running, or no trial fits the cluster.
+    Raises:  PlanError: when the search is running, no trial fits the cluster, or MLflow's experiment of its name is another's.
              ClusterUnavailable: when Ray cannot be started.
     """
     folder = SearchFolder(storage, plan.name)
@@ -93,6 +107,7 @@ def resume_search(
     with folder.lock():
         wait_for_workers(folder)
         with ray_session(address, imports(plan.task)) as nodes:
+            check_experiment(tracking_uri, plan, folder.storage)
             fitted = with_resources(plan, nodes)
             check_nodes(fitted, folder.storage, address)
             wait_for_imports(fitted.max_concurrent or 1)
@@ -113,7 +128,7 @@ class _Session:
         listeners: Listeners,
     ) -> None:
         self._plan, self._folder, self._nodes, self._shared, self._listeners = plan, folder, nodes, shared, listeners
-        self._table = TrialTable(plan.objective, plan.constraints)
+        self._table = SearchState(plan.objective, plan.constraints)
         self._tracker = MlflowTracker(tracking_uri, plan, folder.storage, environment())
         self._ledger = Ledger(folder.ledger_file)
         remote = folder.remote
@@ -122,7 +137,7 @@ class _Session:
     def run(self) -> SearchResult:
         """From the first trial to the last."""
         plan, folder, table, tracker, mirror = self._plan, self._folder, self._table, self._tracker, self._mirror
-        past = self._ledger.past
+        past, projected = self._ledger.past, False
         folder.stop_file.unlink(missing_ok=True)
         try:
             with self._ledger as ledger:
@@ -132,74 +147,84 @@ class _Session:
                     tracker.on_event(event)
                 for listener in (table.apply, store.on_event, tracker.on_event, *self._listeners(plan, table)):
                     ledger.subscribe(listener)
+                store.tell_untold()
                 if mirror is not None:
                     ledger.subscribe(mirror.on_event)
                     mirror.start()
                 tracker.start()
+                begun = SearchResumed if past else SearchStarted
                 ledger.append(
-                    "search_resumed" if past else "search_started",
-                    name=plan.name,
-                    num_trials=plan.num_trials,
-                    code_version=plan.code_version,
+                    begun(
+                        name=plan.name,
+                        num_trials=plan.num_trials,
+                        code_version=plan.code_version,
+                        environment=environment(),
+                    )
                 )
                 mark_lost(folder.tune_file, _still_running(folder, table))
-                conductor = self._conductor(past)
                 left_s = None if plan.time_budget_s is None else plan.time_budget_s - table.wall_s
                 with watch_for_end(folder.stop_file, left_s) as early:
-                    ended = self._train(conductor, early)
+                    ended = self._train(past, early)
                 wait_for_room(folder.path, give_up=lambda: early.reason() is not None)
-                self._write_projections()
+                projected = self._write_projections()
         finally:
             failure = tracker.close()
             untold = None if mirror is None else mirror.close()
         if untold is not None:
             _log.warning("%s; the storage does not have everything (again with: dermtune resume %s)", untold, plan.name)
         error = str(failure) if failure else None
+        if projected and failure is None and untold is None:
+            settle(folder, tracker.uri, tracker.experiment_id)
         return SearchResult(plan, folder, table, statuses(folder.tune_file), ended, tracker.experiment_id, error)
 
-    def _write_projections(self) -> None:
-        """What the ledger tells, as others read it; whatever keeps it from being written, the search has ended well."""
+    def _write_projections(self) -> bool:
+        """What the ledger tells, as others read it; whatever keeps it from being written, the search has ended well.
+
+        Returns: whether it is written.
+        """
         try:
             export_to_file(study_of(self._plan, self._table), self._folder.study_file)
             write_curves(self._table, self._folder.curves_file)
         except Exception as error:  # noqa: BLE001 - of Optuna's, SQLAlchemy's, Arrow's or the system's kind
             reason = " ".join(str(error).split())[:200]
             _log.warning("study and curves are not written: %s (again with: dermtune export %s)", reason, self._plan.name)
+            return False
+        return True
 
     def _conductor(self, past: Sequence[Event]) -> Conductor:
         plan, ledger = self._plan, self._ledger
         if plan.confirmation is not None:
-            return Race(plan, ledger, past)
+            return Race(plan, ledger, past, self._table)
         if not past:
             for note in plan.notes:
-                ledger.append("noted", text=note)
+                ledger.append(Noted(text=note))
         if plan.reproduction is not None:
-            return Grid(plan, ledger, past)
-        bridge = Bridge(plan, ledger, past)
+            return Grid(plan, ledger, past, self._table)
+        bridge = Bridge(plan, ledger, past, self._table)
         if past:
             return bridge
         random = drawn_at_random(plan.sampler, plan.searched, plan.fixed)
         if random and plan.sampler != "random":
-            ledger.append("noted", text=f"sampler {plan.sampler} draws at random: {', '.join(random)}")
+            ledger.append(Noted(text=f"sampler {plan.sampler} draws at random: {', '.join(random)}"))
         for name in plan.warm_start:
             warm_start(bridge, self._folder.storage, name)
         return bridge
 
-    def _train(self, conductor: Conductor, early: EarlyEnd) -> str:
+    def _train(self, past: Sequence[Event], early: EarlyEnd) -> str:
         """Runs the trials and writes how the search ended, whatever ends it."""
-        ended = INTERRUPTED
+        ended, conductor = INTERRUPTED, None
         try:
+            conductor = self._conductor(past)
             if not conductor.exhausted:
-                tune_trials(
-                    self._plan, self._folder, conductor, self._nodes, self._ledger.past, early.reason, shared=self._shared
-                )
+                tune_trials(self._plan, self._folder, conductor, self._nodes, early.reason, shared=self._shared)
             conductor.settle()
             ended = self._why_ended(conductor, early)
         except KeyboardInterrupt:
             ended = early.reason() or INTERRUPTED
         finally:
-            conductor.interrupt(ended)
-            self._ledger.append("search_ended", reason=ended)
+            if conductor is not None:
+                conductor.interrupt(ended)
+            self._ledger.append(SearchEnded(reason=ended))
         return ended
 
     def _why_ended(self, conductor: Conductor, early: EarlyEnd) -> str:
@@ -218,22 +243,21 @@ def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    table = TrialTable.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
     trials = fitting_trials(table, [field.name for field in plan.searched], bridge.plan)
     bridge.learn_from(name, trials, len(table.trials) - len(trials))
 
 
-def _still_running(folder: SearchFolder, table: TrialTable) -> list[str]:
+def _still_running(folder: SearchFolder, table: SearchState) -> list[str]:
     """Trials that Tune was running when its driver died."""
     return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
 
 
 def environment() -> dict[str, str]:
     """Machine and versions, for the record."""
-    found = {name: metadata.version(name) for name in ("ray", "optuna", "mlflow", "torch")}
     return {
         "host": platform.node(),
-        "python": platform.python_version(),
+        "cpus": str(os.cpu_count()),
         "started": time.strftime("%FT%TZ", time.gmtime()),
-        **found,
+        **versions("ray", "optuna", "mlflow"),
     }

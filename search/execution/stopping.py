@@ -1,4 +1,4 @@
-"""What ends a search before its last trial: a time budget, `dermtune stop`, Ctrl-C and SIGTERM."""
+"""What ends a search before its last trial: a time budget, `dermtune stop`, Ctrl-C and the signals like it."""
 
 import platform
 import signal
@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 
 from search.errors import PlanError
+from search.execution.interruption import handlers_like_ctrl_c
 from search.records.folder import SearchFolder
 from search.records.ledger import read_events
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 
 STOP_REQUESTED, TIME_BUDGET, INTERRUPTED = "stop requested", "time budget", "interrupted"
 _POLL_S = 0.5
@@ -42,8 +43,8 @@ class EarlyEnd:
 def watch_for_end(stop_file: Path, time_budget_s: float | None) -> Iterator[EarlyEnd]:
     """Watches for a stop request and starts the time budget.
 
-    In the main thread a request does what Ctrl-C does, and so does SIGTERM: Tune ends after the step at hand. In another
-    thread nothing can be signalled; the trials end at their next report.
+    In the main thread a request does what Ctrl-C does, and so do signals (`LIKE_CTRL_C`): Tune ends after the step at hand. In
+    another thread nothing can be signalled; the trials end at their next report.
 
     Args:    stop_file: made by `dermtune stop`.
              time_budget_s: None for no limit.
@@ -59,14 +60,12 @@ def watch_for_end(stop_file: Path, time_budget_s: float | None) -> Iterator[Earl
                     signal.raise_signal(signal.SIGINT)
                 return
 
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
     threading.Thread(target=watch, name="stop-watch", daemon=True).start()
     try:
-        yield early
+        with handlers_like_ctrl_c():
+            yield early
     finally:
         over.set()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def wait_for_workers(folder: SearchFolder) -> None:
@@ -75,7 +74,7 @@ def wait_for_workers(folder: SearchFolder) -> None:
     Args:    folder: of the search, locked by this process.
     Raises:  PlanError: when one does not end.
     """
-    table = TrialTable.of(read_events(folder.ledger_file), folder.plan().objective)
+    table = SearchState.of(read_events(folder.ledger_file), folder.plan().objective)
     here = platform.node()
     pids = {record.where["pid"] for record in table.trials.values() if record.where.get("host") == here}
     deadline = time.monotonic() + _WORKERS_END_WITHIN_S

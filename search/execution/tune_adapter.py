@@ -13,11 +13,14 @@ from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.silence import Silence
 from search.execution.slots import Slots
 from search.execution.source import Judge, SearchTrial, Source
+from search.records.events import Checkpointed, EpochResult
 from search.records.failure import write_failure
 from search.records.room import wait_for_room
 from search.records.tune_record import RUNNING, TuneRecord
 from search.strategy.conductor import Conductor
-from search.strategy.retries import Failure, Retries
+from search.strategy.packing import Memory, retried, with_advice
+from search.strategy.retries import Failure, may_retry
+from trainables.tasks import TASKS
 
 
 class TrialSource(Source):
@@ -59,24 +62,18 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
     Args:    conductor: hears and decides.
              source: knows which paused trials go on.
              assignments: what actors get.
-             retries: know which failures are a trial's own.
              end_now: why every trial must end ("time budget", "stop requested"), None while none must.
     """
 
     def __init__(
-        self,
-        conductor: Conductor,
-        source: TrialSource,
-        assignments: Assignments,
-        retries: Retries,
-        end_now: Callable[[], str | None],
+        self, conductor: Conductor, source: TrialSource, assignments: Assignments, end_now: Callable[[], str | None]
     ) -> None:
         super().__init__()
         self._conductor, self._source, self._assignments, self._end_now = conductor, source, assignments, end_now
-        self._retries, self._packing = retries, assignments.packing
+        self._packing = assignments.packing
         self._started: set[str] = set()
         self._paused: dict[str, Trial] = {}
-        self._reasons: dict[str, Failure] = {}
+        self._failures: dict[str, tuple[Failure, Memory]] = {}
         self._silence = Silence()
         source.judge = self._judge
 
@@ -91,11 +88,13 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         if name not in self._started:
             self._started.add(name)
             self._conductor.start(name, _below(result, "where"), result["notes"])
-        checkpoint = _below(result, "checkpoint")
-        over = self._conductor.report(name, result["epochs"], result["ended"], checkpoint or None, result["state"])
-        peak = result["epochs"][-1]["system"].get("process_gpu_memory_mib")
-        if self._packing.observe(peak, result.get("where/gpu_mib")):
-            self._conductor.pack(self._packing.share)
+        epochs = [EpochResult(**epoch) for epoch in result["epochs"]]
+        checkpoint = _checkpoint(name, _below(result, "checkpoint"))
+        over = self._conductor.report(name, epochs, result["ended"], checkpoint, result["state"])
+        peak = (epochs[-1].system or {}).get("process_gpu_memory_mib")
+        share = self._packing.observe(peak, result.get("where/gpu_mib"))
+        if share is not None:
+            self._conductor.pack(share)
         if self._conductor.is_paused(name):
             return self._pause(tune_controller, trial)
         reason = None if over else self._end_now()
@@ -103,7 +102,7 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
             self._conductor.stop(name, reason)
             over = True
         request = trial.config["request"]
-        if not over and trial.config[SAVE_FIRST] and self._packing.share_of(name) < request["gpu_share"]:
+        if not over and trial.config[SAVE_FIRST] and self._packing.of(name).share < request["gpu_share"]:
             # It had a whole GPU while nothing was known; it has saved its state and goes on with its share.
             self._source.promoted.append(name)
             return self._pause(tune_controller, trial)
@@ -118,22 +117,28 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def _prepare(self, trial: Trial) -> None:
         """Lets a trial go on, wherever it was before, from what the ledger has heard of it, with its present share."""
-        name, share = trial.trial_id, self._packing.share_of(trial.trial_id)
+        name, memory = trial.trial_id, self._packing.of(trial.trial_id)
         trial.config[KNOWN_EPOCH] = self._conductor.records[name].last_epoch
         trial.config[SAVE_FIRST] = not self._packing.measured
-        trial.config["request"] = {**trial.config["request"], "gpu_share": share, "batch_parts": self._packing.parts_of(name)}
+        trial.config["request"] = {**trial.config["request"], "gpu_share": memory.share, "batch_parts": memory.batch_parts}
         trial.update_resources(self._assignments.resources(name))
 
     def _judge(self, trial: SearchTrial, failure: Failure) -> bool:
         """Whether a trial begins again after a failure."""
         name = trial.trial_id
-        failure = self._reasons[name] = self._silence.cause(name, failure)
+        failure, memory = self._silence.cause(name, failure), self._packing.of(name)
         if failure.kind == "full":
             self._wait_for_room(failure.needed_bytes)
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
-        if self._end_now() is not None or not self._retries.again(name, failure):
-            return False
-        return failure.kind != "memory" or self._packing.relieve(name, float(trial.config["request"]["gpu_share"]))
+        record = self._conductor.records[name]
+        again = self._end_now() is None and may_retry(record, failure)
+        if again and failure.kind == "memory":
+            had = Memory(float(trial.config["request"]["gpu_share"]), memory.batch_parts)
+            more = had.more(splits=TASKS[self._conductor.plan.task].splits_batches(record.config))
+            again, memory = more is not None, more or memory
+            failure = failure if again else with_advice(failure, record.config, had.share)
+        self._failures[name] = failure, memory
+        return again
 
     def _wait_for_room(self, needed_bytes: int) -> None:
         """The whole search pauses: others' checkpoints would not fit, either."""
@@ -160,14 +165,14 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial that broke: for good, or to begin again elsewhere."""
-        name, failure = trial.trial_id, self._reasons.pop(trial.trial_id)
+        name = trial.trial_id
+        failure, memory = self._failures.pop(name)
         if not trial.should_recover():
             self._conductor.fail(name, failure.reason)
             return
         self._started.discard(name)
+        self._conductor.retry(retried(name, failure, memory))
         self._prepare(trial)
-        memory = self._packing.share_of(name), self._packing.parts_of(name)
-        self._conductor.retry(name, failure.kind, failure.reason, *memory)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
@@ -202,6 +207,14 @@ class TuneWitness(Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""
         return {}
+
+
+def _checkpoint(trial: str, told: Mapping[str, Any]) -> Checkpointed | None:
+    """What an actor said of the model that it keeps, as Tune has flattened it; None where it keeps the one before."""
+    if not told:
+        return None
+    metrics = _below(told, "metrics") or None
+    return Checkpointed(trial=trial, epoch=told["epoch"], path=told["path"], sha256=told["sha256"], metrics=metrics)
 
 
 def _below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from search.execution.slots import Slots
 from search.execution.tune_adapter import ConductedScheduler, TrialSource, TuneWitness
 from search.records.failure import write_failure
 from search.records.folder import SearchFolder
-from search.records.ledger import Event
 from search.records.plan import Plan
 from search.records.room import wait_for_room
 from search.records.tune_record import TuneRecord
@@ -34,8 +33,7 @@ from search.strategy.array_size import ArraySize
 from search.strategy.arrays import Arrays
 from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
-from search.strategy.retries import Failure, Retries
-from search.strategy.suspects import Suspicion
+from search.strategy.retries import Failure
 from trainables.tasks import TASKS
 
 Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
@@ -46,7 +44,6 @@ def tune_trials(
     folder: SearchFolder,
     conductor: Conductor,
     nodes: Sequence[NodeGroup],
-    past: Sequence[Event],
     end_now: Callable[[], str | None],
     *,
     shared: bool,
@@ -56,19 +53,18 @@ def tune_trials(
     Args:    plan, folder: of the search.
              conductor: chooses and judges.
              nodes: of the machine or cluster.
-             past: events of earlier processes.
              end_now: why every trial must end, None while none must.
              shared: whether others may use the cluster as well.
     """
-    packing, record = Packing(plan.gpus_per_trial, past), TuneRecord(folder.tune_file)
+    packing, record = Packing(plan.gpus_per_trial, conductor.state), TuneRecord(folder.tune_file)
     assignments = Assignments(plan, folder, conductor.rungs, packing)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-    size = ArraySize(plan.fuse_trials, past)
+    size = ArraySize(plan.fuse_trials, conductor.state.fused.values())
     slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.most), shared=shared)
     try:
         if plan.fuse_trials == 1:
             source = TrialSource(conductor, assignments, slots, end_now)
-            scheduler = ConductedScheduler(conductor, source, assignments, Retries(past), end_now)
+            scheduler = ConductedScheduler(conductor, source, assignments, end_now)
             _run(plan, (TrialActor, source, scheduler, [TuneWitness(record)]), shared=shared)
         else:
             silence = Silence()
@@ -76,8 +72,6 @@ def tune_trials(
                 conductor,
                 TASKS[plan.task].shapes,
                 size,
-                retries=Retries(past),
-                suspicion=Suspicion(past),
                 packing=packing,
                 end_now=end_now,
                 may_refill=lambda: slots.free(arrays.num_running - 1),

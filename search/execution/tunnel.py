@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from search.errors import ClusterUnavailable, PlanError
+from search.execution.interruption import take_signals
 
 _OPEN_WITHIN_S = 60.0
 
@@ -47,6 +48,7 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int = 0) -> Iterato
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=take_signals,
         text=True,
     )
     try:

@@ -1,1 +1,4 @@
-"""What is known of a search: plan, ledger, and what follows from it. Nothing else writes below `runs/`."""
+"""What is known of a search: plan, ledger, and what follows from it.
+
+Beside it only the pages of `search.analysis` are written below `runs/`.
+"""

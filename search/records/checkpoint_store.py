@@ -1,15 +1,19 @@
-"""Which checkpoints stay on disk: the best K of the search and those of running trials."""
+"""Which checkpoints stay on disk: the best K of the search, and of trials that go on the newest state that the ledger knows."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from search.records.events import CheckpointDeleted, Checkpointed, Event, Failed, Finished, Saved, SearchResumed, Stopped
 from search.records.folder import SearchFolder
-from search.records.ledger import Event, Ledger
+from search.records.ledger import Ledger, read_events
 from search.records.mirror import Mirror
+from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.trial_folder import BEST, STATE
-from search.records.trials import ENDED, TrialTable
+from search.records.trials import ENDED, TrialRecord
 from trainables.contract import Objective
-from trainables.folders import remove_folder
+from trainables.errors import CheckpointError
+from trainables.folders import digest, read_json, remove_folder, verify
 
 
 class CheckpointStore:
@@ -27,7 +31,7 @@ class CheckpointStore:
         self,
         folder: SearchFolder,
         ledger: Ledger,
-        table: TrialTable,
+        table: SearchState,
         keep: int,
         objectives: Sequence[Objective] = (),
         mirror: Mirror | None = None,
@@ -37,28 +41,37 @@ class CheckpointStore:
         self._kept: set[str] | None = None
 
     def on_event(self, event: Event) -> None:
-        """Tidies up after a new best checkpoint, after the end of a trial and after a driver that was killed."""
-        if event["event"] == "search_resumed":
-            self._catch_up()
-        elif event["event"] == "checkpointed":
-            self._drop_earlier_bests(event)
-        elif event["event"] in ENDED:
-            # Hidden ones are halves that a killed process has left.
-            self._drop(event["trial"], lambda name: name.startswith((f"{STATE}-", ".")))
-            self._keep_best(event["trial"])
+        """Tidies up after a new best checkpoint or state, after the end of a trial and after a driver that was killed."""
+        match event:
+            case SearchResumed():
+                self._catch_up()
+            case Checkpointed():
+                self._drop(event.trial, _earlier_than(Path(event.path).name))
+            case Saved():
+                newest = f"{STATE}-{event.epoch:05d}"
+                self._drop(event.trial, lambda name: name.startswith(f"{STATE}-") and name < newest)
+            case Finished() | Stopped() | Failed():
+                self._drop(event.trial, _all_but(_kept(self._table.trials[event.trial])))
+                self._keep_best(event.trial)
+
+    def tell_untold(self) -> list[Checkpointed]:
+        """Tells the ledger of models that it was cut off before it could tell of (see `untold_best`), before it goes on."""
+        untold = [found for trial in self._table.trials.values() if (found := untold_best(self._folder, trial)) is not None]
+        self._ledger.extend(untold)
+        return untold
 
     def _catch_up(self) -> None:
-        """Removes what a killed driver had still to delete: the ledger is always written first."""
+        """Removes what a killed driver had still to delete: the ledger is always written, and copied, first."""
         self._keep_best()
         for trial in list(self._table.trials.values()):
-            kept = "" if trial.checkpoint is None else Path(trial.checkpoint).name
-            self._drop(trial.trial, _all_but(kept) if trial.state in ENDED else _earlier_than(kept))
+            kept = _kept(trial)
+            self._drop(trial.trial, _all_but(kept) if trial.state in ENDED else _no_model_but(kept), at_once=True)
 
-    def _drop_earlier_bests(self, event: Event) -> None:
-        self._drop(event["trial"], _earlier_than(Path(event["path"]).name))
+    def _drop(self, trial: str, unneeded: Callable[[str], bool], *, at_once: bool = False) -> None:
+        """Removes folders of a trial, here and, once the ledger has been copied, behind the URI.
 
-    def _drop(self, trial: str, unneeded: Callable[[str], bool]) -> None:
-        """Removes folders of a trial, here and, once the ledger has been copied, behind the URI."""
+        Args:    at_once: since it has been copied, and from now on the trial may write folders of such names.
+        """
         place = self._folder.trial(trial)
         for found in [*place.iterdir()] if place.is_dir() else []:
             if "-" in found.name and unneeded(found.name):
@@ -67,11 +80,15 @@ class CheckpointStore:
             there = self._folder.remote / "trials" / trial
 
             def drop() -> None:
+                kept = _kept(self._table.trials[trial])  # by now it may be one that was not needed then
                 for name in there.folders():
-                    if unneeded(name):
+                    if unneeded(name) and name != kept:
                         (there / name).delete()
 
-            self._mirror.after_copy(drop)
+            if at_once:
+                drop()
+            else:
+                self._mirror.after_copy(drop)
 
     def _keep_best(self, *ended: str) -> None:
         """Deletes the checkpoint that is no longer among the best, now that these trials have ended.
@@ -92,13 +109,56 @@ class CheckpointStore:
         self._kept = kept
         for trial in others:
             if trial.trial not in kept and trial.checkpoint is not None:
-                self._ledger.append("checkpoint_deleted", trial=trial.trial, path=trial.checkpoint)
+                self._ledger.append(CheckpointDeleted(trial=trial.trial, path=trial.checkpoint))
                 self._drop(trial.trial, lambda name: name.startswith(f"{BEST}-"))
+
+
+def untold_best(folder: SearchFolder, trial: TrialRecord) -> Checkpointed | None:
+    """The model of a trial's best epoch where the ledger ends between the report of that epoch and what it tells of the model.
+
+    A model is there before its epoch is reported, so a trial that goes on from a later state would never make it again.
+
+    Returns: what the ledger should have told of it, None where nothing is missing.
+    Raises:  LocationError: when the storage cannot be read.
+    """
+    name = f"{BEST}-{trial.best_epoch:05d}"
+    if trial.best_epoch in (0, trial.checkpoint_epoch):
+        return None
+    if folder.remote is not None and name not in (folder.remote / "trials" / trial.trial).folders():
+        return None
+    path = f"trials/{trial.trial}/{name}"
+    try:
+        place = folder.fetched(path)
+        verify(place)
+        metrics, sha256 = read_json(place, "config.json").get("metrics"), digest(place)
+    except CheckpointError:
+        return None
+    found = Checkpointed(trial=trial.trial, epoch=trial.best_epoch, path=path, sha256=sha256, metrics=metrics)
+    return trial.beside(trial.epochs, found)
+
+
+def read_table(folder: SearchFolder, plan: Plan) -> SearchState:
+    """The trials of a search that need not run, with the models that its ledger was cut off before it could tell of."""
+    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    for trial in table.trials.values():
+        if (untold := untold_best(folder, trial)) is not None:
+            table.apply(untold)
+    return table
+
+
+def _kept(trial: TrialRecord) -> str:
+    """The name of its model's folder, "" where it has none."""
+    return "" if trial.checkpoint is None else Path(trial.checkpoint).name
 
 
 def _earlier_than(newest: str) -> Callable[[str], bool]:
     """Of a trial's models."""
     return lambda name: name.startswith(f"{BEST}-") and name < newest
+
+
+def _no_model_but(kept: str) -> Callable[[str], bool]:
+    """Of a trial's models."""
+    return lambda name: name.startswith(f"{BEST}-") and name != kept
 
 
 def _all_but(kept: str) -> Callable[[str], bool]:

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 
 
-def curves_frame(table: TrialTable) -> pd.DataFrame:
+def curves_frame(table: SearchState) -> pd.DataFrame:
     """One row per trial and epoch: trial, epoch, score, seconds, is_best, every metric, `config/<field>`."""
     rows = [
         {
             "trial": trial.trial,
-            **{key: epoch[key] for key in ("epoch", "score", "seconds", "is_best")},
-            **epoch["metrics"],
+            **{key: getattr(epoch, key) for key in ("epoch", "score", "seconds", "is_best")},
+            **epoch.metrics,
             **{f"config/{name}": value for name, value in trial.config.items() if value is not None},
         }
         for trial in table.trials.values()
@@ -22,7 +22,7 @@ def curves_frame(table: TrialTable) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trials_frame(table: TrialTable) -> pd.DataFrame:
+def trials_frame(table: SearchState) -> pd.DataFrame:
     """One row per trial, best first, trials without a score last: the leaderboard."""
     ranked = table.ranked()
     names = {trial.trial for trial in ranked}
@@ -44,7 +44,7 @@ def trials_frame(table: TrialTable) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_curves(table: TrialTable, file: Path) -> None:
+def write_curves(table: SearchState, file: Path) -> None:
     """Writes `curves.parquet`, whole or not at all; a search without an epoch leaves none."""
     frame = curves_frame(table)
     if len(frame):

@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy
 from filelock import FileLock
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from search.errors import PlanError
 
@@ -33,6 +34,20 @@ def check_no_password(uri: str, flag: str) -> None:
         )
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a sqlite database; None for one in memory, and for what is no sqlite database.
+
+    Raises:  PlanError: when it is no database's URL.
+    """
+    if not url.startswith("sqlite:"):
+        return None
+    try:
+        name = make_url(url).database
+    except ArgumentError as error:
+        raise PlanError(f"a sqlite database must be given as sqlite:///FILE; got {masked(url)}") from error
+    return Path(name) if name and name != ":memory:" else None
+
+
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Holds a database for this process: the first users of MLflow's and Optuna's tables race on making them.
@@ -40,8 +55,8 @@ def alone(uri: str) -> Iterator[None]:
     Args:    uri: sqlite or PostgreSQL; of anything else nothing is held.
     Raises:  SQLAlchemyError, ImportError: when the database cannot be reached.
     """
-    if uri.startswith("sqlite:"):
-        file = Path(make_url(uri).database or "mlflow.db")
+    file = sqlite_file(uri)
+    if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):
             yield

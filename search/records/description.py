@@ -1,18 +1,24 @@
 """Searches and trials in words, as Markdown: for MLflow's page and for reports."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from search.records.plan import Plan
-from search.records.trials import State, TrialRecord, TrialTable
-from spaces.fields import Field, format_value
+from search.records.standing import baseline_of, score_words, why_none
+from search.records.state import SearchState
+from search.records.trials import State, TrialRecord
+from spaces.fields import Value, format_value
+from trainables.contract import SCORE_WINDOW
+from trainables.names import escaped
 from trainables.tasks import TASKS
 
 #: In the order of interest.
 STATES: tuple[State, ...] = ("finished", "stopped", "failed", "interrupted", "running", "paused")
+_WORDS = {2: "two", 3: "three"}
+#: The value of `primary_task` with which the task called DIAG or diagnosis is the diagnosis.
+_AUTO = "auto"
 
 
-def search_page(table: TrialTable, plan: Plan, notices: Sequence[str]) -> str:
+def search_page(table: SearchState, plan: Plan, notices: Sequence[str]) -> str:
     """A search in Markdown: what is asked, where it stands, what is best and how to get it.
 
     Args:    table: its trials.
@@ -30,15 +36,19 @@ def search_page(table: TrialTable, plan: Plan, notices: Sequence[str]) -> str:
         f"{state}. {counts or 'No trial yet'}.",
     ]
     best = table.best
-    if best is not None:
+    if best is not None and plan.ranked_by == "score":
         word = "Best so far" if table.ended is None else "Best"
         lines += [
             "",
-            f"{word}: **{best.trial}**, score {best.score:.4f} (value {best.value:.4f}) at epoch {best.best_epoch}."
+            f"{word}: **{best.trial}**, score {best.score:.4f}, value {best.value:.4f} at epoch {best.best_epoch}."
             f" `dermtune best {plan.name} --out FOLDER` brings its checkpoint.",
             "",
             *_config_table(plan, best),
         ]
+        if (baseline := baseline_of(plan, table)) is not None:
+            lines += ["", *(f"{sentence}." for sentence in baseline.sentences(plan.name))]
+    elif best is None and table.ended is not None:
+        lines += ["", f"{why_none(plan, table)}."]
     if plan.notes or notices:
         lines += ["", *(f"- {line}" for line in dict.fromkeys([*plan.notes, *notices]))]
     if TASKS[plan.task].formats:
@@ -65,8 +75,10 @@ def trial_page(trial: TrialRecord, plan: Plan, checkpoint: str | None) -> str:
     if trial.score is not None:
         lines += [
             "",
-            f"Best at epoch {trial.best_epoch}: score {trial.score:.4f} (mean of three validations), {plan.objective.metric}"
-            f" {trial.value:.4f}.",
+            f"Best at epoch {trial.best_epoch}: {plan.objective.metric} {trial.value:.4f}; score {trial.score:.4f}"
+            f" ({score_words(trial)})."
+            if plan.ranked_by == "score"
+            else f"Kept at epoch {trial.best_epoch}: {plan.objective.metric} {trial.value:.4f}.",
         ]
     lines += ["", *_config_table(plan, trial)]
     if checkpoint is not None:
@@ -76,20 +88,46 @@ def trial_page(trial: TrialRecord, plan: Plan, checkpoint: str | None) -> str:
     return "\n".join(lines)
 
 
+def ranking_words(plan: Plan) -> str:
+    """What the scores that rank are, in words: means over as many validations as a whole trial has, three at most."""
+    count = min(SCORE_WINDOW, plan.max_epochs)
+    if count < 2:
+        return f"a single validation of {plan.objective.metric}"
+    return f"mean of the last {_WORDS.get(count, count)} validations of {plan.objective.metric}"
+
+
+def objective_words(plan: Plan) -> str:
+    """What the first metric is of, in words: the mean over all tasks, the diagnosis, or whatever its name says."""
+    _, _, metric = plan.objective.metric.partition("/")
+    subject, _, measure = metric.rpartition("/")
+    if not subject:
+        return "mean over all tasks" if measure.endswith("_mean") else measure
+    primary = str(plan.fixed.get("primary_task", _AUTO))
+    of_diagnosis = {"melanoma", *(("DIAG", "diagnosis") if primary == _AUTO else (escaped(primary),))}
+    return "diagnosis" if subject in of_diagnosis else subject
+
+
 def _config_table(plan: Plan, trial: TrialRecord) -> list[str]:
-    """The searched fields beside the paper's values; the fixed ones are the same for all trials."""
-    fields = {field.name: field for field in plan.searched}
-    rows = [(name, trial.config.get(name), field) for name, field in fields.items() if trial.config.get(name) is not None]
-    if not rows:
-        return []
-    return ["| field | here | paper |", "|---|---|---|", *(_row(name, value, field) for name, value, field in rows)]
+    """The searched fields beside the paper's values, and the fixed ones that are not the paper's."""
+    paper, searched = TASKS[plan.task].paper_values, {field.name for field in plan.searched}
+    known = {name: value for name, value in trial.config.items() if value is not None}
+    rows = [
+        f"| {name}{'' if name in searched else ' (fixed)'} | {_here(value, paper[name])} | {_cell(short_value(paper[name]))} |"
+        for name, value in known.items()
+        if name in searched or value != paper[name]
+    ]
+    return ["| field | here | paper |", "|---|---|---|", *rows] if rows else []
 
 
-def _row(name: str, value: Any, field: Field) -> str:
-    here, paper = _short(value), _short(field.default)
-    return f"| {name} | {here if here == paper else f'**{here}**'} | {paper} |"
+def _here(value: Value, paper: Value) -> str:
+    here, there = short_value(value), short_value(paper)
+    return _cell(here) if here == there else f"**{_cell(here)}**"
 
 
-def _short(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else format_value(value)
+def short_value(value: Value) -> str:
+    """A value as a person reads it: four digits of a number."""
+    return f"{value:.4g}" if isinstance(value, float) else format_value(value)
+
+
+def _cell(text: str) -> str:
     return text.replace("|", "\\|")

@@ -3,18 +3,43 @@
 import json
 import re
 import shutil
+import uuid
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from search.errors import PlanError, SearchNotFound
 from search.records.mirror import ask_to_stop, check_alone, living_driver, open_mirror, origin, pull, shown
 from search.records.plan import Plan
+from spaces.hints import suggest
 from trainables.folders import sync, write_file
 from trainables.locations import RemoteFolder, fetch, is_uri
+from trainables.places import absolute
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+#: MLflow, SQLAlchemy or both read these in a sqlite URL otherwise than as a path, and neither offers a way to quote them.
+_NOT_IN_A_URL = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+
+
+@dataclass(frozen=True)
+class HeldLock:
+    """A folder's lock that this process holds until it is released or its block ends; it goes with the process."""
+
+    _lock: FileLock
+
+    def release(self) -> None:
+        """Lets others have the folder; safe to call twice."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
 
 
 class SearchFolder:
@@ -36,6 +61,7 @@ class SearchFolder:
         self.curves_file = self.path / "curves.parquet"
         self.stop_file = self.path / "stop-requested"
         self.tune_file = self.path / "tune.jsonl"
+        self.settled_file = self.path / "settled.json"
 
     @cached_property
     def remote(self) -> RemoteFolder | None:
@@ -76,7 +102,7 @@ class SearchFolder:
         """Whether the search was ever started."""
         return self.plan_file.is_file()
 
-    def create(self, plan: Plan) -> FileLock:
+    def create(self, plan: Plan) -> HeldLock:
         """Takes the name, locks the folder and writes the plan.
 
         Returns: the held lock; it goes with the process.
@@ -107,8 +133,8 @@ class SearchFolder:
         """Writes the plan, whole or not at all; the caller holds the lock."""
         write_file(self.plan_file, plan.dumps().encode())
 
-    def lock(self) -> FileLock:
-        """Holds the folder for this process.
+    def lock(self) -> HeldLock:
+        """Holds the folder for this process, from now on and not only in a `with` block.
 
         Raises:  PlanError: when another process holds it.
         """
@@ -123,7 +149,7 @@ class SearchFolder:
         except BaseException:
             lock.release()
             raise
-        return lock
+        return HeldLock(lock)
 
     def is_running(self) -> bool:
         """Whether a process holds the folder."""
@@ -145,11 +171,31 @@ class SearchFolder:
         else:
             self.stop_file.touch()
 
+    def check_own(self) -> None:
+        """Refuses to delete what lies somewhere else.
+
+        Raises:  PlanError: when the folder is a link.
+        """
+        if self.path.is_symlink():
+            raise PlanError(
+                f"NAME must be a search whose folder is no link; got {self.path}, which points to {self.path.readlink()}"
+                " (delete it in the storage where it is, then remove the link)"
+            )
+
     def delete(self) -> None:
-        """Removes everything of the search; the caller holds the lock."""
+        """Removes everything of the search; the caller holds the lock.
+
+        Raises:  PlanError: when the folder is a link.
+        """
+        self.check_own()
         if self.remote is not None:
             self.remote.delete()
-        shutil.rmtree(self.path)
+        # Under a name that no search can have, so that one whose removal is cut short is not half of a search.
+        going = self.path.with_name(f".deleted-{self.name}-{uuid.uuid4().hex[:8]}")
+        self.path.rename(going)
+        mine = re.compile(rf"\.deleted-{re.escape(self.name)}-[0-9a-f]{{8}}")
+        for left in [path for path in self.storage.iterdir() if mine.fullmatch(path.name)]:
+            shutil.rmtree(left, ignore_errors=left != going)
 
     def bring_up_to_date(self) -> None:
         """Takes over what another machine has written of the search since, unless this one runs it."""
@@ -169,12 +215,18 @@ class SearchFolder:
         """The plan of the search.
 
         Raises:  SearchNotFound: when there is no such search.
+                 PlanError: when its plan is damaged.
                  LocationError: when the storage cannot be read.
         """
         self.bring_up_to_date()
         if not self.exists():
-            raise SearchNotFound(f"NAME must be a search in {shown(self.storage)} (`dermtune list`); got {self.name!r}")
-        return Plan.from_json(json.loads(self.plan_file.read_text()))
+            hint = suggest(self.name, _names(self.storage), aliases={})
+            raise SearchNotFound(f"NAME must be a search in {shown(self.storage)} (`dermtune list`); got {self.name!r}{hint}")
+        try:
+            return Plan.from_json(json.loads(self.plan_file.read_text()))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"damaged or of a later version ({type(error).__name__}: {error})"
+            raise PlanError(f"{self.plan_file} must be a search's plan; got one that is {reason}") from error
 
 
 def storage_folder(storage: str) -> Path:
@@ -185,10 +237,22 @@ def storage_folder(storage: str) -> Path:
     """
     if is_uri(storage):
         return open_mirror(storage)
-    path = Path(storage).expanduser().resolve()
+    path = absolute(storage)
     if path.exists() and not path.is_dir():
         raise PlanError(f"--storage must be a folder; got {path}, which is a file")
+    if _NOT_IN_A_URL.search(str(path)):
+        raise PlanError(
+            f"--storage must be a folder whose path holds no '?' and nothing like '%20'; got {path}, of which a"
+            " database's URL would name another (choose or rename one)"
+        )
     return path
+
+
+def _names(storage: Path) -> list[str]:
+    """The names of all searches; nothing of them is read, nor brought here."""
+    place = origin(storage)
+    here = [path.parent.name for path in storage.glob("*/plan.json")]
+    return sorted(name for name in {*here, *([] if place is None else place.folders())} if _NAME.fullmatch(name))
 
 
 def list_searches(storage: Path) -> list[SearchFolder]:

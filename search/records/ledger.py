@@ -1,28 +1,27 @@
 """The ledger: an append-only file of what happened, on disk before anyone acts on it. All else follows from it."""
 
-import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from search.errors import LedgerDamaged
+from search.records.events import Event, from_json, to_json
 from search.records.room import append
 from trainables.folders import sync
 
-Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
 
 class Journal:
     """Stamps events and passes them on, in order; keeps nothing itself.
 
-    Every event has `event` (its kind), `time` (UTC) and `elapsed_s` (by the clock, since the search began; what passed
-    between one process and the next that took the search up is left out).
+    A stamp is the time (UTC) and the seconds since the search began, by the clock; what passed between one process and the next
+    that took the search up is left out.
 
     Args:    clock: seconds, monotonic.
              elapsed_s: of the processes before this one.
@@ -38,29 +37,19 @@ class Journal:
         """Calls the listener with every event from now on, after it has been written."""
         self._listeners.append(listener)
 
-    def append(self, event: str, **payload: Any) -> Event:
-        """Writes one event.
+    def append(self, event: Event) -> None:
+        """Writes one event; its `time` and `elapsed_s` are set here."""
+        self.extend([event])
 
-        Args:    event: its kind.
-                 payload: JSON values.
-        """
-        return self.extend([(event, payload)])[0]
-
-    def extend(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Event]:
-        """Writes several events at once: after a crash all of them are there, or the first few.
-
-        Args:    events: kind and JSON values of each.
-        """
-        stamp = {
-            "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
-            "elapsed_s": round(self._clock() - self._start, 3),
-        }
-        stamped: list[Event] = [{"event": kind, **stamp, **payload} for kind, payload in events]
+    def extend(self, events: Sequence[Event]) -> None:
+        """Writes several events at once: after a crash all of them are there, or the first few."""
+        now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
+        elapsed_s = round(self._clock() - self._start, 3)
+        stamped = [replace(event, time=now, elapsed_s=elapsed_s) for event in events]
         self._write(stamped)
         self._undelivered.extend(stamped)
         if not self._delivering:
             self._deliver()
-        return stamped
 
     def _write(self, events: Sequence[Event]) -> None:
         """Nowhere."""
@@ -88,13 +77,13 @@ class Ledger(Journal):
         _drop_unfinished_line(file)
         #: What was written before, by earlier processes.
         self.past = list(read_events(file))
-        super().__init__(clock, self.past[-1]["elapsed_s"] if self.past else 0.0)
+        super().__init__(clock, self.past[-1].elapsed_s if self.past else 0.0)
         self._file = file.open("ab", buffering=0)
         sync(file.parent)
 
     def _write(self, events: Sequence[Event]) -> None:
         if events:
-            append(self._file, b"".join(json.dumps(event).encode() + b"\n" for event in events), sync=True)
+            append(self._file, b"".join(to_json(event) + b"\n" for event in events), sync=True)
 
     def close(self) -> None:
         """Closes the file; nothing more can be appended."""
@@ -119,7 +108,7 @@ def _drop_unfinished_line(file: Path) -> None:
 def read_events(file: Path) -> Iterator[Event]:
     """Every complete event of a ledger; a last line that a crash cut short was never acknowledged and is left out.
 
-    Raises:  LedgerDamaged: when another line holds no event: somebody or something has changed it.
+    Raises:  LedgerDamaged: when another line holds no event: somebody or something has changed it, or it is another version's.
     """
     if not file.is_file():
         return
@@ -131,9 +120,9 @@ def read_events(file: Path) -> Iterator[Event]:
 
 def _event(file: Path, number: int, line: bytes) -> Event:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict) or "event" not in event:
-        raise LedgerDamaged(f"every line of {file} must hold an event; got {line[:60]!a} on line {number} (damaged)")
-    return event
+        return from_json(line)
+    except ValueError as error:
+        raise LedgerDamaged(
+            f"every line of {file} must hold an event of this version of dermtune; got {line[:60]!a} on line {number} (damaged,"
+            " or another version's)"
+        ) from error

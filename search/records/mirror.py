@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from search.errors import PlanError
-from search.records.ledger import Event
+from search.records.events import Event
 from trainables.data.cache import cache_root
 from trainables.errors import LocationError
 from trainables.locations import RemoteFolder
@@ -125,7 +125,7 @@ class Mirror:
 
     def on_event(self, event: Event) -> None:
         """Hears the ledger."""
-        if event["event"] in _AT_ONCE:
+        if event.event in _AT_ONCE:
             self._wake.set()
 
     def after_copy(self, action: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from search.records.constraints import Constraint
 from spaces.delays import delay_of
 from spaces.fields import Field, Value, fields_of, narrowed
 from spaces.offers import offered
+from spaces.papers import paper_config
 from trainables.contract import Objective
 from trainables.tasks import TASKS
 
@@ -20,7 +21,7 @@ class Candidate:
     Args:    trial: that found it.
              config: every field of the space.
              epoch: it is trained to, the trial's best; nothing is chosen again.
-             claimed: the trial's score.
+             claimed: the metric at that epoch in the search.
     """
 
     trial: str
@@ -114,10 +115,12 @@ class Plan:
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.
              data_fingerprint: of labels, splits, groups and image contents.
+             num_cases: split → cases; empty where there are no data, or an earlier version wrote the plan.
              code_version: digest of dermtune's own sources.
              created: local time with zone, ISO 8601.
              notes: what the user should know of the data, a line each.
              space: field → range of those that the user narrowed, as the command line writes ranges.
+             case_limits: field → range of those whose upper end follows the number of training cases; `space` wins.
              constraints: limits that the best trial must keep.
              gpu_hours: no trial goes on past so many hours of a whole GPU; None for no limit.
              warm_start: names of earlier searches whose trials the sampler learns from.
@@ -148,11 +151,13 @@ class Plan:
     time_budget_s: float | None = None
     epoch_budget: int | None = None
     data_fingerprint: str = ""
+    num_cases: Mapping[str, int] = field(default_factory=dict)
     code_version: str = ""
     created: str = ""
     further_objectives: tuple[Objective, ...] = ()
     notes: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
+    case_limits: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     gpu_hours: float | None = None
     warm_start: tuple[str, ...] = ()
@@ -169,14 +174,24 @@ class Plan:
         return "search" if self.reproduction is None else "reproduction"
 
     @property
+    def ranked_by(self) -> Literal["score", "value"]:
+        """What orders its trials: means over validations in a search, the metric itself where no epoch is chosen by them."""
+        return "score" if self.kind == "search" else "value"
+
+    @property
     def fields(self) -> dict[str, Field]:
-        """Every field of the task's space, those of `space` narrowed, with the choices that are offered beside the fixed ones."""
-        return offered(narrowed(fields_of(TASKS[self.task].space), self.space), self.fixed)
+        """Every field of the task's space, narrowed by the user and by the data, with what is offered beside the fixed ones."""
+        return offered(narrowed(fields_of(TASKS[self.task].space), {**self.case_limits, **self.space}), self.fixed)
 
     @property
     def searched(self) -> list[Field]:
         """The fields that vary: those not fixed."""
         return [found for name, found in self.fields.items() if name not in self.fixed]
+
+    @property
+    def paper_config(self) -> dict[str, Value]:
+        """The first trial's: the paper's configuration, as far as fixed and narrowed fields leave it."""
+        return paper_config(self.fields, self.fixed)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

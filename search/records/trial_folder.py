@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.errors import Superseded
-from trainables.folders import remove_folder
+from trainables.errors import CheckpointError
+from trainables.folders import remove_folder, verify
 from trainables.locations import RemoteFolder, fetch
 
 BEST, STATE = "best", "state"
@@ -24,9 +25,11 @@ class TrialFolder:
     A process that was given up, because its node was cut off, may come back to life: it finds that another has taken the
     folder over and must not write any more.
 
+    Of states at most a few stay: the driver deletes those before the newest that the ledger knows of (`CheckpointStore`).
+
     Args:    path: on this node; the storage's own folder where every node sees it.
-             home: the same behind a URI, None where `path` is the storage's own.
-             num_states: newest ones kept; behind a URI more, since the ledger's copy there is some seconds old.
+             home: the same behind a URI, None where `path` is the storage's own; then more of them, since the ledger's copy there
+                 is some seconds old.
     """
 
     def __init__(self, path: Path, home: str | None = None) -> None:
@@ -68,16 +71,31 @@ class TrialFolder:
         for name in sorted((name for name in self._names() if name.startswith(STATE)), reverse=True):
             yield self.path / name if self._home is None else fetch(self._home / name, self.path / name)
 
+    def discard(self, name: str) -> None:
+        """Deletes a state that is damaged, so that the epoch's next one can take its place."""
+        self._delete(name)
+
     def save_state(self, epoch: int, write: Callable[[Path], None]) -> None:
         """Keeps what the trial can go on from; older ones than the newest few go."""
-        self._save(f"{STATE}-{epoch:05d}", write)
+        saved = self._save(f"{STATE}-{epoch:05d}", write)
+        if self._home is not None:
+            remove_folder(saved)  # it lies behind the URI, and is fetched from there
         states = sorted((name for name in self._names() if name.startswith(STATE)), reverse=True)
         for name in states[self._num_states :]:
             self._delete(name)
 
     def save_best(self, epoch: int, write: Callable[[Path], None]) -> Path:
-        """Keeps the model of the best epoch; gives its folder on this node."""
-        return self._save(f"{BEST}-{epoch:05d}", write)
+        """Keeps the model of the epoch that is kept, unless it has been; gives its folder on this node.
+
+        Behind a URI, too: the ledger may have the hash of that one, and trained again it may be rounded otherwise.
+        """
+        name = f"{BEST}-{epoch:05d}"
+        if self._home is not None and not (self.path / name).exists() and name in self._home.folders():
+            try:
+                verify(fetch(self._home / name, self.path / name))
+            except CheckpointError:
+                remove_folder(self.path / name)  # a killed process has left half of it
+        return self._save(name, write)
 
     def forget(self) -> None:
         """Removes this node's copy of what lies behind a URI."""

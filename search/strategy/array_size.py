@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from search.records.ledger import Event
+from search.records.events import Fused
 from spaces.fields import Value
 
 #: What the trials of an array have in common, as JSON values.
@@ -23,20 +23,19 @@ class ArraySize:
     """The largest array of each shape at present. While it is measured it doubles as long as that pays and the memory lasts.
 
     Args:    asked: trials of an array, None to measure.
-             past: events of earlier processes; a size that was only being tried is come to again.
+             decided: the last that earlier processes decided of each shape; a size that was only being tried is come to again.
     """
 
-    def __init__(self, asked: int | None, past: Iterable[Event] = ()) -> None:
+    def __init__(self, asked: int | None, decided: Iterable[Fused] = ()) -> None:
         self._asked = asked
         self._limits: dict[Shape, int] = {}
         self._settled: set[Shape] = set()
         self._warm: set[Shape] = set()
         self._epochs, self._seconds = dict[Shape, int](), dict[Shape, float]()
         self._rates: dict[tuple[Shape, int], float] = {}
-        for event in past:
-            if event["event"] == "fused":
-                shape, num_trials = tuple(event["shape"]), event["num_trials"]
-                self._set(shape, num_trials if event["settled"] else max(1, num_trials // 2), settled=event["settled"])
+        for last in decided:
+            num_trials = last.num_trials if last.settled else max(1, last.num_trials // 2)
+            self._set(tuple(last.shape), num_trials, settled=last.settled)
 
     def limit(self, shape: Shape) -> int:
         """Trials of this shape that an array may have."""

@@ -1,16 +1,18 @@
 """Which trials train together as one program, and what becomes of each. No Ray objects, no clock."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from search.records.events import Checkpointed, EpochResult, Fused
 from search.records.tune_record import ERROR, RUNNING, TERMINATED
 from search.strategy.array_size import ArraySize, Shape
 from search.strategy.conductor import Conductor
-from search.strategy.packing import Packing
-from search.strategy.retries import Failure, Retries
+from search.strategy.packing import Memory, Packing, retried, with_advice
+from search.strategy.retries import Failure, may_retry
 from search.strategy.suggestion import Suggestion
-from search.strategy.suspects import Suspects, Suspicion
+from search.strategy.suspects import Suspects, halved
+from trainables.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class MemberReport:
     """
 
     trial: str
-    epochs: Sequence[Mapping[str, Any]] = ()
+    epochs: Sequence[EpochResult] = ()
     ended: str | None = None
-    checkpoint: Mapping[str, Any] | None = None
+    checkpoint: Checkpointed | None = None
     saved_epoch: int | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -63,9 +65,7 @@ class Arrays:
     Args:    conductor: chooses and judges; every member is a trial of its own to it.
              shapes: fields that members have in common.
              size: of an array.
-             retries: know how often a trial that failed by itself is tried again.
-             suspicion: knows whose array has broken.
-             packing: knows a trial's share of a GPU, and in how many parts its batches pass.
+             packing: knows a trial's memory.
              end_now: why every trial must end, None while none must.
              may_refill: whether this search may keep the slots that it has; others on the cluster may wait for one.
              on_failure: called with every failure, before anything follows from it.
@@ -78,8 +78,6 @@ class Arrays:
         shapes: Sequence[str],
         size: ArraySize,
         *,
-        retries: Retries,
-        suspicion: Suspicion,
         packing: Packing,
         end_now: Callable[[], str | None] = lambda: None,
         may_refill: Callable[[], bool] = lambda: True,
@@ -87,7 +85,7 @@ class Arrays:
         tell: Callable[[str, str], None] = lambda trial, status: None,
     ) -> None:
         self._conductor, self._shapes, self.size = conductor, shapes, size
-        self._retries, self._suspicion, self._packing = retries, suspicion, packing
+        self._packing = packing
         self._end_now, self._may_refill = end_now, may_refill
         self._on_failure, self._tell = on_failure, tell
         self._arrays: dict[str, _Array] = {}
@@ -152,11 +150,10 @@ class Arrays:
         shared = len(array.members) > 1
         fewer = failure.kind == "memory" and self._shrink(array.shape, len(array.members))
         suspected = shared and not fewer and failure.kind in ("raised", "died", "hung", "memory")
-        if suspected:
-            self._suspicion.halve(array.members)
+        groups = halved(array.members) if suspected else {}
         for trial in array.members:
             if fewer or suspected:
-                self._again(trial, failure, suspected=suspected)
+                self._again(trial, failure, self._packing.of(trial), groups.get(trial))
             else:
                 self._failed(trial, failure)
         self._drop_waiting()
@@ -165,7 +162,7 @@ class Arrays:
         """Makes later arrays of a shape smaller than one that did not fit; says whether they can be."""
         if isinstance(shape, Suspects) or not self.size.ran_out(shape, num_members):
             return False
-        self._conductor.fuse(shape, self.size.limit(shape), settled=True)
+        self._conductor.fuse(Fused(shape=shape, num_trials=self.size.limit(shape), settled=True))
         return True
 
     def _hear(self, array: _Array, report: MemberReport, num_members: int) -> None:
@@ -181,7 +178,7 @@ class Arrays:
         elif report.failure is not None:
             array.members.remove(trial)
             if report.failure.kind == "memory" and self._shrink(array.shape, num_members):
-                self._again(trial, report.failure)
+                self._again(trial, report.failure, self._packing.of(trial))
             else:
                 self._failed(trial, report.failure)
 
@@ -192,36 +189,38 @@ class Arrays:
 
     def _failed(self, trial: str, failure: Failure) -> None:
         """A trial has failed by itself, or lost its machine."""
-        again = self._end_now() is None and self._retries.again(trial, failure)
+        record, memory = self._conductor.records[trial], self._packing.of(trial)
+        again = self._end_now() is None and may_retry(record, failure)
         if again and failure.kind == "memory":
-            again = self._packing.relieve(trial, self._packing.share_of(trial))
+            more = memory.more(splits=TASKS[self._conductor.plan.task].splits_batches(record.config))
+            again = more is not None
+            failure = failure if again else with_advice(failure, record.config, memory.share)
+            memory = more or memory
         if again:
-            self._again(trial, failure)
+            self._again(trial, failure, memory)
             return
         self._started.discard(trial)
         self._on_failure(trial, failure)
         self._conductor.fail(trial, failure.reason)
         self._tell(trial, ERROR)
 
-    def _again(self, trial: str, failure: Failure, *, suspected: bool = False) -> None:
+    def _again(self, trial: str, failure: Failure, memory: Memory, group: Suspects | None = None) -> None:
         """Lets a trial wait for another array."""
         self._started.discard(trial)
         self._on_failure(trial, failure)
-        group = self._suspicion.of(trial) if suspected else None
-        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
-        known_epoch = self._conductor.retry(
-            trial, failure.kind, failure.reason, *memory, suspects=None if group is None else astuple(group)
-        )
+        suspects = None if group is None else (group.first, group.count)
+        known_epoch = self._conductor.retry(retried(trial, failure, memory, suspects))
         self._wait(replace(self._suggestions[trial], known_epoch=known_epoch))
 
     def _measure(
-        self, shape: Shape | Suspects, num_members: int, epochs: Sequence[Mapping[str, Any]], peak_share: float | None
+        self, shape: Shape | Suspects, num_members: int, epochs: Sequence[EpochResult], peak_share: float | None
     ) -> None:
         """An epoch's seconds are a member's part of the array's, so together they are the array's."""
         if isinstance(shape, Suspects):
             return
-        if self.size.observe(shape, num_members, len(epochs), sum(float(epoch["seconds"]) for epoch in epochs), peak_share):
-            self._conductor.fuse(shape, self.size.limit(shape), settled=self.size.is_settled(shape))
+        if self.size.observe(shape, num_members, len(epochs), sum(epoch.seconds for epoch in epochs), peak_share):
+            limit, settled = self.size.limit(shape), self.size.is_settled(shape)
+            self._conductor.fuse(Fused(shape=shape, num_trials=limit, settled=settled))
 
     def _limit(self, shape: Shape | Suspects) -> int:
         return shape.count if isinstance(shape, Suspects) else self.size.limit(shape)
@@ -269,7 +268,8 @@ class Arrays:
         self._waiting.clear()
 
     def _shape(self, suggestion: Suggestion) -> Shape | Suspects:
-        trial = suggestion.trial
-        memory = self._packing.share_of(trial), self._packing.parts_of(trial)
-        own = (suggestion.fold, *memory, *(suggestion.config[name] for name in self._shapes))
-        return self._suspicion.of(trial) or own
+        suspects = self._conductor.records[suggestion.trial].suspects
+        if suspects is not None:
+            return Suspects(*suspects)
+        memory = self._packing.of(suggestion.trial)
+        return (suggestion.fold, memory.share, memory.batch_parts, *(suggestion.config[name] for name in self._shapes))

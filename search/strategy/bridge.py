@@ -6,11 +6,13 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search.records.ledger import Event, Journal
+from search.records.events import EpochResult, Event, RungDropped, Terminated, WarmStarted
+from search.records.ledger import Journal
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import FAR_BEYOND, REASON_ATTRIBUTE, TRIAL_ATTRIBUTE, new_study
 from search.strategy.conductor import Conductor, Outcome
-from search.strategy.distributions import drawn_from, paper_config, suggest
+from search.strategy.distributions import drawn_from, suggest
 from search.strategy.rungs import RungCorrelation, rung_correlation
 from search.strategy.samplers import SAMPLERS, make_sampler
 from search.strategy.schedulers import SCHEDULERS, Ladder, Verdict
@@ -31,11 +33,19 @@ class Bridge(Conductor):
              journal: of the search.
              past: events that the journal held already; the sampler is seeded anew with the number of their trials, since
                  a seed that is used again would suggest the same again.
+             state: see `Conductor`.
              wrap: puts another sampler around the plan's.
     """
 
-    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), wrap: Any = lambda sampler: sampler) -> None:
-        super().__init__(plan, journal)
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        past: Sequence[Event] = (),
+        state: SearchState | None = None,
+        wrap: Any = lambda sampler: sampler,
+    ) -> None:
+        super().__init__(plan, journal, state)
         self._fields, self._wrap = plan.fields, wrap
         self.scheduler = SCHEDULERS[plan.scheduler](Ladder(plan.grace_period, plan.max_epochs, plan.reduction))
         self.study = new_study(plan.name, plan.objectives, optuna.samplers.RandomSampler())
@@ -49,12 +59,12 @@ class Bridge(Conductor):
         self._termination = Termination(self.study) if plan.terminate else None
         self._terminated = False
         self._enqueue_paper()
-        self.restore(past)
+        self._take_up(past)
         self._set_sampler()
 
     def _enqueue_paper(self) -> None:
         """Makes the paper's configuration the first trial, as far as fixed and narrowed fields leave it."""
-        self._enqueue(paper_config(self._fields, self.plan.fixed))
+        self._enqueue(self.plan.paper_config)
 
     def _enqueue(self, config: Mapping[str, Value]) -> None:
         searched = [field.name for field in self.plan.searched]
@@ -73,16 +83,9 @@ class Bridge(Conductor):
                  trials: those that fit this search, best first.
                  num_left_out: those that do not.
         """
-        self._journal.append(
-            "warm_started", search=search, num_left_out=num_left_out, trials=[trial.to_json() for trial in trials]
-        )
-        self._earlier.extend(trials)
-        self._enqueue_earlier(trials)
+        documents = [trial.to_json() for trial in trials]
+        self._journal.append(WarmStarted(search=search, num_left_out=num_left_out, trials=documents))
         self._set_sampler()
-
-    def _enqueue_earlier(self, trials: Sequence[EarlierTrial]) -> None:
-        if trials:
-            self._enqueue(trials[0].config)
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -121,13 +124,13 @@ class Bridge(Conductor):
         self._num_suggested += 1
         self.scheduler.enter(name)
 
-    def _hear(self, trial: str, epoch: Mapping[str, Any]) -> tuple[Verdict, str]:
-        number, score = epoch["epoch"] - self._delays[trial], epoch["score"]
+    def _hear(self, trial: str, epoch: EpochResult) -> tuple[Verdict, str]:
+        number, score = epoch.epoch - self._delays[trial], epoch.score
         if number < 1:
             return "go on", ""
         if not self.plan.further_objectives:  # Optuna takes no intermediate values beside several objectives
             self._trials[trial].report(score, number)
-        beyond = sum(max(0.0, limit.excess(epoch["metrics"])) for limit in self.plan.constraints)
+        beyond = sum(max(0.0, limit.excess(epoch.metrics)) for limit in self.plan.constraints)
         # Beyond a limit is worse than anything within, and the further the worse: all may be, in their first epochs.
         gain = self.plan.objective.sign * score if not beyond else -FAR_BEYOND - beyond
         if number in self._at_rungs:
@@ -140,7 +143,7 @@ class Bridge(Conductor):
 
     def _question_first_rung(self, reached: int) -> None:
         """Lets every trial pass the first rung once it is clear that it says little of the second."""
-        if len(self.rungs) < 2 or reached != self.rungs[1]:
+        if not self.scheduler.drops_rungs or len(self.rungs) < 2 or reached != self.rungs[1]:
             return
         first, second = self.rungs[:2]
         if len(self._at_rungs[second]) < self._look_at.get(second, 0):
@@ -148,8 +151,8 @@ class Bridge(Conductor):
         # Each look goes through all trials, and a tenth more of them can change little.
         self._look_at[second] = 1 + len(self._at_rungs[second]) * 11 // 10
         found = self.correlation(first, second)
-        if found is not None and found.high < TRUSTED_CORRELATION and self.scheduler.drop_first_rung():
-            self._journal.append("rung_dropped", rung=first, grace_period=second, correlation=round(found.estimate, 3))
+        if found is not None and found.high < TRUSTED_CORRELATION:
+            self._journal.append(RungDropped(rung=first, grace_period=second, correlation=round(found.estimate, 3)))
 
     def correlation(self, rung: int, later: int) -> RungCorrelation | None:
         """How well one rung has predicted another so far."""
@@ -159,7 +162,7 @@ class Bridge(Conductor):
 
     def _promotable(self) -> str | None:
         first = self.rungs[0] if self.rungs else 0
-        coming = self.num_to_come > 0 or any(self.records[t].last_epoch - self._delays[t] < first for t in self._running)
+        coming = self.num_to_come > 0 or any(self.records[t].last_epoch - self._delays[t] < first for t in self._queue.running)
         return self.scheduler.promotable(coming)
 
     def _promote(self, trial: str) -> None:
@@ -184,14 +187,16 @@ class Bridge(Conductor):
             text = self._termination.reached()
             if text is not None and not self._terminated:
                 self._terminated = True
-                self._journal.append("terminated", text=text)
+                self._journal.append(Terminated(text=text))
 
     def _apply(self, event: Event) -> None:
-        if event["event"] == "rung_dropped":
-            self.scheduler.drop_first_rung()
-        elif event["event"] == "warm_started":
-            trials = [EarlierTrial.from_json(document) for document in event["trials"]]
-            self._earlier.extend(trials)
-            self._enqueue_earlier(trials)
-        elif event["event"] == "terminated":
-            self._terminated = True
+        match event:
+            case RungDropped():
+                self.scheduler.drop_first_rung()
+            case WarmStarted():
+                trials = [EarlierTrial.from_json(document) for document in event.trials]
+                self._earlier.extend(trials)
+                if trials:
+                    self._enqueue(trials[0].config)
+            case Terminated():
+                self._terminated = True

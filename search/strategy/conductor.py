@@ -5,12 +5,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from search.records.ledger import Event, Journal
+from search.records.events import (
+    Checkpointed,
+    Continued,
+    EpochResult,
+    Event,
+    Failed,
+    Finished,
+    Fused,
+    Interrupted,
+    Packed,
+    Paused,
+    Promoted,
+    Reported,
+    Retried,
+    Saved,
+    Started,
+    Stopped,
+    Suggested,
+)
+from search.records.ledger import Journal
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.trials import TrialRecord
 from search.strategy.schedulers import Verdict
 from search.strategy.suggestion import Suggestion
-from spaces.fields import Value
+from search.strategy.trial_queue import TrialQueue
 
 Outcome = Literal["finished", "stopped", "failed"]
 
@@ -18,20 +38,20 @@ Outcome = Literal["finished", "stopped", "failed"]
 class Conductor(ABC):
     """Drives a search without knowing what runs it. Whatever happens is in the journal before anyone acts on it.
 
-    A subclass chooses trials (`_choose`) and judges them (`_hear`); everything else is here. After a crash `restore` brings
-    back what the journal holds: decisions in it are taken over, not taken again.
+    A subclass chooses trials (`_choose`) and judges them (`_hear`); everything else is here. What follows from an event is done
+    when the journal delivers it (`on_event`), now as after a crash, when `_take_up` has every event of the past delivered again:
+    decisions in it are taken over, not taken again.
 
     Args:    plan: of the search.
              journal: of the search.
+             state: that the journal keeps up to date, with all that it held already; None to have one made.
     """
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
-        self.plan, self._journal = plan, journal
-        self.records: dict[str, TrialRecord] = {}
+    def __init__(self, plan: Plan, journal: Journal, state: SearchState | None = None) -> None:
+        self.plan, self._journal, self._has_state = plan, journal, state is not None
+        self.state = SearchState(plan.objective, plan.constraints) if state is None else state
         self._suggestions: dict[str, Suggestion] = {}
-        self._running: set[str] = set()
-        self._paused: set[str] = set()
-        self._waiting: list[str] = []
+        self._queue = TrialQueue()
         self._num_epochs, self._gpu_s = 0, 0.0
         self._verdicts: dict[str, tuple[Verdict, str]] = {}
         self._restoring = False
@@ -51,7 +71,7 @@ class Conductor(ABC):
     def _enter(self, suggestion: Suggestion) -> None:
         """Takes note of a trial, new or restored."""
 
-    def _hear(self, trial: str, epoch: Mapping[str, Any]) -> tuple[Verdict, str]:
+    def _hear(self, trial: str, epoch: EpochResult) -> tuple[Verdict, str]:
         """Takes note of a validated epoch; says what becomes of the trial, and at which rung."""
         return "go on", ""
 
@@ -77,6 +97,11 @@ class Conductor(ABC):
     # What a search asks.
 
     @property
+    def records(self) -> Mapping[str, TrialRecord]:
+        """Every trial, by its id."""
+        return self.state.trials
+
+    @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs after which a trial must report at once."""
         return ()
@@ -84,7 +109,7 @@ class Conductor(ABC):
     @property
     def num_running(self) -> int:
         """Trials that take up a slot."""
-        return len(self._running)
+        return len(self._queue.running)
 
     @property
     def spent(self) -> str | None:
@@ -101,126 +126,90 @@ class Conductor(ABC):
         """Whether no trial will be begun or taken up again."""
         if self.spent is not None:
             return True
-        return not self.num_to_come and not self._running and not self._waiting and self._promotable() is None
+        return not self.num_to_come and not self._queue.running and not self._queue.waiting and self._promotable() is None
 
     def next(self) -> Suggestion | None:
         """What to train in a free slot: one that was interrupted, one to be promoted, or a new one."""
         if self.spent is not None:
             return None
-        if self._waiting:
-            return self._go_on(self._waiting.pop(0), "continued")
+        if self._queue.waiting:
+            return self._go_on(Continued(trial=self._queue.waiting[0]))
         promoted = self._promotable()
         if promoted is not None:
-            self._promote(promoted)
-            self._paused.discard(promoted)
-            return self._go_on(promoted, "promoted")
+            return self._go_on(Promoted(trial=promoted))
         suggestion = self._choose() if self.num_to_come else None
         if suggestion is not None:
-            self._journal.append("suggested", **suggestion.to_json())
-            self._note(suggestion)
+            self._journal.append(suggestion.event())
         return suggestion
 
-    def _go_on(self, trial: str, event: str) -> Suggestion:
-        self._journal.append(event, trial=trial)
-        self._running.add(trial)
-        return replace(self._suggestions[trial], known_epoch=self.records[trial].last_epoch)
-
-    def _note(self, suggestion: Suggestion) -> None:
-        trial = suggestion.trial
-        self.records[trial] = TrialRecord(trial, suggestion.config, suggestion.seed, fold=suggestion.fold)
-        self._suggestions[trial] = suggestion
-        self._running.add(trial)
-        self._enter(suggestion)
+    def _go_on(self, event: Continued | Promoted) -> Suggestion:
+        self._journal.append(event)
+        return replace(self._suggestions[event.trial], known_epoch=self.records[event.trial].last_epoch)
 
     def start(self, trial: str, where: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
         """A trial trains, here, and this is what it does otherwise than its paper."""
-        self._journal.append("started", trial=trial, where=dict(where), notes=list(notes))
+        self._journal.append(Started(trial=trial, where=dict(where), notes=list(notes)))
 
-    def retry(
-        self,
-        trial: str,
-        kind: str,
-        reason: str,
-        gpus_per_trial: float,
-        batch_parts: int = 1,
-        suspects: Sequence[Any] | None = None,
-    ) -> int:
+    def retry(self, event: Retried) -> int:
         """A trial begins again elsewhere, through no fault of its own, or with more of a GPU.
 
-        Args:    trial: its id.
-                 kind: of failure, see `search.strategy.retries`.
-                 reason: one line.
-                 gpus_per_trial: its share from now on.
-                 batch_parts: in which its batches pass from now on.
-                 suspects: with whom it trains from now on, since one of them may be the cause; None where it was its own failure.
         Returns: the epoch from which it can go on.
         """
-        change = {"gpus_per_trial": gpus_per_trial, "batch_parts": batch_parts}
-        company = {} if suspects is None else {"suspects": list(suspects)}
-        self._journal.append("retried", trial=trial, kind=kind, reason=reason, **change, **company)
-        return self.records[trial].last_epoch
+        self._journal.append(event)
+        return self.records[event.trial].last_epoch
 
     def pack(self, gpus_per_trial: float) -> None:
         """Trials that begin from now on get this share of a GPU."""
-        self._journal.append("packed", gpus_per_trial=gpus_per_trial)
+        self._journal.append(Packed(gpus_per_trial=gpus_per_trial))
 
-    def fuse(self, shape: Sequence[Value], num_trials: int, *, settled: bool) -> None:
-        """So many trials of a shape train as one program from now on.
-
-        Args:    shape: what they have in common.
-                 num_trials: at most.
-                 settled: whether that has been measured to be enough.
-        """
-        self._journal.append("fused", shape=list(shape), num_trials=num_trials, settled=settled)
+    def fuse(self, event: Fused) -> None:
+        """So many trials of a shape train as one program from now on."""
+        self._journal.append(event)
 
     @property
     def num_wanted(self) -> int:
         """Trials that could run now if there were room for all."""
-        return len(self._running) + len(self._waiting) + self.num_to_come
+        return len(self._queue.running) + len(self._queue.waiting) + self.num_to_come
 
     def report(
         self,
         trial: str,
-        epochs: Sequence[Mapping[str, Any]],
+        epochs: Sequence[EpochResult],
         ended: str | None,
-        checkpoint: Mapping[str, Any] | None = None,
+        checkpoint: Checkpointed | None = None,
         saved_epoch: int | None = None,
     ) -> bool:
         """Takes all epochs since the last report; those heard before a crash and trained again are not news.
 
         Args:    trial: its id.
-                 epochs: one object per epoch: epoch, metrics, score, seconds, is_best.
+                 epochs: in order.
                  ended: why the trial is over by itself, None when it goes on.
-                 checkpoint: epoch, path and sha256 of the model of its best epoch, if that is among these epochs.
+                 checkpoint: the model that is kept, if one of these epochs is the best.
                  saved_epoch: the epoch from which the trial can go on, if a state was saved.
         Returns: whether the trial must leave its slot now; `is_paused` tells whether for good.
         """
         record = self.records[trial]
-        fresh = [dict(epoch) for epoch in epochs if epoch["epoch"] > record.last_epoch]
-        events: list[tuple[str, dict[str, Any]]] = []
-        if fresh:
-            events.append(("reported", {"trial": trial, "epochs": fresh}))
-        if checkpoint is not None and checkpoint["epoch"] > record.checkpoint_epoch:
-            record.checkpoint_epoch = checkpoint["epoch"]
-            events.append(("checkpointed", {"trial": trial, **checkpoint}))
+        fresh = [epoch for epoch in epochs if epoch.epoch > record.last_epoch]
+        events: list[Event] = [Reported(trial=trial, epochs=fresh)] if fresh else []
+        is_best = any(epoch.is_best for epoch in fresh)
+        # What is trained again after a crash may be kept for a while: it is news where it is of the best epoch that was reported.
+        if checkpoint and checkpoint.epoch != record.checkpoint_epoch and (is_best or checkpoint.epoch == record.best_epoch):
+            events.append(record.beside([*record.epochs, *fresh], checkpoint))
         if saved_epoch is not None:
-            events.append(("saved", {"trial": trial, "epoch": saved_epoch}))
+            events.append(Saved(trial=trial, epoch=saved_epoch))
         self._journal.extend(events)
-        self._take(trial, fresh)
         self._decide(trial, ended)
-        return trial not in self._running
+        return trial not in self._queue.running
 
     def is_paused(self, trial: str) -> bool:
         """Whether a trial waits to be promoted."""
-        return trial in self._paused
+        return trial in self._queue.paused
 
-    def _take(self, trial: str, epochs: Iterable[Mapping[str, Any]]) -> None:
+    def _take(self, trial: str, epochs: Iterable[EpochResult]) -> None:
         """Hears epochs in order; the first verdict that is not to go on stands, and later epochs are not judged."""
-        record = self.records[trial]
         for epoch in epochs:
-            record.add_epoch(epoch)
             self._num_epochs += 1
-            self._gpu_s += float(epoch["seconds"]) * epoch.get("gpus", self.plan.gpus_per_trial or 0.0)
+            self._gpu_s += epoch.seconds * (epoch.gpus if epoch.gpus is not None else self.plan.gpus_per_trial or 0.0)
             verdict, rung = self._hear(trial, epoch)
             if verdict != "go on" and trial not in self._verdicts:
                 self._verdicts[trial] = (verdict, rung)
@@ -232,15 +221,9 @@ class Conductor(ABC):
         elif verdict == "stop":
             self.stop(trial, rung)
         elif verdict == "pause":
-            self.records[trial].reason = rung
-            self._journal.append("paused", trial=trial, reason=rung)
-            self._pause(trial)
+            self._journal.append(Paused(trial=trial, reason=rung))
         elif self.spent is not None:
             self.stop(trial, self.spent)
-
-    def _pause(self, trial: str) -> None:
-        self._running.discard(trial)
-        self._paused.add(trial)
 
     def finish(self, trial: str, reason: str) -> None:
         """A trial has ended by itself."""
@@ -248,74 +231,66 @@ class Conductor(ABC):
         if unworthy is not None:
             self.fail(trial, unworthy)
         else:
-            self._close(trial, "finished", reason)
+            self._journal.append(Finished(trial=trial, reason=reason))
 
     def stop(self, trial: str, reason: str) -> None:
         """Ends a trial early."""
-        self._close(trial, "stopped", reason)
+        self._journal.append(Stopped(trial=trial, reason=reason))
 
     def fail(self, trial: str, reason: str) -> None:
         """A trial broke or diverged."""
-        self._close(trial, "failed", reason)
-
-    def _close(self, trial: str, outcome: Outcome, reason: str) -> None:
-        self._journal.append(outcome, trial=trial, reason=reason)
-        self._note_end(trial, outcome, reason)
-
-    def _note_end(self, trial: str, outcome: Outcome, reason: str) -> None:
-        record = self.records[trial]
-        record.state, record.reason = outcome, reason
-        self._end(trial, outcome, reason)
-        self._running.discard(trial)
-        self._paused.discard(trial)
-        self._verdicts.pop(trial, None)
-        if trial in self._waiting:
-            self._waiting.remove(trial)
-        record.epochs.clear()  # they are in the journal, and a thousand trials' would fill the driver's memory
+        self._journal.append(Failed(trial=trial, reason=reason))
 
     def settle(self) -> None:
         """Ends the trials that wait and will never go on; called when nothing runs any more."""
         if self.exhausted:
-            for trial in list(self._waiting):
+            for trial in list(self._queue.waiting):
                 self.stop(trial, self.spent or "search")
-            for trial in sorted(self._paused):
+            for trial in sorted(self._queue.paused):
                 self.stop(trial, f"{self.records[trial].reason or 'rung'}, not promoted")
 
     def interrupt(self, reason: str) -> None:
         """The search ends before its running trials; they can go on later."""
-        for trial in sorted(self._running):
-            self._journal.append("interrupted", trial=trial, reason=reason)
-        self._waiting = [*sorted(self._running), *self._waiting]
-        self._running.clear()
+        # What broke the search may have kept it from hearing of an end that was written down.
+        for trial in sorted(t for t in self._queue.running if self.records[t].state in ("suggested", "running")):
+            self._journal.append(Interrupted(trial=trial, reason=reason))
 
-    def restore(self, events: Iterable[Event]) -> None:
-        """Takes over a journal's events; trials that had not ended wait to go on."""
-        self._restoring = True
-        for event in events:
-            kind, trial = event["event"], event.get("trial", "")
-            if kind == "suggested":
-                self._note(Suggestion.from_json(event))
-            elif kind == "reported":
-                self._take(trial, event["epochs"])
-            elif kind == "checkpointed":
-                self.records[trial].checkpoint_epoch = event["epoch"]
-            elif kind == "paused":
-                self._verdicts.pop(trial, None)
-                self.records[trial].reason = event["reason"]
-                self._pause(trial)
-            elif kind in ("promoted", "continued"):
-                if kind == "promoted":
-                    self._promote(trial)
-                    self._paused.discard(trial)
-                self._running.add(trial)
-            elif kind in ("finished", "stopped", "failed"):
-                self._note_end(trial, kind, event["reason"])
-            else:
+    # What follows from what was written down.
+
+    def on_event(self, event: Event) -> None:
+        """Takes an event of the journal, which the state holds already."""
+        self._queue.apply(event)
+        match event:
+            case Suggested():
+                self._suggestions[event.trial] = suggestion = Suggestion.of(event)
+                self._enter(suggestion)
+            case Reported():
+                self._take(event.trial, event.epochs)
+            case Promoted():
+                self._promote(event.trial)
+            case Paused():
+                self._verdicts.pop(event.trial, None)
+            case Finished() | Stopped() | Failed():
+                self._verdicts.pop(event.trial, None)
+                self._end(event.trial, event.event, event.reason)
+            case _:
                 self._apply(event)
+
+    def _take_up(self, past: Iterable[Event]) -> None:
+        """Follows the journal, from all that it held before on; trials that had not ended wait to go on.
+
+        Args:    past: events of earlier processes.
+        """
+        self._restoring = True
+        for event in past:
+            if not self._has_state:
+                self.state.apply(event)
+            self.on_event(event)
         self._restoring = False
-        self._waiting = sorted(self._running)
-        self._running.clear()
+        if not self._has_state:
+            self._journal.subscribe(self.state.apply)
+        self._journal.subscribe(self.on_event)
+        self._queue.wait_all()
         for trial in list(self._verdicts):  # judged, and killed before the verdict was written down
-            self._running.add(trial)
-            self._waiting.remove(trial)
+            self._queue.go(trial)
             self._decide(trial, None)

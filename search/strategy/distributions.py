@@ -33,14 +33,6 @@ def searched_fields(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> 
     return [field for name, field in offered(fields, fixed).items() if name not in fixed]
 
 
-def paper_config(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str, Value]:
-    """The defaults, which are the paper's, with the fixed fields in their place and None where a field is inactive."""
-    values: dict[str, Value] = {}
-    for name, field in fields.items():
-        values[name] = fixed.get(name, field.default) if field.is_active(values) else None
-    return values
-
-
 Draw = Callable[[Field], Value]
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from search.records.ledger import Event, Journal
+from search.records.events import Event
+from search.records.ledger import Journal
 from search.records.plan import Plan, trial_number
+from search.records.state import SearchState
 from search.strategy.conductor import Conductor, Outcome
 from search.strategy.suggestion import Suggestion
 
@@ -14,15 +16,16 @@ class Grid(Conductor):
     Args:    plan: of the reproduction.
              journal: of the reproduction.
              past: events that the journal held already.
+             state: see `Conductor`.
     Raises:  ValueError: when the plan reproduces nothing.
     """
 
-    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = ()) -> None:
-        super().__init__(plan, journal)
+    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), state: SearchState | None = None) -> None:
+        super().__init__(plan, journal, state)
         if plan.reproduction is None:
             raise ValueError(f"a grid must be of a reproduction; got the {plan.kind} {plan.name}")
         self._reproduction, self._next = plan.reproduction, 0
-        self.restore(past)
+        self._take_up(past)
 
     @property
     def num_to_come(self) -> int:

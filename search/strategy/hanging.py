@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: A trial that has reported may be silent for so many of its longest silences so far, and for so many seconds at least: Ray
-#: itself takes up to 50 to call a node dead.
+#: A trial that has reported may be silent for so many of the longest silences of any trial so far (a busy machine is slow for all
+#: of them) and, until its second report, of its own beginning; and for so many seconds at least: Ray itself takes up to 50 to
+#: call a node dead.
 PATIENCE, QUIET_S = 5.0, 90.0
 #: Until its first report a trial may have to import, fetch and decode: so many of the longest beginning so far, and so many
 #: seconds at least.
@@ -14,11 +15,11 @@ FIRST_PATIENCE, FIRST_QUIET_S = 10.0, 3600.0
 
 @dataclass
 class _Heard:
-    """Of one trial: when it was heard of last, its longest silence, whether it has reported."""
+    """Of one trial: when it was heard of last, how long its first report took, how often it has reported."""
 
     at: float
-    longest_s: float = 0.0
-    reported: bool = False
+    first_s: float = 0.0
+    reports: int = 0
 
 
 class Watchdog:
@@ -29,7 +30,7 @@ class Watchdog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._heard = clock, dict[str, _Heard]()
-        self._longest_first_s = 0.0
+        self._longest_first_s = self._longest_s = 0.0
 
     def watch(self, trial: str) -> None:
         """A trial trains from now on; nothing new if it did already."""
@@ -39,11 +40,12 @@ class Watchdog:
         """It has given a sign of life."""
         self.watch(trial)
         heard, now = self._heard[trial], self._clock()
-        if heard.reported:
-            heard.longest_s = max(heard.longest_s, now - heard.at)
+        if heard.reports:
+            self._longest_s = max(self._longest_s, now - heard.at)
         else:
-            self._longest_first_s = max(self._longest_first_s, now - heard.at)
-        heard.at, heard.reported = now, True
+            heard.first_s = now - heard.at
+            self._longest_first_s = max(self._longest_first_s, heard.first_s)
+        heard.at, heard.reports = now, heard.reports + 1
 
     def forget(self, trial: str) -> None:
         """It does not train any more."""
@@ -55,6 +57,7 @@ class Watchdog:
         return {trial: now - heard.at for trial, heard in self._heard.items() if now - heard.at > self._allowed(heard)}
 
     def _allowed(self, heard: _Heard) -> float:
-        if heard.reported:
-            return max(QUIET_S, PATIENCE * heard.longest_s)
+        if heard.reports:
+            beginning_s = heard.first_s if heard.reports == 1 else 0.0
+            return max(QUIET_S, PATIENCE * max(self._longest_s, beginning_s))
         return max(FIRST_QUIET_S, FIRST_PATIENCE * self._longest_first_s)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from search.records.ledger import Event, Journal
+from search.errors import PlanError
+from search.records.events import Event, OutOfRace, Suggested
+from search.records.ledger import Journal
 from search.records.plan import Candidate, Plan
+from search.records.state import SearchState
 from search.strategy.conductor import Conductor, Outcome
 from search.strategy.suggestion import Suggestion
 
@@ -56,6 +59,24 @@ def heats(plan: Plan) -> list[Heat]:
     ]
 
 
+def heats_of(plan: Plan, trials: Iterable[str]) -> dict[str, Heat]:
+    """Every run of a race by its id.
+
+    Args:    plan: of the confirmation.
+             trials: ids of the runs that it has begun.
+    Raises:  PlanError: when one is none of these: earlier versions named runs otherwise.
+    """
+    found = {heat.trial: heat for heat in heats(plan)}
+    for trial in trials:
+        if trial not in found:
+            search = plan.confirmation.search if plan.confirmation else ""
+            raise PlanError(
+                f"a confirmation must be of this version of dermtune; got {plan.name} with the run {trial!r}, which an earlier"
+                f" version has named (dermtune confirm {search} makes another)"
+            )
+    return found
+
+
 def looks(num_seeds: int) -> tuple[int, ...]:
     """After how many seeds a race looks whom to drop: half of them, three or more; never where there are three or fewer.
 
@@ -97,10 +118,11 @@ class Race(Conductor):
     Args:    plan: of the confirmation.
              journal: of the confirmation.
              past: events that the journal held already.
+             state: see `Conductor`.
     """
 
-    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = ()) -> None:
-        super().__init__(plan, journal)
+    def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), state: SearchState | None = None) -> None:
+        super().__init__(plan, journal, state)
         race = plan.confirmation
         self._heats = heats(plan)
         self._candidates: tuple[Candidate, ...] = race.candidates if race else ()
@@ -109,10 +131,10 @@ class Race(Conductor):
         self._looks = looks(race.num_seeds) if race else ()
         self._num_looked = 0
         self._next = 0
-        self._heat_of = {heat.trial: heat for heat in self._heats}
+        self._heat_of = heats_of(plan, {event.trial for event in past if isinstance(event, Suggested)})
         self._unwritten: dict[int, str] = {}
-        self.restore(past)
-        for candidate, why in self._unwritten.items():
+        self._take_up(past)
+        for candidate, why in list(self._unwritten.items()):
             self._write_out(candidate, why)
 
     def _skip(self) -> None:
@@ -168,11 +190,11 @@ class Race(Conductor):
                 self._write_out(candidate, why)
 
     def _write_out(self, candidate: int, why: str) -> None:
-        self._journal.append("out_of_race", candidate=self._candidates[candidate].trial, reason=why)
+        self._journal.append(OutOfRace(candidate=self._candidates[candidate].trial, reason=why))
 
     def _apply(self, event: Event) -> None:
-        if event["event"] == "out_of_race":
+        if isinstance(event, OutOfRace):
             names = [candidate.trial for candidate in self._candidates]
-            candidate = names.index(event["candidate"])
+            candidate = names.index(event.candidate)
             self._standing.discard(candidate)
             self._unwritten.pop(candidate, None)

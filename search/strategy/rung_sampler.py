@@ -2,7 +2,7 @@
 
 import math
 from bisect import insort
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,6 +13,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.strategy.optuna_internals import StudyView, numbered
 
 #: A model sees so many ended trials at most, the best and the latest, and as many running ones, the latest, so that a suggestion
 #: late in a long search with many slots costs no more than an early one; TPE itself gives old trials less weight.
@@ -78,7 +80,7 @@ class RungSampler(BaseSampler):
         self._random = optuna.samplers.RandomSampler(seed=seed + 500_009)
         self._generator = np.random.default_rng(seed)
         self._drawn = inner
-        self._view: _View | None = None
+        self._view: StudyView | None = None
         self._seen: dict[tuple[int, int, bool], FrozenTrial] = {}
         #: Number → a running trial as it is shown.
         self._coming: dict[int, FrozenTrial] = {}
@@ -93,7 +95,7 @@ class RungSampler(BaseSampler):
         """The study as the inner sampler sees it; made anew by `infer_relative_search_space`, for one trial."""
         if self._view is None:
             trials = self._visible(study.get_trials(deepcopy=False), study.directions) if self._looks else []
-            self._view = _View(study, trials)
+            self._view = StudyView(study, trials)
         return self._view
 
     def _visible(self, trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
@@ -187,27 +189,10 @@ class RungSampler(BaseSampler):
         self.inner.after_trial(study, trial, state, values)
 
 
-class _View(optuna.Study):
-    """A study that shows other trials than it has; whatever a sampler stores goes to the study itself."""
-
-    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
-        self.__dict__.update(study.__dict__)
-        self._shown = trials
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """The trials shown."""
-        return self._get_trials(deepcopy, states)
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._shown if states is None or trial.state in states]
-
-
 def _running(trial: FrozenTrial) -> FrozenTrial:
     """A copy that runs, without what TPE has stored with it: JSON that would be read again for every suggestion, and fields of
     branches that the trial has not taken."""
-    return _numbered(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions), trial)
+    return numbered(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions), trial)
 
 
 def _furthest(trial: FrozenTrial) -> float:
@@ -237,10 +222,4 @@ def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:
         system_attrs=trial.system_attrs,
         user_attrs=trial.user_attrs,
     )
-    return _numbered(shown, trial)
-
-
-def _numbered(shown: FrozenTrial, trial: FrozenTrial) -> FrozenTrial:
-    """Under the number of the trial that it stands for."""
-    shown.number, shown._trial_id = trial.number, trial._trial_id
-    return shown
+    return numbered(shown, trial)

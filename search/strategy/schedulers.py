@@ -30,9 +30,11 @@ class Scheduler(Protocol):
     """Stops or pauses trials that are not worth going on with. More is better in every score.
 
     Attributes: rungs: epochs after which a trial must report at once, so that it can be judged there.
+                drops_rungs: whether its first rung can be dropped.
     """
 
     rungs: tuple[int, ...]
+    drops_rungs: bool
 
     def enter(self, trial: str) -> None:
         """A new trial begins."""
@@ -52,14 +54,15 @@ class Scheduler(Protocol):
     def leave(self, trial: str) -> None:
         """A trial has ended, by itself or otherwise: it can no longer be promoted."""
 
-    def drop_first_rung(self) -> bool:
-        """Judges nobody at the first rung from now on; False where that would leave none."""
+    def drop_first_rung(self) -> None:
+        """Judges nobody at the first rung from now on; there must be another, and `drops_rungs`."""
 
 
 class RunAll:
     """Stops nothing."""
 
     rungs: tuple[int, ...] = ()
+    drops_rungs = False
 
     def __init__(self, ladder: Ladder) -> None:
         del ladder
@@ -81,9 +84,8 @@ class RunAll:
     def leave(self, trial: str) -> None:
         """Nothing to note."""
 
-    def drop_first_rung(self) -> bool:
+    def drop_first_rung(self) -> None:
         """There is none."""
-        return False
 
 
 class Asha(RunAll):
@@ -92,6 +94,8 @@ class Asha(RunAll):
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2
     Deviations: a trial is judged once, on arrival, against those before it, as in Ray Tune; it is never paused.
     """
+
+    drops_rungs = True
 
     def __init__(self, ladder: Ladder) -> None:
         self.rungs = rungs(ladder.grace_period, ladder.max_epochs, ladder.reduction)
@@ -108,13 +112,10 @@ class Asha(RunAll):
         passing, better = math.ceil(len(scores) / self._reduction), len(scores) - bisect_right(scores, score)
         return "stop" if better >= passing else "go on"
 
-    def drop_first_rung(self) -> bool:
+    def drop_first_rung(self) -> None:
         """The next rung becomes the first."""
-        if len(self.rungs) < 2:
-            return False
         del self._scores[self.rungs[0]]
         self.rungs = self.rungs[1:]
-        return True
 
 
 class AshaPromote(RunAll):
@@ -123,6 +124,8 @@ class AshaPromote(RunAll):
     Source: Li et al. 2020, Algorithm 2
     Deviations: a trial that is among the best on arrival goes on at once.
     """
+
+    drops_rungs = True
 
     def __init__(self, ladder: Ladder) -> None:
         self.rungs = rungs(ladder.grace_period, ladder.max_epochs, ladder.reduction)
@@ -161,12 +164,9 @@ class AshaPromote(RunAll):
         """It waits no longer; its scores still count."""
         self._paused.pop(trial, None)
 
-    def drop_first_rung(self) -> bool:
+    def drop_first_rung(self) -> None:
         """Trials that wait there can still be promoted; no further one is judged there."""
-        if len(self.rungs) < 2:
-            return False
         self.rungs = self.rungs[1:]
-        return True
 
 
 class Hyperband(RunAll):
@@ -265,6 +265,8 @@ SCHEDULERS: dict[str, Callable[[Ladder], Scheduler]] = {
     "none": RunAll,
     "one-epoch": OneEpoch,
 }
+#: Those that may stop a trial after any epoch, not at rungs only.
+EVERY_EPOCH = ("median",)
 
 
 def default_grace_period(max_epochs: int) -> int:

@@ -1,14 +1,12 @@
 """A search in simulated time: the same conductor, any number of workers, curves that are known beforehand."""
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from search.records.events import EpochResult
 from search.strategy.suggestion import Suggestion
-
-#: One epoch: epoch, metrics, score, seconds, is_best, as a trial would report it.
-Epoch = Mapping[str, Any]
 
 
 class Conducts(Protocol):
@@ -17,7 +15,7 @@ class Conducts(Protocol):
     def next(self) -> Suggestion | None:
         """What to train in a free slot; None when nothing may start now."""
 
-    def report(self, trial: str, epochs: Sequence[Epoch], ended: str | None) -> bool:
+    def report(self, trial: str, epochs: Sequence[EpochResult], ended: str | None) -> bool:
         """Takes epochs; says whether the trial must leave its slot."""
 
     def is_paused(self, trial: str) -> bool:
@@ -38,7 +36,7 @@ class Curve:
              cut_short: whether it would have gone on, nobody knows how.
     """
 
-    epochs: Sequence[Epoch]
+    epochs: Sequence[EpochResult]
     cut_short: bool = False
 
 
@@ -53,7 +51,7 @@ class Observation:
 
     time_s: float
     trial: str
-    epoch: Epoch
+    epoch: EpochResult
 
 
 @dataclass
@@ -101,7 +99,7 @@ def simulate(
     def begin(suggestion: Suggestion) -> None:
         nonlocal order
         epoch = curves[suggestion.trial].epochs[position[suggestion.trial]]
-        heapq.heappush(work, _Work(time.now_s + float(epoch["seconds"]), order, suggestion))
+        heapq.heappush(work, _Work(time.now_s + epoch.seconds, order, suggestion))
         order += 1
 
     while True:

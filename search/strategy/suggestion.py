@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from search.records.events import Suggested
 from spaces.fields import Value
 
 
@@ -27,13 +27,11 @@ class Suggestion:
     known_epoch: int = 0
     epochs: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """What restores it, as JSON values."""
-        extra = {name: value for name in ("fold", "epochs") if (value := getattr(self, name)) is not None}
-        return {"trial": self.trial, "config": dict(self.config), "seed": self.seed, **extra}
+    def event(self) -> Suggested:
+        """What the ledger holds of it."""
+        return Suggested(trial=self.trial, config=dict(self.config), seed=self.seed, fold=self.fold, epochs=self.epochs)
 
     @staticmethod
-    def from_json(document: Mapping[str, Any]) -> "Suggestion":
-        """A suggestion from what `to_json` gave."""
-        fold, epochs = document.get("fold"), document.get("epochs")
-        return Suggestion(document["trial"], document["config"], document["seed"], fold, epochs=epochs)
+    def of(event: Suggested) -> "Suggestion":
+        """The suggestion that was written down."""
+        return Suggestion(event.trial, event.config, event.seed, event.fold, epochs=event.epochs)

@@ -24,7 +24,8 @@ class Termination:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             warnings.simplefilter("ignore", FutureWarning)  # Optuna 6 is to have it no more
-            evaluator = BestValueStagnationEvaluator(max_stagnation_trials=STAGNATION)
+            # Optuna ends a study at the trial after so many.
+            evaluator = BestValueStagnationEvaluator(max_stagnation_trials=STAGNATION - 1)
             self._terminator = Terminator(evaluator, StaticErrorEvaluator(0), min_n_trials=STAGNATION)
 
     def reached(self) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 from search.strategy.distributions import distribution_of
 from spaces.fields import Field, Value
 
@@ -33,7 +34,7 @@ class EarlierTrial:
         return EarlierTrial(document["config"], tuple(document["scores"]))
 
 
-def fitting_trials(table: TrialTable, searched_there: Sequence[str], plan: Plan) -> list[EarlierTrial]:
+def fitting_trials(table: SearchState, searched_there: Sequence[str], plan: Plan) -> list[EarlierTrial]:
     """The trials of an earlier search that say something about this one, best first.
 
     A trial fits if its configuration lies in this search's space, agrees with every field that is fixed now and varied

@@ -15,8 +15,8 @@ import numpy as np
 
 from search.analysis.leaderboard import RecordedSearch, open_search
 from search.analysis.retrain import mean_interval, retrain
-from search.strategy.distributions import paper_config
 from spaces.fields import fields_of
+from spaces.papers import paper_config
 from trainables.tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

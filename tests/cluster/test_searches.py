@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 SCREENSHOTS = Path(os.environ.get("DERMTUNE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 SLOW_BOWL = ("--scheduler", "none", "--set", "seconds_per_epoch=0.5", "--max-epochs", "6", "--no-pictures")
+# One host needs 108 s for twelve of these trials by itself, so that the others' processes have time to start and take some.
+FOR_SEVERAL_HOSTS = (*SLOW_BOWL[:2], "--trials", "12", "--set", "seconds_per_epoch=3", *SLOW_BOWL[4:])
 BUCKET = ("--storage", "s3://lesions/runs")
 
 
@@ -52,7 +54,7 @@ def sent(cluster: "Cluster") -> dict[str, str]:
 @pytest.fixture(scope="module")
 def first(cluster: "Cluster", sent: dict[str, str]) -> str:
     """What a search said that was sent from elsewhere and followed to its end."""
-    bowl = ("search", "bowl", "--name", "first", "--trials", "12", *SLOW_BOWL)
+    bowl = ("search", "bowl", "--name", "first", *FOR_SEVERAL_HOSTS)
     done = cluster.ask("dermtune", "submit", "--cluster", str(cluster.file), "--", *bowl, timeout_s=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -84,7 +86,7 @@ def objects(cluster: "Cluster") -> "Iterator[dict[str, str]]":
 
 
 def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cluster", objects: dict[str, str]) -> None:
-    wait_for_job(cluster, submit(cluster, "search", "bowl", "--name", "far", "--trials", "6", *BUCKET, *SLOW_BOWL))
+    wait_for_job(cluster, submit(cluster, "search", "bowl", "--name", "far", *BUCKET, *FOR_SEVERAL_HOSTS))
     ask = ["dermtune", "best", "far", "--json", "--out", "far winner", *BUCKET]
     done = cluster.client.run(ask, objects, 120, cluster.checkout)
     assert done.returncode == 0, done.stderr
@@ -94,7 +96,7 @@ def test_a_search_keeps_everything_in_a_bucket_that_all_nodes_reach(cluster: "Cl
     show = "from trainables.locations import RemoteFolder; print((RemoteFolder('s3://lesions/runs/far').read('ledger.jsonl')).decode())"
     ledger = cluster.client.run([sys.executable, "-c", show], objects, 60, cluster.checkout)
     told = [json.loads(line) for line in ledger.stdout.splitlines() if line]
-    assert sorted(event["trial"] for event in told if event["event"] == "finished") == [f"t{i:04d}" for i in range(6)]
+    assert sorted(event["trial"] for event in told if event["event"] == "finished") == [f"t{i:04d}" for i in range(12)]
     assert len({event["where"]["node"] for event in told if event["event"] == "started"}) >= 2
     assert not (cluster.storage / "far").exists()
 
@@ -147,18 +149,26 @@ def test_a_job_is_stopped_from_elsewhere_and_has_saved(cluster: "Cluster") -> No
     assert "dermtune resume halted" in log_of(cluster, job)
 
 
-def test_both_architectures_share_the_cluster_by_halves(cluster: "Cluster") -> None:
-    small = ("--scheduler", "none", "--max-epochs", "2", "--trials", "8", "--no-pictures", "--preset", "demo")
-    data = synthetic_location(60, 96)  # every node draws its own
-    searches = (("gated", "one", f"derm7pt:{data}"), ("attentive", "other", f"isic2017:{data}"))
+# Trials of 6 s, so that both searches have some to begin for half a minute.
+BOWLS = dict.fromkeys(("one", "other"), ("bowl", "--trials", "24", "--max-epochs", "6", "--set", "seconds_per_epoch=1"))
+# Every node draws its own data.
+ARCHITECTURES = {
+    task: (task, "--trials", "8", "--max-epochs", "2", "--preset", "demo", "--data", f"{kind}:{synthetic_location(60, 96)}")
+    for task, kind in (("gated", "derm7pt"), ("attentive", "isic2017"))
+}
+
+
+@pytest.mark.parametrize("searches", [BOWLS, pytest.param(ARCHITECTURES, marks=pytest.mark.long)], ids=["bowls", "architectures"])
+def test_two_searches_share_the_cluster_by_halves(cluster: "Cluster", searches: dict[str, tuple[str, ...]]) -> None:
     through_one_tunnel(cluster)
+    plain = ("--scheduler", "none", "--no-pictures")
     with ThreadPoolExecutor() as pool:
-        jobs = pool.map(lambda s: submit(cluster, "search", s[0], "--name", s[1], "--data", s[2], *small), searches)
+        jobs = pool.map(lambda name: submit(cluster, "search", *searches[name], "--name", name, *plain), searches)
     for job in jobs:
         wait_for_job(cluster, job)
-    for name in ("one", "other"):
-        assert_all_ended_once(cluster, name, 8)
-    steps = {name: slots_over_time(events(cluster, name)) for name in ("one", "other")}
+    for name, asked in searches.items():
+        assert_all_ended_once(cluster, name, int(asked[2]))
+    steps = {name: slots_over_time(events(cluster, name)) for name in searches}
     # While both have trials to begin: one that came first had all six slots, and gives three of them up as its trials end.
     begun = {name: [event["time"] for event in events(cluster, name, "suggested")] for name in steps}
     shared = max(times[0] for times in begun.values())

@@ -11,10 +11,11 @@ from optuna.trial import TrialState
 
 from search.records.plan import Plan
 from search.records.study import new_study
-from search.strategy.distributions import distribution_of, drawn_from, paper_config, searched_fields, suggest
+from search.strategy.distributions import distribution_of, drawn_from, searched_fields, suggest
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, drawn_at_random, make_sampler
 from search.strategy.schedulers import SCHEDULERS, Ladder, Scheduler, Verdict
 from spaces.fields import Field, Value, complete, fields_of, format_value
+from spaces.papers import paper_config
 from trainables.contract import Objective
 from trainables.data import DATASETS, read
 from trainables.data.cases import CaseSet

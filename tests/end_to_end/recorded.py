@@ -28,7 +28,7 @@ SETTINGS = {
         *("--set", "width=0.5"),
     ),
     "attentive": (
-        *("--max-epochs", "3", "--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36"),
+        *("--max-epochs", "3", "--set", "encoder_weights=none", "--set", "width=0.125", "--set", "crop_from_px=36"),
         *("--set", "size_px=32", "--metric", "valid/melanoma/auroc:max", "--metric", "valid/structures/iou_mean:max"),
     ),
 }

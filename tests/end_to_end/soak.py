@@ -110,7 +110,7 @@ class Soak:
             begun = (self._folder / "runs" / name / "ledger.jsonl").is_file()
             command = ("resume", name, "--no-pictures") if begun else ("search", *options, "--name", name, "--no-pictures")
         self._ask("doctor", name)
-        self._ask("delete", name)
+        self._ask("delete", name, "--yes")
         self.seen.searches += 1
         files = [file for file in self._folder.rglob("*") if file.is_file()]
         self.seen.disk_mib.append(sum(file.stat().st_size for file in files) / 2**20)

@@ -9,7 +9,7 @@ from search.execution.options import SearchOptions
 from search.execution.preparation import prepare_search
 from search.execution.result import SearchResult
 from search.execution.session import run_search
-from search.records.ledger import Event
+from search.records.events import Event, Started, TrialEvent
 
 
 class Striker:
@@ -28,12 +28,11 @@ class Striker:
 
     def on_event(self, event: Event) -> None:
         """Takes one event."""
-        trial = event.get("trial")
-        if event["event"] == "started":
-            self._processes[trial] = event["where"]["pid"]
-        elif self._signals and trial not in self.struck and self._when(event):
-            os.kill(self._processes[trial], self._signals.pop(0))
-            self.struck.append(trial)
+        if isinstance(event, Started):
+            self._processes[event.trial] = event.where["pid"]
+        elif isinstance(event, TrialEvent) and self._signals and event.trial not in self.struck and self._when(event):
+            os.kill(self._processes[event.trial], self._signals.pop(0))
+            self.struck.append(event.trial)
 
 
 def struck_search(storage: Path, striker: Striker, name: str, settings: dict[str, str], **options: Any) -> SearchResult:

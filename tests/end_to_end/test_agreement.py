@@ -8,8 +8,8 @@ import pytest
 import search
 from search.execution.result import SearchResult
 from search.records.ledger import read_events
+from search.records.state import SearchState
 from search.records.tracking.store import trial_runs
-from search.records.trials import TrialTable
 
 #: Ray runs in this process already: see `ray_here`.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
@@ -27,7 +27,7 @@ def run_bowl(storage: Path, num_trials: int = 12, **settings: object) -> SearchR
 
 def assert_agreement(result: SearchResult, storage: Path) -> dict[str, str]:
     """Compares the four records; gives trial → state."""
-    ledger = TrialTable.of(read_events(result.folder.ledger_file), result.plan.objective)
+    ledger = SearchState.of(read_events(result.folder.ledger_file), result.plan.objective)
     states = {trial.trial: trial.state for trial in ledger.trials.values()}
     assert {name: RAY[state] for name, state in states.items()} == dict(result.ray_trials)
     exported = optuna.load_study(study_name="agree", storage=f"sqlite:///{result.folder.study_file}")
@@ -81,7 +81,7 @@ def test_every_reported_epoch_of_every_trial_is_in_mlflow_once(tmp_path: Path) -
     for name, (run_id, _) in trial_runs(uri, "agree").items():
         trial = result.table.trials[name]
         logged = [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "valid/height")]
-        assert logged == [(epoch["epoch"], epoch["metrics"]["valid/height"]) for epoch in trial.epochs]
+        assert logged == [(epoch.epoch, epoch.metrics["valid/height"]) for epoch in trial.epochs]
         run = client.get_run(run_id)
         assert run.data.metrics["best/valid/height"] == trial.value
         assert run.data.metrics["best/epoch"] == trial.best_epoch

@@ -106,10 +106,10 @@ def test_confirm_on_cases_and_folds_reads_the_test_split_once(here: Here) -> Non
     assert set(found["test_metrics"]) >= {"test/auroc_mean", "test/melanoma/auroc"}
     readings = (here.folder / "runs" / "test_readings.jsonl").read_text().splitlines()
     assert len(readings) == 1
-    folded = here.run("confirm", "small", "--top", "2", "--seeds", "1", "--folds", "2", "--json")
+    folded = here.run("confirm", "small", "--top", "2", "--seeds", "2", "--folds", "2", "--json")
     assert folded.status == 0, folded.err
     assert folded.json["name"] == "small-confirm-2"
-    assert {len(standing["values"]) for standing in folded.json["standings"]} == {2}
+    assert {len(standing["values"]) for standing in folded.json["standings"]} == {4}
     evaluated = here.run("evaluate", folded.json["checkpoint"], "--data", "derm7pt:cases#fold=1/2", "--json")
     other = here.run("evaluate", folded.json["checkpoint"], "--data", "derm7pt:cases#fold=2/2", "--json")
     values = next(s["values"] for s in folded.json["standings"] if s["trial"] == folded.json["winner"])

@@ -15,7 +15,7 @@ from spaces.attentive import AttentiveSpace
 from spaces.fields import fields_of
 from trainables.data.isic2017_synthetic import write
 
-SMALL = ("--set", "encoder_weights=none", "--set", "width=0.125", "--set", "resize_px=36", "--set", "size_px=32")
+SMALL = ("--set", "encoder_weights=none", "--set", "width=0.125", "--set", "crop_from_px=36", "--set", "size_px=32")
 TRAINING = "ISIC-2017_Training"
 
 
@@ -52,8 +52,9 @@ def checked(capsys: pytest.CaptureFixture[str]) -> list[str]:
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert "Traceback" not in captured.err
-    *problems, total = lines
-    assert total == f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    problems = [line.removeprefix("problem: ") for line in lines if line.startswith("problem: ")]
+    must = "problem must" if len(problems) == 1 else "problems must"
+    assert captured.out.splitlines()[-1] == f"{len(problems)} {must} be mended before a search"
     assert run(("data", "check", "isic2017:a set", "--json")) == 2
     assert json.loads(capsys.readouterr().out)["problems"] == problems
     return problems
@@ -71,7 +72,8 @@ def test_a_set_is_drawn_and_checked(folder: Path, capsys: pytest.CaptureFixture[
     assert "next: dermtune search attentive --data 'isic2017:a set'" in out
     assert run(("data", "check", "isic2017:a set")) == 0
     shown = capsys.readouterr()
-    assert shown.err == ""
+    assert [line.partition(":")[0] for line in shown.err.splitlines()] == ["warning"]
+    assert shown.out.splitlines()[-1].startswith("can be searched, but look at the warning above (1): dermtune search attentive")
     assert re.search(r"pigment_network +│ +present", shown.out)
     assert run(("data", "check", "isic2017:a set", "--json")) == 0
     found = json.loads(capsys.readouterr().out)
@@ -157,7 +159,7 @@ def test_the_space_lists_every_field_with_its_source(capsys: pytest.CaptureFixtu
         (("--data", "table:cases.csv"), "--data must have a format that fits the task (isic2017); got 'table'"),
         (("--data", "derm7pt:empty"), "--data must have a format that fits the task (isic2017); got 'derm7pt'"),
         (("--data", "isic2017:a set", "--set", "encoder_weights=missing.pt"), "encoder_weights must be none, imagenet or a file"),
-        (("--data", "isic2017:a set", "--set", "size_px=40"), "size_px must be resize_px (36) or less; got 40"),
+        (("--data", "isic2017:a set", "--set", "size_px=40"), "size_px must be crop_from_px (36) or less; got 40"),
         (("--data", "isic2017:a set", "--set", "size_px=33"), "size_px must be a multiple of 8, 32 or more"),
         (("--data", "isic2017:a set", "--set", "width=0.3"), "width must be one of 0.125|0.25|0.5|1"),
         (("--data", "isic2017:a set", "--set", "attention=false", "--set", "timesteps=4"), "timesteps must be left out unless"),

@@ -64,7 +64,7 @@ def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_table_without_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, *search("--data", table(folder, split=None)))
-    assert "must have a column 'split'; got image, diagnosis" in line
+    assert "must have a column 'split' (add one that says train, valid or test of each case" in line
 
 
 def test_an_unknown_label_string(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,9 +77,54 @@ def test_an_unknown_label_string(folder: Path, capsys: pytest.CaptureFixture[str
     assert "meta.csv line 8: streaks must be a string of the Derm7pt release; got 'stripy'" in line
 
 
-def test_a_label_that_training_has_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, *search("--data", table(folder, diagnosis=["melanoma", "nevus"] * 5 + ["nevus", "wart"])))
-    assert "line 13: diagnosis must be one of melanoma, nevus" in line
+def test_a_label_that_training_has_in_another_spelling(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, *search("--data", table(folder, diagnosis=["melanoma", "nevus"] * 5 + ["nevus", "Melanoma"])))
+    assert "line 13: diagnosis must be spelt as in training, 'melanoma'; got 'Melanoma', which training has not" in line
+
+
+def test_a_column_of_free_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(folder, comment=[f"seen {index}" for index in range(12)], day=[f"{index + 1}.3.2024" for index in range(12)])
+    line = refused(capsys, *search("--data", data))
+    assert "column 'comment' must be labels: at most 50, and above 10 at most half as many as cases; got 12 values in 12" in line
+    assert "(--group comment if it says whose a case is; else --ignore comment,day leaves them out) (and 1 more: " in line
+    assert run(("data", "check", data, "--ignore", "comment,day")) == 0
+    ready = "ready: dermtune search gated --data table:cases.csv --ignore comment,day"
+    assert capsys.readouterr().out.splitlines()[-1] == ready
+    assert run(("data", "check", data, "--columns", "diagnosis", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == ready.replace("--ignore comment,day", "--columns diagnosis")
+
+
+def test_a_primary_task_of_one_label(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = "the primary task, diagnosis, must have two labels or more in training; got nevus only, so that there is nothing"
+    data = table(folder, diagnosis=["nevus"] * 12, veil=["yes", "no"] * 6)
+    assert expected in refused(capsys, *search("--data", data))
+    assert run(("data", "check", data)) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--ignore", "who"), "--ignore must name columns of cases.csv; got 'who' (there are image, split, diagnosis)"),
+        (("--columns", "diagnosis, who"), "--columns must name columns of cases.csv; got 'who'"),
+        (("--image", "who"), "--image must name columns of cases.csv; got 'who'"),
+        (("--columns", "split"), "--columns must name columns that can be tasks; got 'split'"),
+        (("--columns", "diagnosis", "--ignore", "diagnosis"), "--ignore must name no column that is used; got 'diagnosis'"),
+    ],
+)
+def test_roles_of_columns_that_make_no_sense(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: str
+) -> None:
+    assert expected in refused(capsys, *search("--data", table(folder), *options))
+
+
+def test_roles_beside_data_of_fixed_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "set", 40, 96, 0)
+    line = refused(capsys, *search("--data", "derm7pt:set", "--ignore", "sex"))
+    assert "--ignore must stand beside table:FILE; got derm7pt, whose columns have fixed meanings" in line
+    assert "--ignore must stand beside --data; got --ignore sex and no data" in refused(
+        capsys, "search", "gated", "--ignore", "sex"
+    )
 
 
 def test_an_image_that_does_not_decode_is_named_with_its_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +177,7 @@ def test_a_setting_that_does_not_fit(folder: Path, capsys: pytest.CaptureFixture
         (("stop", "none"), "NAME must be a search"),
         (("delete", "none"), "NAME must be a search"),
         (("evaluate", "nowhere", "--data", "table:x.csv"), "a checkpoint must be a folder"),
-        (("predict", "nowhere", "x.jpg"), "IMAGE must be a file"),
+        (("predict", "nowhere", "x.jpg"), "a checkpoint must be a folder"),
         (("data", "synth", "table", "out"), "'table' is not one of 'derm7pt', 'isic2017'"),
         (("data", "synth", "derm7pt", "out", "--cases", "3"), "must have 30 cases"),
         (("data", "check", "derm7pt:none"), "which does not exist"),
@@ -184,8 +229,10 @@ def test_a_patient_in_two_splits(folder: Path, capsys: pytest.CaptureFixture[str
     ]
     assert f"{expected[0]} (and 1 more: `dermtune data check` lists all)" in refused(capsys, *search("--data", data))
     assert run(("data", "check", data)) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[-3:] == [*expected, "2 problems"]
+    shown = capsys.readouterr()
+    told = shown.err.splitlines()
+    assert told[-2:] == [f"problem: {line}" for line in expected]
+    assert shown.out.splitlines()[-1] == "2 problems must be mended before a search"
     assert told[0] == (
         "patient_id says whose a case is and is no label: 9 cases of 4 groups (and 3 cases without one); a group stays in one"
         " split and one fold, and intervals resample groups"
@@ -215,7 +262,10 @@ def test_one_picture_under_two_names_in_two_splits(folder: Path, capsys: pytest.
     ]
     assert f"{expected[0]} (and 1 more: `dermtune data check` lists all)" in refused(capsys, *search("--data", data))
     assert run(("data", "check", data)) == 2
-    assert capsys.readouterr().err.splitlines()[-3:] == [*expected, "2 problems"]
+    shown = capsys.readouterr()
+    told = shown.err.splitlines()
+    assert told[-2:] == [f"problem: {line}" for line in expected]
+    assert shown.out.splitlines()[-1] == "2 problems must be mended before a search"
 
 
 def test_pictures_that_look_alike_are_listed_and_no_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +292,7 @@ def test_groups_that_stratification_cannot_balance(folder: Path, capsys: pytest.
     for fold in ("1/2", "2/2"):
         assert run(("data", "check", f"{data}#fold={fold}", "--json")) == 0
         document = json.loads(capsys.readouterr().out)
-        found[document["counts"]["valid"]["diagnosis"]["melanoma"]] = fold[0], document["notes"][1:]
+        found[document["counts"]["valid"]["diagnosis"]["melanoma"]] = fold[0], [*document["notes"][1:], *document["warnings"]]
     uneven = (
         "of 2 is uneven, since groups stay together: it validates on {} of the 4 cases of diagnosis melanoma, where 2.0 would be"
     )
@@ -267,15 +317,31 @@ def test_a_group_that_is_no_column(folder: Path, capsys: pytest.CaptureFixture[s
     assert "--group must stand beside --data" in refused(capsys, "search", "gated", "--group", "who")
 
 
-def test_a_missing_label_that_is_spelled_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = table(folder, veil=["yes", "no", "NA"] * 4)
-    expected = "column 'veil' must leave a missing label's cell empty; got 'NA' on line 4 and 3 more"
-    assert expected in refused(capsys, *search("--data", data))
-
-
-def test_columns_parted_by_semicolons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "excel.csv").write_text("image;split;diagnosis\na.png;train;nevus\n")
-    assert "columns must be parted by commas" in refused(capsys, *search("--data", "table:excel.csv"))
+def test_a_table_as_excel_writes_it_is_read_and_every_guess_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(folder)
+    rows = [
+        f".\\{index}.png;{'Train' if index < 8 else 'VAL'};{('melanoma', 'nevus')[index % 2]} ;"
+        f"{('größer', 'NA', 'klein', 'größer')[index % 4]};{index % 3},5"
+        for index in range(12)
+    ]
+    (folder / "excel.csv").write_bytes("\r\n".join(["Image;Split;diagnosis;Größe;mm", *rows, ";;;;", ""]).encode("latin-1"))
+    assert run(("data", "check", "table:excel.csv", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"]["train"] == {
+        "diagnosis": {"melanoma": 4, "nevus": 4},
+        "Größe": {"größer": 4, "klein": 2, "(missing)": 2},
+        "mm": {"0,5": 3, "1,5": 3, "2,5": 2},
+    }
+    assert found["notes"] == [
+        "excel.csv is no UTF-8, and is read as Windows-1252 (Latin-1)",
+        "excel.csv is read as a table with semicolons between columns",
+        "column Image is read as image",
+        "column Split is read as split",
+        "spelled out gaps are read as missing labels in Größe ('NA', 3)",
+        "split: Train as train; VAL as valid",
+        f"image names that are no paths as they stand are looked up in {folder} (12: .\\0.png is read as 0.png)",
+    ]
+    assert found["problems"] == []
 
 
 def test_a_port_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,6 +367,7 @@ def test_check_lists_every_problem_with_its_line(folder: Path, capsys: pytest.Ca
     data = table(folder, split=["train"] * 7 + ["tran"] + ["valid"] * 4, diagnosis=["melanoma", "nevus"] * 5 + ["nevus", "wart"])
     (folder / "2.png").unlink()
     assert run(("data", "check", data)) == 2
-    problems = capsys.readouterr().err
-    for expected in ("line 9: split must be train, valid, test; got 'tran'", "line 13: diagnosis", "line 4: image", "3 problems"):
-        assert expected in problems
+    shown = capsys.readouterr()
+    for expected in ("line 9: split must be train, valid, test; got 'tran'", "line 4: image"):
+        assert expected in shown.err
+    assert "2 problems must be mended" in shown.out

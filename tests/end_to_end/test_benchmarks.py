@@ -16,6 +16,7 @@ SMALL = {
     "confirm_calibration.py": ["--repeats", "3", "--most-seeds", "3", "--jobs", "1"],
     "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
+    "deviations.py": ["--cases", "60", "--epochs", "1", "--seeds", "2"],
     "fused_trials.py": ["--seconds", "0.2", "--most", "2"],
     "gates_learned.py": ["--cases", "80", "--epochs", "1", "--seeds", "2", "--processes", "1", "--set", "batches_per_epoch=1"],
     "gated_step.py": ["--size", "96", "--batch", "8", "--steps", "1"],
@@ -36,6 +37,7 @@ SMALL = {
         "12",
     ],
     "search_overhead.py": ["--trials", "2", "--reports", "2", "--repeats", "1", "--demo-trials", "0"],
+    "time_left.py": ["--seeds", "4"],
     "tracking_overhead.py": ["--trials", "2", "--reports", "2", "--metrics", "2", "--repeats", "1"],
 }
 #: So small a run can miss the bars.
@@ -49,6 +51,7 @@ MAY_MISS = (
     "packing.py",
     "scale.py",
     "search_overhead.py",
+    "time_left.py",
     "tracking_overhead.py",
 )
 #: These run where only torch and what reads data are installed.
@@ -57,6 +60,7 @@ WITHOUT_SEARCH = (
     "attentive_step.py",
     "data_path.py",
     "decoder_convolutions.py",
+    "deviations.py",
     "fused_trials.py",
     "gated_step.py",
     "gates_learned.py",
@@ -65,7 +69,7 @@ WITHOUT_SEARCH = (
     "packing.py",
 )
 #: Minutes even when small, and run at full size by `make acceptance`.
-LONG = ("fused_trials.py", "tracking_overhead.py")
+LONG = ("data_path.py", "fused_trials.py", "packing.py", "tracking_overhead.py")
 #: What several of them share.
 SHARED = ("measuring.py",)
 

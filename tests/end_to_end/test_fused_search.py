@@ -12,6 +12,7 @@ import pytest
 from commands import Here, Shell
 from striking import Striker, struck_search
 
+from search.records.events import Event, Reported, Saved
 from trainables.contract import LATENCY_MS
 
 pytestmark = pytest.mark.slow
@@ -140,10 +141,10 @@ def test_members_that_fail_take_no_other_with_them(here: Here) -> None:
 def test_an_array_whose_process_is_killed_goes_on_from_its_members_states(here: Here) -> None:
     saved = set[str]()
 
-    def six_have_saved(event: dict[str, Any]) -> bool:
-        if event["event"] == "saved":
-            saved.add(event["trial"])
-        return event["event"] == "reported" and len(saved) == 6
+    def six_have_saved(event: Event) -> bool:
+        if isinstance(event, Saved):
+            saved.add(event.trial)
+        return isinstance(event, Reported) and len(saved) == 6
 
     striker = Striker((signal.SIGKILL,), six_have_saved)
     result = struck_search(

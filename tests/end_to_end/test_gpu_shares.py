@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 import search
+from search.execution.options import SearchOptions
+from search.execution.preparation import prepare_search
+from search.execution.session import run_search
+from search.records.events import Event, Finished, Reported, Started
+from search.records.folder import SearchFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_gpus"), pytest.mark.xdist_group("two gpus")]
 
@@ -27,18 +32,33 @@ def run_on_two_gpus(folder: Path, **options: Any) -> tuple[dict[str, Any], list[
 
 
 def test_four_halves_lie_on_two_gpus(tmp_path: Path) -> None:
-    settings = {"seconds_per_epoch": "0.5"}
-    summary, events = run_on_two_gpus(
-        tmp_path, num_trials=4, max_epochs=4, gpus_per_trial="0.5", scheduler="none", settings=settings
+    options = SearchOptions(
+        task="bowl",
+        name="shares",
+        num_trials=4,
+        max_epochs=600,
+        gpus_per_trial="0.5",
+        scheduler="none",
+        settings={"seconds_per_epoch": "0.5"},
     )
-    devices = Counter(event["where"]["device"] for event in events if event["event"] == "started")
+    plan = prepare_search(options, address="auto", storage=tmp_path).plan
+    events: list[Event] = []
+
+    def stop_when_all_have_reported(event: Event) -> None:
+        events.append(event)
+        if {other.trial for other in events if isinstance(other, Reported)} == {f"t{index:04d}" for index in range(4)}:
+            SearchFolder(tmp_path, "shares").stop_file.touch()
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    found = run_search(
+        plan, tmp_path, tracking_uri=uri, address="auto", listeners=lambda plan, table: (stop_when_all_have_reported,)
+    )
+    devices = Counter(event.where["device"] for event in events if isinstance(event, Started))
     assert devices == {"cuda:0": 2, "cuda:1": 2}
-    started = [i for i, event in enumerate(events) if event["event"] == "started"]
-    ended = [i for i, event in enumerate(events) if event["event"] == "finished"]
-    assert max(started) < min(ended), "all four at once"
-    epochs = [epoch for event in events if event["event"] == "reported" for epoch in event["epochs"]]
-    assert {epoch["gpus"] for epoch in epochs} == {0.5}
-    assert summary["num_failed"] == 0
+    assert not [event for event in events if isinstance(event, Finished)], "all four at once"
+    epochs = [epoch for event in events if isinstance(event, Reported) for epoch in event.epochs]
+    assert {epoch.gpus for epoch in epochs} == {0.5}
+    assert found.summary()["num_failed"] == 0
 
 
 def test_a_trial_that_runs_out_of_memory_begins_again_with_more_and_the_others_are_left_alone(tmp_path: Path) -> None:

@@ -129,5 +129,5 @@ def test_gated_trains_on_data_and_into_a_storage_in_a_bucket(
     assert evaluated.json["metrics"][metric] == row["value"]
     listed = another.run("list", "--json", *storage)
     assert [entry["name"] for entry in listed.json if entry["name"] == "far"] == ["far"]
-    assert another.run("delete", "far", *storage).status == 0
+    assert another.run("delete", "far", "--yes", *storage).status == 0
     assert not (bucket / "runs/far").files()

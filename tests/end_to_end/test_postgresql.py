@@ -57,7 +57,7 @@ def command_lines() -> set[str]:
 def ended_trials(folder: Path, name: str) -> dict[str, str]:
     """Trial → how it ended, in the order of their beginning, by the search's ledger."""
     events = list(read_events(folder / "runs" / name / "ledger.jsonl"))
-    ends = {event["trial"]: STATES[event["event"]] for event in events if event["event"] in STATES}
+    ends = {event.trial: STATES[event.event] for event in events if event.event in STATES}
     return dict(sorted(ends.items()))
 
 

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 SHORT = {
     "gated": ["--trials", "2", "--max-epochs", "2", "--set", "size_px=96", "--set", "batches_per_epoch=1"],
     "attentive": [
-        *("--trials", "2", "--max-epochs", "2", "--set", "size_px=32", "--set", "resize_px=40", "--set", "width=0.125"),
+        *("--trials", "2", "--max-epochs", "2", "--set", "size_px=32", "--set", "crop_from_px=40", "--set", "width=0.125"),
         *("--set", "encoder_weights=none"),
     ],
 }
@@ -28,7 +28,7 @@ def commands() -> list[str]:
 
 
 def write_lesions(folder: Path) -> None:
-    """`lesions.csv` over the synthetic set's images."""
+    """`lesions.csv` over the synthetic set's images, and `metadata.csv` as others have theirs."""
     meta = pd.read_csv(folder / "release_v0" / "meta" / "meta.csv")
     table = pd.DataFrame(
         {
@@ -39,6 +39,8 @@ def write_lesions(folder: Path) -> None:
         }
     )
     table.to_csv(folder / "lesions.csv", index=False)
+    others = {"image_id": meta["derm"].map(lambda name: Path(name).stem), "age": range(len(meta)), "comment": meta["derm"]}
+    table.drop(columns="image").assign(**others).to_csv(folder / "metadata.csv", index=False)
     (folder / "lesion.jpg").write_bytes((folder / table["image"][0]).read_bytes())
 
 

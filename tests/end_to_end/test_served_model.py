@@ -10,6 +10,7 @@ import sys
 import textwrap
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from recorded import Recorded
 
 import search.records.tracking.logged_models  # noqa: F401  MLflow warns while it imports its own pyfunc
 from trainables import metrics
+from trainables.counted import of_all
 from trainables.data import read
 
 pytestmark = pytest.mark.slow
@@ -58,7 +60,8 @@ def pyfunc_gives_what_evaluate_gave(searched: Recorded) -> None:
     for row, answer in enumerate(said):
         for column, entry in enumerate(cases.tasks):
             probabilities[row, column, : len(entry.classes)] = [answer["probabilities"][entry.name][c] for c in entry.classes]
-    found = metrics.classification_metrics(probabilities, cases.labels[members], cases.tasks, cases.primary)
+    measure = partial(metrics.classification_metrics, probabilities, cases.labels[members], cases.tasks, cases.primary)
+    found = of_all(measure, len(members))
     shared = {f"valid/{name}": value for name, value in found.items() if f"valid/{name}" in evaluated["metrics"]}
     assert len(shared) >= 5
     assert shared == {name: evaluated["metrics"][name] for name in shared}

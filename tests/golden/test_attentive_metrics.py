@@ -1,6 +1,7 @@
 """What the paper's numbers of masks mean: reference [42]'s precision, the authors' area under the curve, the validation loss."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from spaces.attentive import AttentiveSpace
 from spaces.fields import complete
 from trainables.attentive_data import AttentiveBatch
 from trainables.attentive_learner import AttentiveLearner
+from trainables.counted import of_all
 from trainables.data.segmented import STRUCTURES
 from trainables.structure_losses import structure_weights
 from trainables.structure_metrics import THRESHOLDS, read_structures, structure_metrics
@@ -27,7 +29,7 @@ def metrics_of(truth: Tensor, drawn: list[int], said: list[int]) -> dict[str, fl
     classes = 5.0 * torch.eye(len(STRUCTURES))[said]
     superpixels = torch.arange(truth[0].numel()).view(1, *truth.shape[1:])
     readings = read_structures(masks[None], classes[None], truth[None], torch.tensor([True]), superpixels)
-    return structure_metrics(readings)
+    return of_all(partial(structure_metrics, readings), 1)
 
 
 def halves() -> Tensor:
@@ -50,7 +52,7 @@ def test_an_iou_above_seven_tenths_and_below_eight_counts_at_three_of_four() -> 
     readings = read_structures(
         masks, 5.0 * torch.eye(6)[[SKIN]][None], truth[None], torch.tensor([True]), torch.zeros(1, 1, 20, dtype=torch.long)
     )
-    assert structure_metrics(readings)["structures/map"] == pytest.approx(3 / 4)
+    assert of_all(partial(structure_metrics, readings), 1)["structures/map"] == pytest.approx(3 / 4)
 
 
 def test_five_identical_masks_that_are_right_count_for_nothing_by_reference_42() -> None:
@@ -77,7 +79,7 @@ def test_reference_42s_precision_by_its_own_lines() -> None:
             expected.append(positives / max(positives + wrong, 1))
         classes, superpixels = 5.0 * torch.eye(6)[said], torch.zeros(1, 5, 5, dtype=torch.long)
         readings = read_structures(masks[None], classes[None], truth[None], torch.tensor([True]), superpixels)
-        assert structure_metrics(readings)["structures/map"] == pytest.approx(np.mean(expected))
+        assert of_all(partial(structure_metrics, readings), 1)["structures/map"] == pytest.approx(np.mean(expected))
 
 
 def test_perfect_masks_that_are_all_called_skin_have_an_area_of_56() -> None:

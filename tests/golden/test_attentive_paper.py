@@ -209,7 +209,7 @@ def test_defaults_are_the_papers() -> None:
         "adam_beta1": 0.92,
         "adam_beta2": 0.96,
         "batch_size": 8,
-        "resize_px": 256,
+        "crop_from_px": 256,
         "size_px": 224,
         "width": 1.0,
         "augmentation": "rotations",

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.records.ledger import Event, Journal
+from search.records.events import EpochResult, Event
+from search.records.ledger import Journal
 from search.records.plan import Plan
 from search.strategy.conductor import Conductor
 from search.strategy.simulation import Curve
@@ -34,7 +35,7 @@ More = Callable[[Suggestion, int, float], dict[str, float]]
 
 def bowl_epochs(
     plan: Plan, suggestion: Suggestion, more: More = lambda suggestion, epoch, height: {}, *, only_last: bool = False
-) -> list[dict[str, Any]]:
+) -> list[EpochResult]:
     """Every epoch that the bowl itself reports for a suggestion; trials differ in how long an epoch takes.
 
     Args:    more: suggestion, epoch and height → metrics beside the height.
@@ -55,9 +56,16 @@ def bowl_epochs(
         report = trial.step()
         metrics = {**report.metrics, **more(suggestion, report.epoch, report.metrics["valid/height"])}
         seconds = 1 + suggestion.seed % 3 / 8
-        epoch = {"epoch": report.epoch, "metrics": metrics, "score": report.score, "seconds": seconds, "is_best": report.is_best}
-        epoch["window"] = report.window
-        found.append(epoch)
+        found.append(
+            EpochResult(
+                epoch=report.epoch,
+                metrics=metrics,
+                score=report.score,
+                seconds=seconds,
+                is_best=report.is_best,
+                window=report.window,
+            )
+        )
     return found
 
 
@@ -85,7 +93,7 @@ def drive(
              until: reports after which the driver is gone.
     Returns: what was handed out, in order.
     """
-    at: dict[str, tuple[list[dict[str, Any]], int]] = {}
+    at: dict[str, tuple[list[EpochResult], int]] = {}
     handed_out: list[Suggestion] = []
     reports = 0
     while True:
@@ -102,8 +110,8 @@ def drive(
             reports += 1
             epoch = epochs[done]
             at[trial] = (epochs, done + 1)
-            saved = epoch["epoch"] if epoch["epoch"] in conductor.rungs else None
-            ended = "max_epochs" if epoch["epoch"] == len(epochs) else None
+            saved = epoch.epoch if epoch.epoch in conductor.rungs else None
+            ended = "max_epochs" if epoch.epoch == len(epochs) else None
             if conductor.report(trial, [epoch], ended, saved_epoch=saved):
                 del at[trial]
     conductor.settle()
@@ -112,20 +120,20 @@ def drive(
 
 def of_kind(events: Sequence[Event], *kinds: str) -> list[Event]:
     """Events of these kinds, in order."""
-    return [event for event in events if event["event"] in kinds]
+    return [event for event in events if event.event in kinds]
 
 
 def heard_epochs(events: Sequence[Event]) -> dict[str, list[int]]:
     """The epochs that were written down, trial by trial, in the order of writing."""
-    found: dict[str, list[int]] = {event["trial"]: [] for event in of_kind(events, "suggested")}
+    found: dict[str, list[int]] = {event.trial: [] for event in of_kind(events, "suggested")}
     for event in of_kind(events, "reported"):
-        found[event["trial"]] += [epoch["epoch"] for epoch in event["epochs"]]
+        found[event.trial] += [epoch.epoch for epoch in event.epochs]
     return found
 
 
 def ends(events: Sequence[Event]) -> Counter[str]:
     """How often each trial has ended."""
-    return Counter(event["trial"] for event in of_kind(events, "finished", "stopped", "failed"))
+    return Counter(event.trial for event in of_kind(events, "finished", "stopped", "failed"))
 
 
 def with_changes(**changes: Any) -> Plan:

@@ -1,5 +1,6 @@
 """The Tune trainable, driven without Ray: a reused actor equals a fresh one, and it goes on from what was saved."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from search.errors import Superseded, TrialBroke
 from search.execution import member as member_module
 from search.execution.failures import failure_of
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
+from trainables import checkpoints
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -99,6 +101,39 @@ def test_behind_a_uri_an_actor_elsewhere_goes_on(
     assert not list((tmp_path / "another node" / "trials").iterdir())
 
 
+def test_a_state_holds_no_second_copy_of_the_best_model(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    config = {**assignment(tmp_path / "a", synthetic_derm7pt, seed=7), "rungs": [1, 2]}
+    died = make(config)
+    while died.step()["state"] != 2:
+        pass
+    there = Path(config["folder"])
+    names = set(checkpoints.read(there / "state-00002", "state"))
+    assert any(name.startswith("optimizer.") for name in names)
+    assert not any(name.startswith("best") for name in names)
+    assert [path.name for path in there.glob("best-*")], "it lies beside it"
+
+
+def test_a_state_that_cannot_be_read_this_time_is_not_given_up(
+    synthetic_derm7pt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**assignment(tmp_path / "a", synthetic_derm7pt, seed=7), "rungs": [1, 2]}
+    died = make(config)
+    while died.step()["state"] != 2:
+        pass
+    state, read = Path(config["folder"]) / "state-00002", Path.read_bytes
+
+    def stale(path: Path) -> bytes:
+        if path.name == "state.json":
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", stale)
+        with pytest.raises(TrialBroke, match="Stale file handle"):
+            make({**config, KNOWN_EPOCH: 2}).step()
+    assert state.is_dir()
+
+
 def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt: Path, tmp_path: Path) -> None:
     config = {**assignment(tmp_path / "a", synthetic_derm7pt, seed=7), "rungs": [1, 2]}
     whole = epochs_of(make(assignment(tmp_path / "b", synthetic_derm7pt, seed=7)))
@@ -110,4 +145,5 @@ def test_a_damaged_state_is_passed_over_for_the_one_before_it(synthetic_derm7pt:
     again = make({**config, KNOWN_EPOCH: 2})
     (note,) = again.step()["notes"]
     assert note.startswith("state-00002 cannot be used, so the trial goes on from what was saved before it")
-    assert epochs_of(make({**config, KNOWN_EPOCH: 2})) == whole[1:]
+    # The damaged one has been replaced by one of the same epoch.
+    assert epochs_of(make({**config, KNOWN_EPOCH: 2})) == whole[2:]

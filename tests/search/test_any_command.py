@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.cli.main import cli, run
+from search.cli.commands import cli
+from search.cli.main import run
 
 #: These serve, start Ray, write large sets, or wait for an address; `search` is only asked what it would do.
 LEFT_OUT = ("ui", "submit", "jobs", "logs", "stop", "doctor", "data")

@@ -1,6 +1,7 @@
 """How many trials one program may hold, by hand."""
 
 import pytest
+from bowl_events import event_of, state_of
 
 from search.strategy.array_size import GROWTH, MEASURED_S, MOST, ArraySize, Shape
 
@@ -75,11 +76,11 @@ def test_each_shape_has_its_own_and_only_full_arrays_count() -> None:
 def test_a_resumed_search_takes_over_what_was_measured_and_tries_again_what_was_not() -> None:
     narrow, wide = ("narrow", 1.0, None), ("wide", 1.0, None)
     past = [
-        {"event": "fused", "shape": list(narrow), "num_trials": 2, "settled": False},
-        {"event": "fused", "shape": list(narrow), "num_trials": 16, "settled": False},
-        {"event": "fused", "shape": list(wide), "num_trials": 16, "settled": True},
+        event_of("fused", shape=list(narrow), num_trials=2, settled=False),
+        event_of("fused", shape=list(narrow), num_trials=16, settled=False),
+        event_of("fused", shape=list(wide), num_trials=16, settled=True),
     ]
-    size = ArraySize(None, past)
+    size = ArraySize(None, state_of(*past).fused.values())
     assert (size.limit(narrow), size.is_settled(narrow)) == (8, False)
     assert (size.limit(wide), size.is_settled(wide)) == (16, True)
     trained(size, 100, narrow)
@@ -121,20 +122,20 @@ def test_twice_the_memory_may_fill_four_fifths_of_the_device() -> None:
 
 @pytest.mark.parametrize(("num_members", "limit"), [(8, 4), (5, 2), (3, 1), (2, 1)])
 def test_half_of_what_did_not_fit_is_the_limit_from_then_on(num_members: int, limit: int) -> None:
-    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": 16, "settled": False}])
+    size = ArraySize(None, [event_of("fused", shape=["a"], num_trials=16, settled=False)])
     assert (size.limit(A), size.is_settled(A)) == (8, False)
     assert size.ran_out(A, num_members)
     assert (size.limit(A), size.is_settled(A)) == (limit, True)
 
 
 def test_a_smaller_array_that_does_not_fit_never_makes_the_limit_larger() -> None:
-    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": 2, "settled": True}])
+    size = ArraySize(None, [event_of("fused", shape=["a"], num_trials=2, settled=True)])
     assert size.ran_out(A, 8)
     assert size.limit(A) == 2
 
 
 @pytest.mark.parametrize(("tried", "limit"), [(1, 1), (2, 1), (3, 1), (8, 4)])
 def test_a_size_that_was_being_tried_at_a_crash_is_come_to_again(tried: int, limit: int) -> None:
-    size = ArraySize(None, [{"event": "fused", "shape": ["a"], "num_trials": tried, "settled": False}])
+    size = ArraySize(None, [event_of("fused", shape=["a"], num_trials=tried, settled=False)])
     assert (size.limit(A), size.is_settled(A)) == (limit, False)
     assert isinstance(size.limit(A), int)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of, state_of
 from bowl_search import bowl_curves, bowl_epochs, ends, heard_epochs, of_kind, recording, with_changes
 
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.strategy.array_size import ArraySize
 from search.strategy.arrays import Arrays, MemberReport
@@ -17,13 +18,13 @@ from search.strategy.conductor import Conductor
 from search.strategy.grid import Grid
 from search.strategy.packing import Packing
 from search.strategy.race import Race
-from search.strategy.retries import Failure, FailureKind, Retries
+from search.strategy.retries import Failure, FailureKind
 from search.strategy.samplers import make_sampler
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
-from search.strategy.suspects import Suspects, Suspicion
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
+from trainables.tasks import TASKS
 
 RANDOM = with_changes(sampler="random", num_trials=30)
 Fault = Callable[[str, int], Failure | None]
@@ -32,11 +33,11 @@ Fault = Callable[[str, int], Failure | None]
 def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
     """The bowl's curves, all epochs of which take a second, as in an array."""
     known = bowl_curves(plan)
-    return lambda suggestion: Curve([{**epoch, "seconds": 1.0} for epoch in known(suggestion).epochs])
+    return lambda suggestion: Curve([replace(epoch, seconds=1.0) for epoch in known(suggestion).epochs])
 
 
 def arrays_of(conductor: Conductor, size: int | ArraySize, shapes: Sequence[str] = (), **more: Any) -> Arrays:
-    known = {"retries": Retries(), "suspicion": Suspicion(), "packing": Packing(0.0), **more}
+    known = {"packing": Packing(0.0, conductor.state), **more}
     return Arrays(conductor, shapes, size if isinstance(size, ArraySize) else ArraySize(size), **known)
 
 
@@ -103,14 +104,14 @@ def run(
 
 def decisions(events: Sequence[Event]) -> list[tuple[str, str, str]]:
     """What became of trials, in order."""
-    return [(event["event"], event["trial"], str(event["reason"])) for event in of_kind(events, "finished", "stopped", "paused")]
+    return [(event.event, event.trial, str(event.reason)) for event in of_kind(events, "finished", "stopped", "paused")]
 
 
 def values(events: Sequence[Event]) -> Mapping[str, list[Any]]:
     """Trial → its epochs' scores."""
     found: dict[str, list[Any]] = {}
     for event in of_kind(events, "reported"):
-        found.setdefault(event["trial"], []).extend((epoch["epoch"], epoch["score"]) for epoch in event["epochs"])
+        found.setdefault(event.trial, []).extend((epoch.epoch, epoch.score) for epoch in event.epochs)
     return found
 
 
@@ -125,7 +126,7 @@ def test_decisions_are_those_of_a_process_a_trial_under_the_simulated_clock(size
     run(conductor, arrays_of(conductor, size))
     assert decisions(events_of_arrays) == decisions(events)
     assert values(events_of_arrays) == values(events)
-    told = [[event["config"] for event in of_kind(found, "suggested")] for found in (events, events_of_arrays)]
+    told = [[event.config for event in of_kind(found, "suggested")] for found in (events, events_of_arrays)]
     assert told[0] == told[1]
     if scheduler == "asha":
         assert len(of_kind(events, "stopped")) > 5
@@ -149,7 +150,7 @@ def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
     arrays = arrays_of(conductor, 6, ("shape",))
     waiting: list[int] = []
     steps = run(conductor, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
-    shape = {event["trial"]: event["config"]["shape"] for event in of_kind(events, "suggested")}
+    shape = {event.trial: event.config["shape"] for event in of_kind(events, "suggested")}
     assert all(len({shape[trial] for trial in members}) == 1 for members in steps)
     assert set(shape.values()) == {"round", "tilted"}
     assert max(waiting) <= 6
@@ -173,7 +174,7 @@ def test_a_member_that_diverges_fails_alone() -> None:
     diverged = Failure("diverged", "TrialDiverged: valid/height must be finite")
     run(conductor, arrays_of(conductor, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
     (failed,) = of_kind(events, "failed")
-    assert (failed["trial"], failed["reason"]) == ("t0003", diverged.reason)
+    assert (failed.trial, failed.reason) == ("t0003", diverged.reason)
     journal, alone = recording()
     simulate(Bridge(plan, journal), in_lockstep(plan), 8)
     assert {t: v for t, v in values(events).items() if t != "t0003"} == {t: v for t, v in values(alone).items() if t != "t0003"}
@@ -198,8 +199,8 @@ def test_an_array_that_breaks_is_halved_until_only_its_cause_fails(kind: Failure
     assert steps[3] == ["t0000", "t0001"]
     assert ["t0002", "t0003"] in steps
     assert ["t0003"] in steps
-    assert [event["trial"] for event in of_kind(events, "failed")] == ["t0002"]
-    own = [event["trial"] for event in of_kind(events, "retried") if "suspects" not in event]
+    assert [event.trial for event in of_kind(events, "failed")] == ["t0002"]
+    own = [event.trial for event in of_kind(events, "retried") if event.suspects is None]
     assert set(own) == {"t0002"}, "only the cause has lost retries of its own"
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(6)})
     assert dict(told)["t0002"] == "ERROR"
@@ -221,10 +222,10 @@ def test_suspects_stay_among_themselves_after_a_crash() -> None:
     run(conductor, arrays_of(conductor, 4), breaks=breaks, until=1)
     journal, more = recording()
     again = Bridge(plan, journal, events)
-    arrays = arrays_of(again, 4, retries=Retries(events), suspicion=Suspicion(events))
+    arrays = arrays_of(again, 4)
     steps = run(again, arrays, breaks=breaks)
     assert {tuple(members) for members in steps} == {("t0000", "t0001"), ("t0002", "t0003"), ("t0002",), ("t0003",)}
-    assert [event["trial"] for event in of_kind(more, "failed")] == ["t0002"]
+    assert [event.trial for event in of_kind(more, "failed")] == ["t0002"]
 
 
 def test_suspects_that_were_paused_are_promoted_into_their_own_company() -> None:
@@ -233,7 +234,7 @@ def test_suspects_that_were_paused_are_promoted_into_their_own_company() -> None
     conductor = Bridge(plan, journal)
     raised = Failure("raised", "RuntimeError: t0002 is not to be trained")
     run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: raised if "t0002" in members and tick > 1 else None)
-    assert {event["trial"] for event in of_kind(events, "failed")} <= {"t0002"}
+    assert {event.trial for event in of_kind(events, "failed")} <= {"t0002"}
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(12)})
 
 
@@ -260,21 +261,21 @@ def test_a_member_that_does_not_fit_makes_the_array_smaller_before_its_batches()
         fault=lambda trial, epoch: failures.pop() if failures and (trial, epoch) == ("t0003", 1) else None,
     )
     (retried,) = of_kind(events, "retried")
-    assert (retried["trial"], retried["batch_parts"]) == ("t0003", 1)
-    assert [event["num_trials"] for event in of_kind(events, "fused")] == [3]
+    assert (retried.trial, retried.batch_parts) == ("t0003", 1)
+    assert [event.num_trials for event in of_kind(events, "fused")] == [3]
     assert len(of_kind(events, "finished")) == 6
 
 
 def test_one_that_is_given_a_larger_share_of_a_gpu_trains_with_its_like() -> None:
     journal, events = recording()
     conductor = Bridge(replace(RANDOM, num_trials=3, scheduler="none", gpus_per_trial=0.25), journal)
-    packing = Packing(0.25)
+    packing = Packing(0.25, conductor.state)
     arrays = arrays_of(conductor, 1, packing=packing)
     memory = Failure("memory", "OutOfMemory: no room")
     failures = [memory]
     run(conductor, arrays, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
-    assert [event["gpus_per_trial"] for event in of_kind(events, "retried")] == [0.5]
-    assert packing.share_of("t0001") == 0.5
+    assert [event.gpus_per_trial for event in of_kind(events, "retried")] == [0.5]
+    assert packing.of("t0001").share == 0.5
     assert len(of_kind(events, "finished")) == 3
 
 
@@ -283,8 +284,8 @@ def test_a_break_after_the_budget_ends_whoever_was_in_it() -> None:
     conductor = Bridge(replace(RANDOM, scheduler="none", epoch_budget=8), journal)
     lost = Failure("lost", "NodeLost: it does not answer any more")
     run(conductor, arrays_of(conductor, 4), num_slots=2, breaks=lambda members, tick: lost if tick == 4 else None)
-    suggested = {event["trial"] for event in of_kind(events, "suggested")}
-    assert {event["trial"] for event in of_kind(events, "stopped")} == suggested
+    suggested = {event.trial for event in of_kind(events, "suggested")}
+    assert {event.trial for event in of_kind(events, "stopped")} == suggested
 
 
 def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
@@ -306,10 +307,10 @@ def test_an_array_that_does_not_fit_the_memory_is_halved_until_it_does() -> None
     assert [len(members) for members in steps[:3]] == [8, 4, 2]
     shape = (None, 0.0, 1)
     assert arrays.size.limit(shape) == 2
-    assert [event["num_trials"] for event in of_kind(events, "fused")] == [4, 2]
+    assert [event.num_trials for event in of_kind(events, "fused")] == [4, 2]
     assert not of_kind(events, "failed")
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(16)})
-    again = ArraySize(8, events)
+    again = ArraySize(8, of_kind(events, "fused"))
     assert (again.limit(shape), again.is_settled(shape)) == (2, True)
 
 
@@ -318,8 +319,20 @@ def test_a_single_member_without_memory_gets_smaller_parts_and_then_fails() -> N
     conductor = Bridge(replace(RANDOM, num_trials=1, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room")
     run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: memory)
-    assert [event["batch_parts"] for event in of_kind(events, "retried")] == [2, 4, 8]
-    assert [event["trial"] for event in of_kind(events, "failed")] == ["t0000"]
+    assert [event.batch_parts for event in of_kind(events, "retried")] == [2, 4, 8]
+    assert [event.trial for event in of_kind(events, "failed")] == ["t0000"]
+
+
+def test_a_trial_whose_batches_pass_whole_is_not_tried_again_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "bowl", replace(TASKS["bowl"], whole_batches={"shape": ("round",)}))
+    journal, events = recording()
+    conductor = Bridge(replace(RANDOM, num_trials=1, scheduler="none"), journal)
+    memory = Failure("memory", "OutOfMemory: no room")
+    run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: memory)
+    assert [event.config["shape"] for event in of_kind(events, "suggested")] == ["round"]
+    assert of_kind(events, "retried") == []
+    (failed,) = of_kind(events, "failed")
+    assert failed.reason == "OutOfMemory: no room (it needs less memory: fewer trials at once by --max-concurrent)"
 
 
 def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
@@ -327,8 +340,8 @@ def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
     journal, events = recording()
     conductor = Bridge(replace(RANDOM, scheduler="none", epoch_budget=20), journal)
     run(conductor, arrays_of(conductor, 6, ("shape",), tell=told.__setitem__))
-    suggested = {event["trial"] for event in of_kind(events, "suggested")}
-    assert {event["trial"] for event in of_kind(events, "finished", "stopped")} == suggested
+    suggested = {event.trial for event in of_kind(events, "suggested")}
+    assert {event.trial for event in of_kind(events, "finished", "stopped")} == suggested
     assert {told[trial] for trial in suggested} == {"TERMINATED"}
 
 
@@ -338,8 +351,8 @@ def test_a_request_to_end_stops_all_members() -> None:
     ticks: list[int] = []
     arrays = arrays_of(conductor, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
     run(conductor, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
-    assert [event["trial"] for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
-    assert {event["reason"] for event in of_kind(events, "stopped")} == {"stop requested"}
+    assert [event.trial for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
+    assert {event.reason for event in of_kind(events, "stopped")} == {"stop requested"}
 
 
 def test_after_a_crash_members_go_on_behind_what_was_heard_of_them() -> None:
@@ -374,7 +387,7 @@ def grid_of(shapes: str, **changes: Any) -> tuple[Grid, list[Event]]:
 def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ended: str | None = None) -> list[MemberReport]:
     """The same epochs of each of these trials."""
     known = [
-        {"epoch": epoch, "metrics": {"valid/height": 1.0}, "score": 1.0, "seconds": seconds, "is_best": epoch == 1}
+        epoch_result(epoch=epoch, metrics={"valid/height": 1.0}, score=1.0, seconds=seconds, is_best=epoch == 1)
         for epoch in epochs
     ]
     return [MemberReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
@@ -412,7 +425,7 @@ def test_of_two_shapes_the_one_that_more_wait_for_begins() -> None:
 
 def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
     """Round ones train in twos, others may in fours."""
-    past = [{"event": "fused", "shape": [None, 0.0, 1, "round"], "num_trials": 2, "settled": True}]
+    past = [event_of("fused", shape=[None, 0.0, 1, "round"], num_trials=2, settled=True)]
     conductor, _ = grid_of("rrrr")
     arrays = arrays_of(conductor, ArraySize(4, past), ("shape",))
     assert begin(arrays)[1] == ["t0000", "t0001"]
@@ -433,7 +446,7 @@ def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() ->
     assert (change.leaving, [found.trial for found in change.joining]) == (["t0000", "t0002"], ["t0003"])
     change = arrays.hear(name, heard("t0003", ended="patience"))
     assert (change.leaving, change.joining, change.over, arrays.num_running) == (["t0003"], [], True, 0)
-    assert [event["trial"] for event in of_kind(events, "finished")] == ["t0001", "t0000", "t0002", "t0003"]
+    assert [event.trial for event in of_kind(events, "finished")] == ["t0001", "t0000", "t0002", "t0003"]
     assert members == ["t0000", "t0001"]
 
 
@@ -442,14 +455,14 @@ def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> 
     arrays = arrays_of(conductor, 2)
     name, _ = begin(arrays)
     arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
-    assert [event["trial"] for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
+    assert [event.trial for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
     arrays.hear(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
     arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
-    assert [(event["trial"], event["where"], event["notes"]) for event in of_kind(events, "started")] == [
+    assert [(event.trial, event.where, event.notes) for event in of_kind(events, "started")] == [
         ("t0001", {"host": "host of t0001"}, ["smaller"]),
         ("t0000", {"host": "host of t0000"}, ["smaller"]),
     ]
-    kinds = [event["event"] for event in events if event["trial"] == "t0000"]
+    kinds = [event.event for event in events if event.trial == "t0000"]
     assert kinds == ["suggested", "started", "reported", "reported"]
 
 
@@ -462,15 +475,15 @@ def test_whoever_goes_on_in_another_array_says_again_where() -> None:
     name, _ = begin(arrays)
     arrays.hear(name, heard("t0000", epochs=(2,)))
     assert name == "a0001"
-    assert [event["trial"] for event in of_kind(events, "started")] == ["t0000", "t0000"]
+    assert [event.trial for event in of_kind(events, "started")] == ["t0000", "t0000"]
 
 
 def test_whoever_is_promoted_says_again_where_it_trains() -> None:
     journal, events = recording()
     conductor = Bridge(replace(RANDOM, num_trials=9, scheduler="asha-promote"), journal)
     run(conductor, arrays_of(conductor, 3))
-    begun = Counter(event["trial"] for event in of_kind(events, "started"))
-    promoted = Counter(event["trial"] for event in of_kind(events, "promoted"))
+    begun = Counter(event.trial for event in of_kind(events, "started"))
+    promoted = Counter(event.trial for event in of_kind(events, "promoted"))
     assert promoted
     assert begun == Counter({f"t{i:04d}": 1 for i in range(9)}) + promoted
 
@@ -485,7 +498,7 @@ def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody()
     reasons.append("time budget")
     change = arrays.hear(name, heard("t0000", "t0001", epochs=(2,)))
     assert (change.leaving, change.joining, change.over) == (["t0000", "t0001"], [], True)
-    assert [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")] == [
+    assert [(event.trial, event.reason) for event in of_kind(events, "stopped")] == [
         ("t0000", "time budget"),
         ("t0001", "time budget"),
     ]
@@ -507,7 +520,7 @@ def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> N
     )
     name, _ = begin(arrays)
     arrays.broke(name, Failure(kind, "it is gone"))
-    assert [(event["trial"], event["reason"]) for event in of_kind(events, "failed")] == [("t0000", "it is gone")]
+    assert [(event.trial, event.reason) for event in of_kind(events, "failed")] == [("t0000", "it is gone")]
     assert of_kind(events, "retried") == []
     assert (failed, told) == ([("t0000", "it is gone")], {"t0000": "ERROR"})
     assert arrays.begin() is None
@@ -522,7 +535,7 @@ def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
     arrays.hear(name, [*heard("t0000"), MemberReport("t0001")])
     assert arrays.num_waiting == 1, "an epoch is left of the budget"
     arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
-    stopped = [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")]
+    stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0001", "epoch budget"), ("t0002", "epoch budget")]
     assert told == {"t0000": "RUNNING", "t0001": "TERMINATED", "t0002": "TERMINATED"}
     assert (arrays.num_waiting, arrays.begin()) == (0, None)
@@ -535,7 +548,7 @@ def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_fo
     (first, _), (second, _) = begin(arrays), begin(arrays)
     arrays.hear(first, heard("t0000", epochs=(1, 2)))
     arrays.broke(second, Failure("lost", "NodeLost: gone"))
-    stopped = [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")]
+    stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0000", "epoch budget"), ("t0001", "epoch budget")]
     assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
     assert (arrays.num_waiting, arrays.num_running) == (0, 0)
@@ -553,8 +566,8 @@ def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
     assert [found.trial for found in change.joining] == ["t0001"]
     arrays.hear(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
     arrays.hear(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
-    found = [(event["shape"], event["num_trials"], event["settled"]) for event in of_kind(events, "fused")]
-    assert found == [([None, 0.0, 1], 2, False), ([None, 0.0, 1], 1, True)]
+    found = [(event.shape, event.num_trials, event.settled) for event in of_kind(events, "fused")]
+    assert found == [((None, 0.0, 1), 2, False), ((None, 0.0, 1), 1, True)]
     assert (arrays.size.limit(shape), arrays.size.is_settled(shape)) == (1, True)
 
 
@@ -564,7 +577,7 @@ def test_the_memory_that_an_array_was_seen_to_use_ends_its_growth() -> None:
     name, _ = begin(arrays)
     arrays.hear(name, heard("t0000"), 0.7)
     arrays.hear(name, heard("t0000", epochs=(2,), seconds=5.0), 0.7)
-    assert [(event["num_trials"], event["settled"]) for event in of_kind(events, "fused")] == [(1, True)]
+    assert [(event.num_trials, event.settled) for event in of_kind(events, "fused")] == [(1, True)]
 
 
 def suspects_of_three() -> tuple[Grid, list[Event], Arrays]:
@@ -581,7 +594,7 @@ def suspects_of_three() -> tuple[Grid, list[Event], Arrays]:
 
 def test_suspects_begin_without_anybody_being_asked_for() -> None:
     conductor, events, arrays = suspects_of_three()
-    assert [event["suspects"] for event in of_kind(events, "retried")] == [["t0000", 2], ["t0000", 2], ["t0002", 1]]
+    assert [event.suspects for event in of_kind(events, "retried")] == [("t0000", 2), ("t0000", 2), ("t0002", 1)]
     assert (arrays.num_waiting, conductor.num_to_come) == (3, 4)
     assert begin(arrays)[1] == ["t0000", "t0001"]
     assert (arrays.num_waiting, conductor.num_to_come) == (1, 4)
@@ -599,8 +612,8 @@ def test_suspects_that_run_out_of_memory_together_are_parted_before_any_gets_sma
     _, events, arrays = suspects_of_three()
     name, _ = begin(arrays)
     arrays.broke(name, Failure("memory", "OutOfMemory: no room"))
-    found = [(event["trial"], event["kind"], event["suspects"], event["batch_parts"]) for event in of_kind(events, "retried")[3:]]
-    assert found == [("t0000", "memory", ["t0000", 1], 1), ("t0001", "memory", ["t0001", 1], 1)]
+    found = [(event.trial, event.kind, event.suspects, event.batch_parts) for event in of_kind(events, "retried")[3:]]
+    assert found == [("t0000", "memory", ("t0000", 1), 1), ("t0001", "memory", ("t0001", 1), 1)]
     assert of_kind(events, "fused") == [], "it says nothing of how many others fit"
 
 
@@ -613,11 +626,17 @@ def test_trials_of_two_folds_never_train_as_one() -> None:
     arrays = arrays_of(conductor, 4)
     first, second = [[f"{name}-seed7-fold{fold}" for name in "ab"] for fold in (1, 2)]
     assert [begin(arrays)[1], begin(arrays)[1]] == [first, second]
-    fold = {event["trial"]: event["fold"] for event in of_kind(events, "suggested")}
+    fold = {event.trial: event.fold for event in of_kind(events, "suggested")}
     assert fold == {**dict.fromkeys(first, 1), **dict.fromkeys(second, 2)}
 
 
 def test_a_retry_that_was_a_trials_own_leaves_it_its_company() -> None:
-    own = {"event": "retried", "trial": "t0000", "kind": "lost", "reason": "gone", "gpus_per_trial": 0.0, "batch_parts": 1}
-    suspicion = Suspicion([own, {**own, "trial": "t0001", "suspects": ["t0001", 2]}])
-    assert (suspicion.of("t0000"), suspicion.of("t0001")) == (None, Suspects("t0001", 2))
+    own = {"kind": "lost", "reason": "gone", "gpus_per_trial": 0.0}
+    state = state_of(
+        event_of("suggested", trial="t0000"),
+        event_of("suggested", trial="t0001"),
+        event_of("retried", trial="t0000", **own),
+        event_of("retried", trial="t0001", suspects=("t0001", 2), **own),
+        event_of("retried", trial="t0001", **own),
+    )
+    assert [state.trials[trial].suspects for trial in ("t0000", "t0001")] == [None, ("t0001", 2)]

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of, unstamped
 from bowl_search import of_kind, recording
 from optuna.trial import TrialState
 
+from search.records.events import Checkpointed, EpochResult, Event
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import TRIAL_ATTRIBUTE
-from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
 from search.strategy.suggestion import Suggestion
@@ -61,24 +63,23 @@ def _next(bridge: Bridge) -> Suggestion:
     return suggestion
 
 
-def _epochs(*scores: float, first: int = 1) -> list[dict[str, Any]]:
+def _epochs(*scores: float, first: int = 1) -> list[EpochResult]:
     """Epoch reports with these scores; the lowest so far is the best."""
     return [
-        {
-            "epoch": first + index,
-            "metrics": {"valid/height": score},
-            "score": score,
-            "seconds": 0.5,
-            "is_best": score == min(scores[: index + 1]),
-        }
+        epoch_result(
+            epoch=first + index,
+            metrics={"valid/height": score},
+            score=score,
+            seconds=0.5,
+            is_best=score == min(scores[: index + 1]),
+        )
         for index, score in enumerate(scores)
     ]
 
 
-def _events(tmp_path: Path, *leave_out: str) -> list[dict[str, Any]]:
+def _events(tmp_path: Path) -> list[Event]:
     """The ledger's events without their times."""
-    events = [dict(event) for event in read_events(tmp_path / "ledger.jsonl")]
-    return [{key: value for key, value in event.items() if key not in ("time", "elapsed_s", *leave_out)} for event in events]
+    return [unstamped(event) for event in read_events(tmp_path / "ledger.jsonl")]
 
 
 def test_the_first_suggestion_is_the_papers_configuration(make: Make) -> None:
@@ -131,7 +132,7 @@ def test_a_report_with_several_epochs_drops_none(make: Make, tmp_path: Path) -> 
     assert bridge.report(trial, _epochs(3.0, 2.0, 2.5), None) is False
     assert bridge.report(trial, _epochs(1.0, first=4), None) is False
     assert bridge.study.trials[0].intermediate_values == {1: 3.0, 2: 2.0, 3: 2.5, 4: 1.0}
-    epochs = [epoch["epoch"] for event in _events(tmp_path) if event["event"] == "reported" for epoch in event["epochs"]]
+    epochs = [epoch.epoch for event in _events(tmp_path) if event.event == "reported" for epoch in event.epochs]
     assert epochs == [1, 2, 3, 4]
 
 
@@ -140,19 +141,18 @@ def test_a_trial_that_ends_by_itself_is_complete_with_its_best_score(make: Make,
     trial = _next(bridge).trial
     bridge.report(trial, _epochs(3.0, 1.5, 2.0), None)
     assert bridge.num_running == 1
-    assert bridge.report(trial, [{**_epochs(2.5, first=4)[0], "is_best": False}], "patience") is True
+    assert bridge.report(trial, [replace(_epochs(2.5, first=4)[0], is_best=False)], "patience") is True
     assert bridge.num_running == 0
     (told,) = bridge.study.trials
     assert (told.state, told.value) == (TrialState.COMPLETE, 1.5)
-    assert _events(tmp_path)[-1] == {"event": "finished", "trial": trial, "reason": "patience"}
+    assert _events(tmp_path)[-1] == event_of("finished", trial=trial, reason="patience")
 
 
 def test_the_best_score_is_that_of_the_best_epoch_whatever_the_scores_say(make: Make) -> None:
     """A trailing mean over fewer than three validations never counts as best against one over three."""
     bridge = make()
     trial = _next(bridge).trial
-    epochs = _epochs(1.0, 2.0, 3.0)
-    epochs[1]["is_best"] = epochs[2]["is_best"] = True
+    epochs = [replace(epoch, is_best=True) for epoch in _epochs(1.0, 2.0, 3.0)]
     bridge.report(trial, epochs, "max_epochs")
     assert bridge.study.trials[0].value == 3.0
 
@@ -165,7 +165,7 @@ def test_a_trial_outside_the_best_share_is_stopped_and_pruned(make: Make, tmp_pa
     assert bridge.report(bad, _epochs(1.1, first=2), None) is True
     told = bridge.study.trials[1]
     assert (told.state, told.value, told.intermediate_values) == (TrialState.PRUNED, 1.1, {1: 0.5, 2: 1.1})
-    assert _events(tmp_path)[-1] == {"event": "stopped", "trial": bad, "reason": "rung 2"}
+    assert _events(tmp_path)[-1] == event_of("stopped", trial=bad, reason="rung 2")
     assert bridge.num_running == 1
 
 
@@ -182,7 +182,7 @@ def test_a_rung_inside_a_batch_of_epochs_decides(make: Make, tmp_path: Path) -> 
     bridge.report(first, _epochs(1.0, 1.0), None)
     assert bridge.report(second, _epochs(2.0, 2.0, 0.1), None) is True
     assert bridge.study.trials[1].intermediate_values == {1: 2.0, 2: 2.0, 3: 0.1}
-    assert _events(tmp_path)[-1]["reason"] == "rung 2"
+    assert _events(tmp_path)[-1].reason == "rung 2"
 
 
 def test_a_trial_that_ends_at_a_rung_is_finished_and_still_counts_there(make: Make) -> None:
@@ -202,7 +202,7 @@ def test_a_failed_trial_is_told_with_its_reason(make: Make, tmp_path: Path) -> N
     (told,) = bridge.study.trials
     assert (told.state, told.value) == (TrialState.FAIL, None)
     assert told.user_attrs["reason"] == "TrialDiverged: valid/height must be finite"
-    assert _events(tmp_path)[-1] == {"event": "failed", "trial": trial, "reason": told.user_attrs["reason"]}
+    assert _events(tmp_path)[-1] == event_of("failed", trial=trial, reason=told.user_attrs["reason"])
     assert bridge.num_running == 0
 
 
@@ -211,10 +211,10 @@ def test_an_interruption_ends_all_that_run_and_nothing_else(make: Make, tmp_path
     done, one, two = (_next(bridge).trial for _ in range(3))
     bridge.report(done, _epochs(1.0), "max_epochs")
     bridge.interrupt("Ctrl-C")
-    study = study_of(bridge.plan, TrialTable.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective))
+    study = study_of(bridge.plan, SearchState.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective))
     assert [told.state for told in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
     assert [told.user_attrs["reason"] for told in study.trials] == ["max_epochs", "Ctrl-C", "Ctrl-C"]
-    assert _events(tmp_path)[-2:] == [{"event": "interrupted", "trial": trial, "reason": "Ctrl-C"} for trial in (one, two)]
+    assert _events(tmp_path)[-2:] == [event_of("interrupted", trial=trial, reason="Ctrl-C") for trial in (one, two)]
     assert bridge.num_running == 0
 
 
@@ -222,12 +222,12 @@ def test_ledger_and_study_agree_on_ids(make: Make, tmp_path: Path) -> None:
     bridge = make()
     for number in range(5):
         bridge.report(_next(bridge).trial, _epochs(float(number)), "max_epochs")
-    suggested = [event for event in _events(tmp_path) if event["event"] == "suggested"]
-    assert [event["trial"] for event in suggested] == [f"t{number:04d}" for number in range(5)]
-    assert [told.user_attrs[TRIAL_ATTRIBUTE] for told in bridge.study.trials] == [event["trial"] for event in suggested]
+    suggested = [event for event in _events(tmp_path) if event.event == "suggested"]
+    assert [event.trial for event in suggested] == [f"t{number:04d}" for number in range(5)]
+    assert [told.user_attrs[TRIAL_ATTRIBUTE] for told in bridge.study.trials] == [event.trial for event in suggested]
     for told, event in zip(bridge.study.trials, suggested, strict=True):
-        assert told.params == {name: event["config"][name] for name in told.params}
-    assert [event["seed"] for event in suggested] == [100, 101, 102, 103, 104]
+        assert told.params == {name: event.config[name] for name in told.params}
+    assert [event.seed for event in suggested] == [100, 101, 102, 103, 104]
 
 
 def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_path: Path) -> None:
@@ -236,18 +236,19 @@ def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_pa
     bridge.start(one.trial, {"host": "here", "pid": 7}, ("smaller",))
     two = _next(bridge)
     epochs = _epochs(3.0, 2.0)
-    bridge.report(one.trial, epochs, "max_epochs", {"epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"})
+    checkpoint = Checkpointed(trial="t0000", epoch=2, path="trials/t0000/best-00002", sha256="ab")
+    bridge.report(one.trial, epochs, "max_epochs", checkpoint)
     bridge.fail(two.trial, "broke")
     assert _events(tmp_path) == [
-        {"event": "suggested", "trial": "t0000", "config": one.config, "seed": 100},
-        {"event": "started", "trial": "t0000", "where": {"host": "here", "pid": 7}, "notes": ["smaller"]},
-        {"event": "suggested", "trial": "t0001", "config": two.config, "seed": 101},
-        {"event": "reported", "trial": "t0000", "epochs": epochs},
-        {"event": "checkpointed", "trial": "t0000", "epoch": 2, "path": "trials/t0000/best-00002", "sha256": "ab"},
-        {"event": "finished", "trial": "t0000", "reason": "max_epochs"},
-        {"event": "failed", "trial": "t0001", "reason": "broke"},
+        event_of("suggested", trial="t0000", config=one.config, seed=100),
+        event_of("started", trial="t0000", where={"host": "here", "pid": 7}, notes=["smaller"]),
+        event_of("suggested", trial="t0001", config=two.config, seed=101),
+        event_of("reported", trial="t0000", epochs=epochs),
+        checkpoint,
+        event_of("finished", trial="t0000", reason="max_epochs"),
+        event_of("failed", trial="t0001", reason="broke"),
     ]
-    table = TrialTable.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective)
+    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective)
     assert [(t.trial, t.state, t.score) for t in table.trials.values()] == [("t0000", "finished", 2.0), ("t0001", "failed", None)]
 
 
@@ -288,7 +289,7 @@ def test_the_epoch_budget_stops_trials_and_exhausts_the_search(make: Make, tmp_p
     assert not bridge.exhausted
     assert bridge.report(one, _epochs(1.0, first=3), None) is True
     assert bridge.exhausted
-    assert _events(tmp_path)[-1] == {"event": "stopped", "trial": one, "reason": "epoch budget"}
+    assert _events(tmp_path)[-1] == event_of("stopped", trial=one, reason="epoch budget")
     assert bridge.report(three, _epochs(1.0), None) is True
     assert [told.state for told in bridge.study.trials] == [TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED]
 
@@ -300,7 +301,7 @@ def _both_rungs(bridge: Bridge, early: Iterable[int], late: Iterable[int]) -> No
 
 
 def _dropped(tmp_path: Path) -> list[dict[str, Any]]:
-    return [event for event in _events(tmp_path) if event["event"] == "rung_dropped"]
+    return [event for event in _events(tmp_path) if event.event == "rung_dropped"]
 
 
 def test_a_first_rung_that_misjudges_the_second_is_dropped_as_soon_as_eight_trials_show_it(make: Make, tmp_path: Path) -> None:
@@ -314,7 +315,7 @@ def test_a_first_rung_that_misjudges_the_second_is_dropped_as_soon_as_eight_tria
     assert bridge.rungs == (1, 3, 9)
     _both_rungs(bridge, [7], late[7:])
     assert bridge.rungs == (3, 9)
-    assert _dropped(tmp_path) == [{"event": "rung_dropped", "rung": 1, "grace_period": 3, "correlation": -0.405}]
+    assert _dropped(tmp_path) == [event_of("rung_dropped", rung=1, grace_period=3, correlation=-0.405)]
     found = bridge.correlation(1, 3)
     assert found is not None
     assert (found.num_trials, round(found.observed, 5), round(found.high, 3)) == (8, -0.40476, 0.324)

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of
 
 from search.errors import Superseded
 from search.records.checkpoint_store import CheckpointStore
 from search.records.folder import SearchFolder, storage_folder
 from search.records.ledger import Ledger, read_events
 from search.records.mirror import Mirror
+from search.records.state import SearchState
 from search.records.trial_folder import TrialFolder, epoch_of
-from search.records.trials import TrialTable
 from trainables.contract import Objective
 from trainables.locations import RemoteFolder
 
@@ -31,16 +31,17 @@ class Search:
         self.folder.path.mkdir(parents=True, exist_ok=past)
         events = read_events(self.folder.ledger_file) if past else []
         self.ledger = Ledger(self.folder.ledger_file)
-        self.table = TrialTable.of(events, Objective("valid/auroc", "max"))
+        self.table = SearchState.of(events, Objective("valid/auroc", "max"))
         self.ledger.subscribe(self.table.apply)
         remote = self.folder.remote
         self.mirror = None if remote is None else Mirror(remote, self.folder.path, self.folder.stop_file, lambda line: None)
         store = CheckpointStore(self.folder, self.ledger, self.table, keep, objectives, self.mirror)
         self.ledger.subscribe(store.on_event)
+        store.tell_untold()
 
     def start(self, trial: str) -> None:
-        self.ledger.append("suggested", trial=trial, config={}, seed=0)
-        self.ledger.append("started", trial=trial, where={}, notes=[])
+        self.ledger.append(event_of("suggested", trial=trial, config={}, seed=0))
+        self.ledger.append(event_of("started", trial=trial, where={}, notes=[]))
 
     def report(self, trial: str, epoch: int, score: float, **more: float) -> None:
         """The trial's best epoch so far: writes its model and a state, then tells the ledger."""
@@ -49,13 +50,13 @@ class Search:
             folder.mkdir(parents=True)
             (folder / "weights").write_text(trial)
         metrics = {"valid/auroc": score, **{f"valid/{name}": value for name, value in more.items()}}
-        row: dict[str, Any] = {"epoch": epoch, "metrics": metrics, "score": score, "seconds": 1.0, "is_best": True}
-        self.ledger.append("reported", trial=trial, epochs=[row])
+        row = epoch_result(epoch=epoch, metrics=metrics, score=score, seconds=1.0, is_best=True)
+        self.ledger.append(event_of("reported", trial=trial, epochs=[row]))
         path = (place / f"best-{epoch:05d}").relative_to(self.folder.path)
-        self.ledger.append("checkpointed", trial=trial, epoch=epoch, path=str(path), sha256="aa")
+        self.ledger.append(event_of("checkpointed", trial=trial, epoch=epoch, path=str(path), sha256="aa"))
 
     def end(self, trial: str, kind: str = "finished") -> None:
-        self.ledger.append(kind, trial=trial, reason="because")
+        self.ledger.append(event_of(kind, trial=trial, reason="because"))
 
     def run(self, trial: str, score: float, kind: str = "finished", **more: float) -> None:
         self.start(trial)
@@ -80,8 +81,8 @@ def test_the_best_two_stay_and_the_others_go(search: Search) -> None:
     for trial, score in (("t0", 0.5), ("t1", 0.7), ("t2", 0.6), ("t3", 0.4), ("t4", 0.9)):
         search.run(trial, score)
     assert search.on_disk() == {"t1": ["best-00003"], "t4": ["best-00003"]}
-    deleted = [event for event in read_events(search.folder.ledger_file) if event["event"] == "checkpoint_deleted"]
-    assert [(event["trial"], event["path"]) for event in deleted] == [
+    deleted = [event for event in read_events(search.folder.ledger_file) if event.event == "checkpoint_deleted"]
+    assert [(event.trial, event.path) for event in deleted] == [
         ("t0", "trials/t0/best-00003"),
         ("t3", "trials/t3/best-00003"),
         ("t2", "trials/t2/best-00003"),
@@ -93,7 +94,7 @@ def test_the_table_knows_exactly_the_checkpoints_on_disk(search: Search) -> None
         search.run(f"t{number}", score, "stopped" if number % 2 else "finished")
         known = {t.checkpoint for t in search.table.trials.values() if t.checkpoint is not None}
         assert known == {f"trials/{trial}/{name}" for trial, names in search.on_disk().items() for name in names}
-    replayed = TrialTable.of(read_events(search.folder.ledger_file), search.table.objective)
+    replayed = SearchState.of(read_events(search.folder.ledger_file), search.table.objective)
     assert replayed.trials == search.table.trials
 
 
@@ -103,6 +104,39 @@ def test_a_new_best_replaces_the_earlier_one_of_the_same_trial(search: Search) -
         search.report("t0", epoch, epoch / 1000)
         assert [name for name in search.on_disk()["t0"] if name.startswith("best")] == [f"best-{epoch:05d}"]
     assert search.table.trials["t0"].checkpoint == "trials/t0/best-00100"
+
+
+def test_of_a_trial_that_goes_on_only_the_newest_state_that_the_ledger_knows_stays(search: Search) -> None:
+    search.start("t0")
+    for epoch in (3, 9, 10, 100):
+        search.report("t0", epoch, epoch / 1000)
+        assert f"state-{epoch:05d}" in search.on_disk()["t0"]
+        before = [name for name in search.on_disk()["t0"] if name.startswith("state") and name != f"state-{epoch:05d}"]
+        assert len(before) == (epoch > 3), "until the ledger knows the new one, the trial may have to go on from the one before"
+        search.ledger.append(event_of("saved", trial="t0", epoch=epoch))
+        assert search.on_disk()["t0"] == [f"best-{epoch:05d}", f"state-{epoch:05d}"]
+    search.ledger.append(event_of("paused", trial="t0", reason="rung 100"))
+    assert search.on_disk()["t0"] == ["best-00100", "state-00100"], "it may be promoted"
+
+
+def test_behind_a_uri_an_earlier_state_goes_once_the_ledger_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path / "cache"))
+    search = Search(storage_folder(f"file://{tmp_path}/bucket"), 2)
+    remote, mirror = search.folder.remote, search.mirror
+    assert remote is not None
+    assert mirror is not None
+    mirror.start()
+    there = remote / "trials" / "t0"
+    for epoch in (3, 9):
+        (there / f"state-{epoch:05d}").write("weights", b"those")
+    search.start("t0")
+    heard: list[bool] = []
+    mirror.after_copy(lambda: heard.append(b'"saved"' in (remote.read("ledger.jsonl") or b"")))
+    search.ledger.append(event_of("saved", trial="t0", epoch=9))
+    assert mirror.close() is None
+    assert heard == [True]
+    assert there.folders() == ["state-00009"]
+    search.ledger.close()
 
 
 @pytest.mark.parametrize("kind", ["finished", "stopped", "failed"])
@@ -161,7 +195,7 @@ def test_what_a_killed_driver_had_still_to_delete_goes_when_its_search_resumes(s
         lines = file.readlines()
     (search.folder.path / "ledger.jsonl").write_text("".join(line for line in lines if "checkpoint_deleted" not in line))
     resumed = Search(search.folder.path.parent, 2, past=True)
-    resumed.ledger.append("search_resumed", name="some-search", num_trials=4, code_version="")
+    resumed.ledger.append(event_of("search_resumed", name="some-search", num_trials=4, code_version=""))
     resumed.ledger.close()
     assert resumed.on_disk() == {
         "t1": ["best-00003"],
@@ -294,6 +328,7 @@ def test_behind_a_uri_the_newest_four_states_stay(tmp_path: Path) -> None:
     for epoch in range(1, 7):
         folder.save_state(epoch, write_weights)
     folder.save_best(5, write_weights)
+    assert [path.name for path in folder.path.iterdir()] == ["best-00005"], "the node keeps no copy of its states"
     assert home.folders() == ["best-00005", *(f"state-{epoch:05d}" for epoch in range(3, 7))]
     folder.drop_unheard(4)
     assert home.folders() == ["state-00003", "state-00004"]

@@ -1,19 +1,23 @@
 """What every search does with its trials, whoever chooses them: what is written down, what goes on, what a budget is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of, unstamped
 from bowl_search import of_kind, recording, with_changes
 
-from search.records.ledger import Event
+from search.records.events import Checkpointed, EpochResult, Event, Suggested, from_json, to_json
 from search.records.plan import Experiment, Plan, Reproduction
+from search.records.state import SearchState
 from search.strategy.bridge import Bridge
 from search.strategy.conductor import Conductor
 from search.strategy.grid import Grid
 from search.strategy.suggestion import Suggestion
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
+from trainables.contract import Objective
 
 
 def _plan(num_trials: int, **changes: Any) -> Plan:
@@ -34,24 +38,20 @@ def _next(conductor: Conductor) -> str:
     return suggestion.trial
 
 
-def _epochs(*numbers: int, height: float = 1.0, seconds: float = 1.0, **more: Any) -> list[dict[str, Any]]:
+def _epochs(*numbers: int, height: float = 1.0, seconds: float = 1.0, **more: Any) -> list[EpochResult]:
     return [
-        {"epoch": n, "metrics": {"valid/height": height}, "score": height, "seconds": seconds, "is_best": n == 1, **more}
+        epoch_result(epoch=n, metrics={"valid/height": height}, score=height, seconds=seconds, **{"is_best": n == 1, **more})
         for n in numbers
     ]
 
 
-def _best(epoch: int) -> dict[str, Any]:
+def _best(epoch: int, **more: Any) -> Checkpointed:
     """A checkpoint of that epoch."""
-    return {"epoch": epoch, "path": f"trials/t0000/best-{epoch:05d}", "sha256": "ab"}
+    return Checkpointed(trial="t0000", epoch=epoch, path=f"trials/t0000/best-{epoch:05d}", sha256="ab", **more)
 
 
 def _kinds(events: Sequence[Event]) -> list[str]:
-    return [event["event"] for event in events]
-
-
-def _bare(event: Event) -> Event:
-    return {name: value for name, value in event.items() if name not in ("time", "elapsed_s")}
+    return [event.event for event in events]
 
 
 def test_an_epoch_counts_with_the_share_of_a_gpu_that_it_had() -> None:
@@ -83,13 +83,11 @@ def test_a_checkpoint_is_written_down_once_also_when_its_epoch_is_trained_again(
     trial = _next(grid)
     grid.report(trial, _epochs(1, 2), None, _best(2))
     grid.report(trial, _epochs(2, 3), None, _best(2))
-    assert [event["epoch"] for event in of_kind(events, "checkpointed")] == [2]
-    grid.report(trial, _epochs(4), None, _best(4), saved_epoch=4)
-    assert [_bare(event) for event in of_kind(events, "checkpointed")][1:] == [
-        {"event": "checkpointed", "trial": trial, **_best(4)}
-    ]
+    assert [event.epoch for event in of_kind(events, "checkpointed")] == [2]
+    grid.report(trial, _epochs(4, is_best=True), None, _best(4), saved_epoch=4)
+    assert [unstamped(event) for event in of_kind(events, "checkpointed")][1:] == [_best(4)]
     assert _kinds(events)[-3:] == ["reported", "checkpointed", "saved"]
-    assert _bare(events[-1]) == {"event": "saved", "trial": trial, "epoch": 4}
+    assert unstamped(events[-1]) == event_of("saved", trial=trial, epoch=4)
 
 
 def test_a_checkpoint_written_down_before_a_crash_is_not_written_down_again() -> None:
@@ -99,8 +97,20 @@ def test_a_checkpoint_written_down_before_a_crash_is_not_written_down_again() ->
     trial = _next(again)
     again.report(trial, _epochs(2), None, _best(2), saved_epoch=2)
     assert _kinds(new) == ["continued", "saved"], "neither is the epoch"
-    again.report(trial, _epochs(3), None, _best(3))
+    again.report(trial, _epochs(3, is_best=True), None, _best(3))
     assert _kinds(new)[2:] == ["reported", "checkpointed"]
+
+
+def test_a_model_that_is_kept_only_while_epochs_are_trained_again_is_not_written_down() -> None:
+    """A node dies after epoch 5, the best; from the state of epoch 3 epoch 4 comes again first, and is the best of its time."""
+    grid, events = _grid(1)
+    trial = _next(grid)
+    grid.report(trial, _epochs(1, 2), None, _best(1))
+    grid.report(trial, _epochs(3, 4, 5, is_best=True), None, None)
+    grid.report(trial, _epochs(4, is_best=True), None, _best(4))
+    assert [event.epoch for event in of_kind(events, "checkpointed")] == [1]
+    grid.report(trial, _epochs(5, is_best=True), None, _best(5))
+    assert [event.epoch for event in of_kind(events, "checkpointed")] == [1, 5]
 
 
 def test_trials_that_run_wait_and_are_still_to_come_are_all_wanted() -> None:
@@ -124,8 +134,8 @@ def test_what_ran_at_an_interruption_goes_on_before_what_had_waited_longer() -> 
     assert [_next(again), _next(again)] == ["t0000", "t0001"]
     again.report("t0000", _epochs(1, 2), None)
     again.interrupt("Ctrl-C")
-    assert [_bare(event) for event in of_kind(new, "interrupted")] == [
-        {"event": "interrupted", "trial": trial, "reason": "Ctrl-C"} for trial in ("t0000", "t0001")
+    assert [unstamped(event) for event in of_kind(new, "interrupted")] == [
+        event_of("interrupted", trial=trial, reason="Ctrl-C") for trial in ("t0000", "t0001")
     ]
     following = again.next()
     assert following is not None
@@ -152,7 +162,7 @@ def test_who_waits_to_go_on_is_ended_by_a_budget_that_was_spent_before() -> None
     again, new = _grid(3, events, epoch_budget=2)
     assert again.exhausted
     again.settle()
-    assert [(event["trial"], event["reason"]) for event in of_kind(new, "stopped")] == [("t0001", "epoch budget")]
+    assert [(event.trial, event.reason) for event in of_kind(new, "stopped")] == [("t0001", "epoch budget")]
     assert again.num_wanted == 1, "only the one that has not begun is left"
 
 
@@ -165,7 +175,7 @@ def test_who_waited_at_a_rung_in_vain_is_ended_with_the_rung_as_reason(crash: bo
         trial = _next(bridge)
         assert bridge.report(trial, _epochs(1, 2, height=height), None) is True
         assert bridge.is_paused(trial)
-    assert [(event["trial"], event["reason"]) for event in of_kind(events, "paused")] == [
+    assert [(event.trial, event.reason) for event in of_kind(events, "paused")] == [
         ("t0000", "rung 2"),
         ("t0001", "rung 2"),
     ]
@@ -174,43 +184,30 @@ def test_who_waited_at_a_rung_in_vain_is_ended_with_the_rung_as_reason(crash: bo
         bridge, events = Bridge(plan, journal, events), new
     assert bridge.num_wanted == 0
     bridge.settle()
-    assert [(event["trial"], event["reason"]) for event in of_kind(events, "stopped")] == [
+    assert [(event.trial, event.reason) for event in of_kind(events, "stopped")] == [
         ("t0000", "rung 2, not promoted"),
         ("t0001", "rung 2, not promoted"),
     ]
     assert not bridge.is_paused("t0000")
 
 
-def test_a_retry_says_what_the_trial_has_from_then_on() -> None:
+def test_a_retry_gives_the_epoch_from_which_the_trial_goes_on() -> None:
     grid, events = _grid(1)
     trial = _next(grid)
     grid.report(trial, _epochs(1, 2, 3), None)
-    assert grid.retry(trial, "lost", "NodeLost: gone", 0.5) == 3
-    assert grid.retry(trial, "memory", "OutOfMemory", 1.0, 4, suspects=("t0000", 2)) == 3
-    common = {"event": "retried", "trial": trial}
-    assert [_bare(event) for event in of_kind(events, "retried")] == [
-        {**common, "kind": "lost", "reason": "NodeLost: gone", "gpus_per_trial": 0.5, "batch_parts": 1},
-        {**common, "kind": "memory", "reason": "OutOfMemory", "gpus_per_trial": 1.0, "batch_parts": 4, "suspects": ["t0000", 2]},
-    ]
+    retried = event_of("retried", trial=trial, kind="memory", reason="OutOfMemory", gpus_per_trial=1.0, batch_parts=4)
+    assert grid.retry(retried) == 3
+    assert [unstamped(event) for event in of_kind(events, "retried")] == [retried]
 
 
 def test_what_was_measured_for_trials_to_come_is_written_down() -> None:
     grid, events = _grid(1)
     grid.pack(0.25)
-    grid.fuse((None, 0.0, 1, "round"), 8, settled=True)
-    assert [_bare(event) for event in events] == [
-        {"event": "packed", "gpus_per_trial": 0.25},
-        {"event": "fused", "shape": [None, 0.0, 1, "round"], "num_trials": 8, "settled": True},
+    grid.fuse(event_of("fused", shape=(None, 0.0, 1, "round"), num_trials=8, settled=True))
+    assert [unstamped(event) for event in events] == [
+        event_of("packed", gpus_per_trial=0.25),
+        event_of("fused", shape=(None, 0.0, 1, "round"), num_trials=8, settled=True),
     ]
-
-
-def test_epochs_of_a_trial_that_has_ended_take_no_memory() -> None:
-    grid, _ = _grid(2)
-    done, running = _next(grid), _next(grid)
-    for trial in (done, running):
-        grid.report(trial, _epochs(1, 2), "max_epochs" if trial == done else None)
-    assert [len(grid.records[trial].epochs) for trial in (done, running)] == [0, 2]
-    assert (grid.records[done].state, grid.records[done].reason, grid.records[done].score) == ("finished", "max_epochs", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -218,5 +215,24 @@ def test_epochs_of_a_trial_that_has_ended_take_no_memory() -> None:
     [Suggestion("t0001", {"x": 0.5}, 8), Suggestion("t0001", {"x": 0.5}, 8, 2), Suggestion("t0001", {"x": None}, 8, 1, epochs=5)],
 )
 def test_a_suggestion_comes_back_from_the_ledger(suggestion: Suggestion) -> None:
-    assert Suggestion.from_json(suggestion.to_json()) == suggestion
-    assert all(value is not None for value in suggestion.to_json().values())
+    event = from_json(to_json(suggestion.event()))
+    assert isinstance(event, Suggested)
+    assert Suggestion.of(event) == suggestion
+
+
+def test_an_epoch_that_is_trained_again_and_kept_has_the_metrics_of_its_checkpoint() -> None:
+    """A node dies after epoch 5; from the state of epoch 3 epochs 4 and 5 are trained again, rounded otherwise, and 4 is kept."""
+    grid, events = _grid(1)
+    trial = _next(grid)
+    grid.report(trial, [replace(e, is_best=True) for e in _epochs(1, 2, 3, 4, 5, height=2.0)], None, _best(5))
+    again = _best(4, metrics={"valid/height": 1.5})
+    fresh = [replace(e, is_best=True, kept=4) for e in _epochs(4, 5, 6)]
+    grid.report(trial, fresh[:2], None, again)
+    assert [event.epoch for event in of_kind(events, "checkpointed")] == [5], "nothing is news yet"
+    grid.report(trial, fresh, None, again)
+    assert unstamped(of_kind(events, "checkpointed")[-1]) == again
+    table = SearchState.of(events, Objective("valid/height", "min"))
+    found = table.trials[trial]
+    assert (found.best_epoch, found.value, found.checkpoint) == (4, 1.5, again.path)
+    restored, _ = _grid(1, past=events)
+    assert restored.records[trial].best_metrics["valid/height"] == 1.5

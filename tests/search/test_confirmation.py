@@ -7,18 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bowl_events import epoch_result, event_of
 from bowl_search import PLAN
 from scipy import stats
 
 from search.analysis.confirmation import confirm_search, error_of
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.uncertainty import SeedRuns, difference_intervals, mean_intervals
-from search.analysis.verdict import Standing, Verdict
+from search.analysis.verdict import Standing, Verdict, against_claim, read_verdict
 from search.errors import PlanError
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger
 from search.records.plan import Candidate, Confirmation, Plan
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 from search.strategy.race import heats, looks
 from trainables.contract import Objective
 from trainables.metric_ranges import Range
@@ -39,21 +40,21 @@ def _recorded(
     """The confirmation's folder after these runs: number of the run, all candidates on a seed before the next → value."""
     folder = SearchFolder(storage, plan.name)
     folder.path.mkdir(parents=True)
-    table = TrialTable(plan.objective, plan.constraints)
+    table = SearchState(plan.objective, plan.constraints)
     with Ledger(folder.ledger_file) as ledger:
         ledger.subscribe(table.apply)
-        ledger.append("search_started", name=plan.name, num_trials=plan.num_trials, code_version="")
+        ledger.append(event_of("search_started", name=plan.name, num_trials=plan.num_trials, code_version=""))
         for number, value in values.items():
             trial = heats(plan)[number].trial
-            ledger.append("suggested", trial=trial, config={}, seed=number)
-            ledger.append("started", trial=trial, where={}, notes=[])
-            epoch = {"epoch": 2, "metrics": {"valid/height": value}, "score": value, "seconds": 1.0, "is_best": True}
-            ledger.append("reported", trial=trial, epochs=[epoch])
-            ledger.append("checkpointed", trial=trial, epoch=2, path=f"trials/{trial}/best-00002", sha256="")
-            ledger.append("finished", trial=trial, reason="max_epochs")
+            ledger.append(event_of("suggested", trial=trial, config={}, seed=number))
+            ledger.append(event_of("started", trial=trial, where={}, notes=[]))
+            epoch = epoch_result(epoch=2, metrics={"valid/height": value}, score=value, seconds=1.0, is_best=True)
+            ledger.append(event_of("reported", trial=trial, epochs=[epoch]))
+            ledger.append(event_of("checkpointed", trial=trial, epoch=2, path=f"trials/{trial}/best-00002", sha256=""))
+            ledger.append(event_of("finished", trial=trial, reason="max_epochs"))
         for candidate, reason in (out or {}).items():
-            ledger.append("out_of_race", candidate=candidate, reason=reason)
-        ledger.append("search_ended", reason=ended)
+            ledger.append(event_of("out_of_race", candidate=candidate, reason=reason))
+        ledger.append(event_of("search_ended", reason=ended))
     return RecordedSearch(folder, plan, table)
 
 
@@ -101,7 +102,28 @@ def test_the_winners_checkpoint_is_that_of_its_median_run(tmp_path: Path) -> Non
     found = _confirmed(tmp_path, "max", [0.1, 0.8, 0.2], [0.1, 0.6, 0.4], [0.1, 0.9, 0.4])
     assert (found.winner, found.winner_run) == ("t8", f"t8-seed{PLAN.seed}"), "0.6, 0.8, 0.9: the first seed's"
     assert found.checkpoint == str(tmp_path / "confirmed" / "trials" / f"t8-seed{PLAN.seed}" / "best-00002")
+    for mode, run in (("max", 0), ("min", 1)):
+        (tmp_path / mode).mkdir()
+        of_two = _confirmed(tmp_path / mode, mode, [0.5, 0.5, 0.5], [0.6, 0.6, 0.6])
+        assert str(of_two.winner_run).endswith(f"seed{PLAN.seed + run}"), "of two runs never the luckier one"
     assert found.test_note.endswith("has no data, so there is no test split to read.")
+
+
+def test_a_confirmation_of_an_earlier_version_says_to_confirm_again(tmp_path: Path) -> None:
+    """Its runs were called like trials of the search, and its report had other fields."""
+    old = _recorded(tmp_path, _plan("max", 2), {0: 0.5, 1: 0.8})
+    old.table.trials["t0000"] = replace(old.table.trials.pop(f"t3-seed{PLAN.seed}"), trial="t0000")
+    with pytest.raises(PlanError, match=r"with the run 't0000', which an earlier version has named \(dermtune confirm bowls"):
+        confirm_search(old, tmp_path)
+    assert read_verdict(tmp_path) is None
+    (tmp_path / "confirmation.json").write_text('{"search": "bowls", "standings": [{"trial": "t0003", "p_value": 0.1}]}')
+    with pytest.raises(PlanError, match=r"must be of this version of dermtune; got .*confirmation\.json of an earlier one"):
+        read_verdict(tmp_path)
+
+
+@pytest.mark.parametrize(("curse", "said"), [(0.01234, "0.0123 worse"), (-0.2, "0.2000 better"), (0.00004, "as in the search")])
+def test_what_came_of_a_claim_in_words(curse: float, said: str) -> None:
+    assert against_claim(curse) == said
 
 
 ROWS = ([0.5, 0.8, 0.2], [0.7, 0.6, 0.4], [0.6, 0.75, 0.3])
@@ -235,7 +257,7 @@ def test_a_confirmation_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> 
 
 def test_a_search_is_no_confirmation(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"^NAME must be a confirmation; got the search bowls$"):
-        confirm_search(RecordedSearch(SearchFolder(tmp_path, "bowls"), PLAN, TrialTable(PLAN.objective)), tmp_path)
+        confirm_search(RecordedSearch(SearchFolder(tmp_path, "bowls"), PLAN, SearchState(PLAN.objective)), tmp_path)
 
 
 def test_a_finding_comes_back_from_its_json(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of
 from bowl_search import bowl_curves, of_kind, recording, with_changes
 from optuna.trial import TrialState
 
 from search.errors import PlanError
 from search.records.constraints import Constraint
+from search.records.events import EpochResult
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import FAR_BEYOND
-from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
 from search.strategy.simulation import simulate
@@ -83,21 +86,21 @@ def test_a_metric_that_was_not_reported_is_infinitely_far_beyond() -> None:
     assert CHEAP.excess({"valid/gain": 1.0}) == SAFE.excess({}) == float("inf")
 
 
-def _table(trials: dict[str, dict[str, float]], limits: Sequence[Constraint], state: str = "finished") -> TrialTable:
+def _table(trials: dict[str, dict[str, float]], limits: Sequence[Constraint], state: str = "finished") -> SearchState:
     """Trials with these metrics at their third epoch; what is named `broken` failed."""
-    table = TrialTable(GAIN, limits)
+    table = SearchState(GAIN, limits)
     for trial, metrics in trials.items():
         common = {"time": "", "elapsed_s": 1.0, "trial": trial}
-        epoch = {
-            "epoch": 3,
-            "metrics": {f"valid/{name}": value for name, value in metrics.items()},
-            "score": metrics["gain"],
-            "seconds": 1.0,
-            "is_best": True,
-        }
-        table.apply({"event": "suggested", "config": {}, "seed": 0, **common})
-        table.apply({"event": "reported", "epochs": [epoch], **common})
-        table.apply({"event": "failed" if trial == "broken" else state, "reason": "", **common})
+        epoch = epoch_result(
+            epoch=3,
+            metrics={f"valid/{name}": value for name, value in metrics.items()},
+            score=metrics["gain"],
+            seconds=1.0,
+            is_best=True,
+        )
+        table.apply(event_of("suggested", config={}, seed=0, **common))
+        table.apply(event_of("reported", epochs=[epoch], **common))
+        table.apply(event_of("failed" if trial == "broken" else state, reason="", **common))
     return table
 
 
@@ -151,10 +154,10 @@ def _plan(**changes: Any) -> Plan:
     return with_changes(**{"constraints": (Constraint("valid/cost", "<=", 1.0),), "sampler": "random", **changes})
 
 
-def _epochs(height: float, cost: float | None, first: int = 1, last: int = 1) -> list[dict[str, Any]]:
+def _epochs(height: float, cost: float | None, first: int = 1, last: int = 1) -> list[EpochResult]:
     metrics = {"valid/height": height} | ({} if cost is None else {"valid/cost": cost})
     return [
-        {"epoch": epoch, "metrics": metrics, "score": height, "seconds": 1.0, "is_best": True} for epoch in range(first, last + 1)
+        epoch_result(epoch=epoch, metrics=metrics, score=height, seconds=1.0, is_best=True) for epoch in range(first, last + 1)
     ]
 
 
@@ -172,7 +175,7 @@ def test_a_trial_beyond_a_limit_loses_at_a_rung_to_any_within() -> None:
     assert bridge.report(two, _epochs(0.1, 1.5), None) is True, "lower, but beyond the limit"
     assert bridge.report(three, _epochs(0.2, None), None) is True, "what is not reported is beyond"
     assert bridge.report(four, _epochs(4.0, 0.5), None) is False
-    assert [event["reason"] for event in of_kind(events, "stopped")] == ["rung 1", "rung 1"]
+    assert [event.reason for event in of_kind(events, "stopped")] == ["rung 1", "rung 1"]
 
 
 def test_trials_that_are_all_beyond_a_limit_are_still_told_apart_at_a_rung() -> None:
@@ -200,7 +203,7 @@ def test_optuna_is_told_every_limit_of_every_trial_that_has_validated() -> None:
     epoch = _epochs(1.0, 1.5)[0]
     for trial, cost, recall in ((finished, 1.5, 0.9), (stopped, 0.5, 0.5), (failed, 1.0, 0.8)):
         metrics = {"valid/height": 1.0, "valid/cost": cost, "valid/recall": recall}
-        bridge.report(trial, [{**epoch, "metrics": metrics}], "max_epochs" if trial == finished else None)
+        bridge.report(trial, [replace(epoch, metrics=metrics)], "max_epochs" if trial == finished else None)
     bridge.stop(stopped, "rung 1")
     bridge.fail(failed, "broke")
     bridge.report(silent, _epochs(1.0, 0.25), "max_epochs")
@@ -229,7 +232,7 @@ def test_a_search_under_a_limit_keeps_its_ledger_study_and_best_in_step(sampler:
     journal, events = recording()
     bridge = Bridge(plan, journal)
     simulate(bridge, bowl_curves(plan, cost), 3)
-    table = TrialTable.of(events, plan.objective, plan.constraints)
+    table = SearchState.of(events, plan.objective, plan.constraints)
     assert table.best is not None
     assert float(table.best.config["x"] or 0) <= 0
     assert [trial.constraints for trial in study_of(plan, table).trials] == [trial.constraints for trial in bridge.study.trials]

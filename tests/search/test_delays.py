@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bowl_events import epoch_result, event_of
 from bowl_search import PLAN, bowl_epochs, recording, with_changes
 
-from search.analysis.dry_run import expected_epochs
 from search.analysis.leaderboard import rung_predictions
-from search.records.trials import TrialTable
+from search.records.events import EpochResult, Event
+from search.records.state import SearchState
 from search.strategy.bridge import Bridge
+from search.strategy.forecast import expected_epochs
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
 from spaces.attentive import AttentiveSpace
@@ -43,17 +45,17 @@ def test_which_metric_waits_for_which_field(metric: str, delay: int) -> None:
     assert delay_of(ATTENTIVE, complete(AttentiveSpace, {"decoder": False}), metric) == 0, "there it means nothing"
 
 
-def _epochs(values: Sequence[float], delay: int) -> list[dict[str, Any]]:
+def _epochs(values: Sequence[float], delay: int) -> list[EpochResult]:
     """As a trial reports them, each score the value itself."""
     return [
-        {
-            "epoch": epoch,
-            "metrics": {"valid/height": value},
-            "score": value,
-            "seconds": 1.0,
-            "is_best": epoch in (1, delay + 1) or (epoch > delay and value <= min(values[delay : epoch - 1])),
-            "window": 0 if epoch <= delay else min(epoch - delay, 3),
-        }
+        epoch_result(
+            epoch=epoch,
+            metrics={"valid/height": value},
+            score=value,
+            seconds=1.0,
+            is_best=epoch in (1, delay + 1) or (epoch > delay and value <= min(values[delay : epoch - 1])),
+            window=0 if epoch <= delay else min(epoch - delay, 3),
+        )
         for epoch, value in enumerate(values, start=1)
     ]
 
@@ -84,7 +86,7 @@ def _searched(curves: Mapping[float, Sequence[float]], scheduler: str, late_curv
         return Curve(_epochs(late_curve, delay) if x == late else _epochs(curves[x], 0))
 
     simulate(bridge, curve_of, 1)
-    table = TrialTable.of(events, plan.objective)
+    table = SearchState.of(events, plan.objective)
     return {"plan": plan, "table": table, "late": next(r for r in table.trials.values() if r.config["x"] == late)}
 
 
@@ -106,7 +108,7 @@ def test_a_trial_that_learns_masks_first_and_is_bad_is_stopped_at_its_own_first_
 def test_how_well_rungs_predict_is_read_from_the_epochs_that_count() -> None:
     """Eight configurations keep their order at every epoch that counts; by the epochs as they come the late ones would not."""
     plan = replace(PLAN, scheduler="asha", num_trials=8, max_epochs=9)
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     for number in range(8):
         delay = 3 if number % 2 else 0
         trial, config = f"t{number:04d}", complete(BowlSpace, {"x": 0.1 * number, "idle_epochs": delay, "shape": "round"})
@@ -117,8 +119,8 @@ def test_how_well_rungs_predict_is_read_from_the_epochs_that_count() -> None:
             ("reported", {"epochs": _epochs(values[: 9 + 3], delay)}),
             ("finished", {"reason": "max_epochs"}),
         ):
-            events.append({"event": kind, "trial": trial, "time": "2026-11-29T00:00:00+00:00", "elapsed_s": 0.0, **more})
-    pairs = rung_predictions(plan, TrialTable.of(events, plan.objective))
+            events.append(event_of(kind, 0.0, trial=trial, **more))
+    pairs = rung_predictions(plan, SearchState.of(events, plan.objective))
     assert [(pair["rung"], pair["later"]) for pair in pairs] == [(1, 3), (3, 9)]
     assert all(pair["estimate"] > 0.99 for pair in pairs)
 
@@ -127,9 +129,9 @@ def test_the_bowl_itself_counts_from_where_it_sinks() -> None:
     plan = with_changes(scheduler="none", max_epochs=7)
     config = complete(BowlSpace, {"x": 0.3, "y": -0.7, "rate": 0.5, "idle_epochs": 4, "shape": "round"})
     epochs = bowl_epochs(plan, Suggestion("t0000", config, 7))
-    assert [epoch["window"] for epoch in epochs] == [0, 0, 0, 0, 1, 2, 3]
-    assert [epoch["score"] for epoch in epochs[4:]] == pytest.approx([1.5, 1.125, 0.875])
-    assert [epoch["is_best"] for epoch in epochs] == [True, False, False, False, True, True, True]
+    assert [epoch.window for epoch in epochs] == [0, 0, 0, 0, 1, 2, 3]
+    assert [epoch.score for epoch in epochs[4:]] == pytest.approx([1.5, 1.125, 0.875])
+    assert [epoch.is_best for epoch in epochs] == [True, False, False, False, True, True, True]
 
 
 def test_what_a_search_costs_counts_the_delay() -> None:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_events import begun, epoch_of, event, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
 
 from search.records.description import search_page, trial_page
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 from spaces.fields import complete
 from spaces.gated import GatedSpace
 from trainables.contract import Objective
@@ -18,15 +18,15 @@ from trainables.tasks import TASKS
 
 PLAN = plan_of(name="bowls", num_trials=4, max_epochs=9, notes=("few cases",))
 EVENTS = [
-    event("search_started", 0.0),
+    event_of("search_started", 0.0),
     *begun("t0", 1.0),
     reported("t0", 2.0, epoch_of(1, 4.0, 4.0, True), epoch_of(2, 2.0, 3.0, True), epoch_of(3, 1.0, 7 / 3, True, seconds=3.4)),
-    event("finished", 3.0, trial="t0", reason="patience"),
+    event_of("finished", 3.0, trial="t0", reason="patience"),
     *begun("t1", 4.0, shape="tilted", tilt=0.123456, x=-0.5),
     reported("t1", 5.0, epoch_of(1, 9.0, 9.0, True)),
-    event("stopped", 5.5, trial="t1", reason="rung 1"),
+    event_of("stopped", 5.5, trial="t1", reason="rung 1"),
     *begun("t2", 6.0),
-    event("failed", 6.5, trial="t2", reason="RuntimeError: a | b"),
+    event_of("failed", 6.5, trial="t2", reason="RuntimeError: a | b"),
     *begun("t3", 7.0),
 ]
 
@@ -41,7 +41,7 @@ def test_the_page_of_a_running_search() -> None:
         "",
         "Runs. 1 finished, 1 stopped, 1 failed, 1 running.",
         "",
-        "Best so far: **t0**, score 2.3333 (value 1.0000) at epoch 3. `dermtune best bowls --out FOLDER` brings its checkpoint.",
+        "Best so far: **t0**, score 2.3333, value 1.0000 at epoch 3. `dermtune best bowls --out FOLDER` brings its checkpoint.",
         "",
         "| field | here | paper |",
         "|---|---|---|",
@@ -50,13 +50,15 @@ def test_the_page_of_a_running_search() -> None:
         "| shape | round | round |",
         "| rate | 0.3 | 0.3 |",
         "",
+        "t0 is the paper's configuration: no trial has a better score.",
+        "",
         "- few cases",
         "- two at once",
     ]
 
 
 def test_the_page_of_an_ended_search() -> None:
-    lines = page_of([*EVENTS, event("search_ended", 9.0, reason="all trials ended")])
+    lines = page_of([*EVENTS, event_of("search_ended", 9.0, reason="all trials ended")])
     assert lines[2] == "Ended: all trials ended. 1 finished, 1 stopped, 1 failed, 1 running."
     assert lines[4].startswith("Best: **t0**, score 2.3333")
 
@@ -98,7 +100,7 @@ def test_a_search_over_data_names_them_and_is_no_medical_device() -> None:
         num_trials=3,
         max_epochs=5,
     )
-    lines = search_page(TrialTable(plan.objective), plan, []).splitlines()
+    lines = search_page(SearchState(plan.objective), plan, []).splitlines()
     assert lines[0] == (
         "**gated** on `derm7pt:/data/my set`: 3 trials of at most 5 epochs, `tpe` suggests, `asha` stops."
         " Looks for `valid/auroc_mean` (max), `model/num_parameters` (min)."
@@ -115,7 +117,7 @@ def test_the_page_of_a_trial() -> None:
     assert trial_lines("t1", "/runs/trials/t1/best-00001", notes=["smaller images"]) == [
         "**stopped** (rung 1) after 1 of 9 epochs, 2 s.",
         "",
-        "Best at epoch 1: score 9.0000 (mean of three validations), valid/height 9.0000.",
+        "Best at epoch 1: valid/height 9.0000; score 9.0000 (one validation, not a mean).",
         "",
         "| field | here | paper |",
         "|---|---|---|",
@@ -164,7 +166,7 @@ def test_values_are_short() -> None:
 def test_flags_are_written_as_on_the_command_line() -> None:
     config = complete(GatedSpace, {"batch_norm": False})
     plan = Plan("skin", "gated", "derm7pt:/data", "demo", {}, TASKS["gated"].objective, 3, 5)
-    table = TrialTable.of([event("suggested", 0.0, trial="t0", config=config, seed=0)], plan.objective)
+    table = SearchState.of([event_of("suggested", 0.0, trial="t0", config=config, seed=0)], plan.objective)
     lines = trial_page(table.trials["t0"], plan, None).splitlines()
     assert "| batch_norm | **false** | true |" in lines
     assert not any(line.startswith("| batch_norm_momentum ") for line in lines)

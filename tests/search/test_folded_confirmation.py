@@ -1,11 +1,10 @@
 """A confirmation over folds says, before it begins, which folds are uneven, and refuses more than the data can be split into."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bowl_events import begun, epoch_of, event, plan_of, reported
+from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported
 from PIL import Image
 
 from search.execution.again import prepare_confirmation
@@ -25,20 +24,20 @@ def storage(tmp_path: Path) -> Path:
         split, label = "train" if index < 12 else "valid", "melanoma" if index < 4 else "nevus"
         lines.append(f"{index}.png,{split},{label},p{0 if index < 4 else index // 2}")
     (folder / "cases.csv").write_text("\n".join(lines) + "\n")
-    events = [event("search_started", 0.0)]
+    events = [event_of("search_started", 0.0)]
     for number in range(2):
         name = f"t{number}"
         events += [*begun(name, 1.0), reported(name, 2.0, epoch_of(1, 4.0, 4.0 + number, True))]
-        events += [event("finished", 3.0, trial=name, reason="max_epochs")]
+        events += [event_of("finished", 3.0, trial=name, reason="max_epochs")]
     search = SearchFolder(tmp_path / "runs", "done")
     plan = plan_of(name="done", source=f"table:{folder / 'cases.csv'}#group=who", notes=("said before",))
     search.create(plan).release()
-    search.ledger_file.write_text("".join(json.dumps(one) + "\n" for one in events))
+    search.ledger_file.write_text(lines_of(events))
     return tmp_path / "runs"
 
 
 def test_uneven_folds_are_said_before_the_confirmation_begins(storage: Path) -> None:
-    plan = prepare_confirmation(storage, "done", 2, 1, 2)
+    plan = prepare_confirmation(storage, "done", 2, 2, 2)
     assert plan.source_of(2) == f"{plan.source}#fold=2/2"
     said, *notes = plan.notes
     assert said == "said before"
@@ -50,4 +49,4 @@ def test_uneven_folds_are_said_before_the_confirmation_begins(storage: Path) -> 
 
 def test_more_folds_than_can_be_parted_are_refused_before_anything_runs(storage: Path) -> None:
     with pytest.raises(DataError, match=r"^--folds must be 7 or less, the groups that can be parted; got 8$"):
-        prepare_confirmation(storage, "done", 2, 1, 8)
+        prepare_confirmation(storage, "done", 2, 2, 8)

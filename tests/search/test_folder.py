@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_a_folder_is_held_by_one_process_at_a_time(near: SearchFolder) -> None:
     near.lock().release()
 
 
+def test_a_lock_is_let_go_where_its_block_ends(near: SearchFolder) -> None:
+    with near.lock() as held:
+        assert near.is_running()
+    assert not near.is_running()
+    with pytest.raises(ValueError, match="broke"), near.lock() as held:
+        raise ValueError("broke")
+    assert not near.is_running(), "though the lock is kept"
+    held.release()
+
+
 def test_a_search_that_runs_elsewhere_is_not_held_here(far: SearchFolder) -> None:
     run_elsewhere(far)
     assert far.is_running()
@@ -138,9 +149,52 @@ def test_a_request_to_stop_is_left_where_the_driver_looks(far: SearchFolder) -> 
     assert (far.remote.read("stop-requested"), far.stop_file.exists()) == (b"", True)
 
 
+@pytest.mark.parametrize("name", ["50%20off", "what?", "a?b=c"])
+def test_a_storage_that_a_databases_url_would_call_otherwise_is_refused(name: str, tmp_path: Path) -> None:
+    """MLflow wrote its runs to a folder `50 off` beside it, and nobody found them."""
+    with pytest.raises(PlanError, match=r"^--storage must be a folder whose path holds no '\?' and nothing like '%20'; got "):
+        storage_folder(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["päth #1", "50% off", "100%", "a&b;c"])
+def test_a_storage_of_another_name_is_taken(name: str, tmp_path: Path) -> None:
+    assert storage_folder(str(tmp_path / name)) == tmp_path / name
+
+
 def test_a_deleted_search_is_gone(near: SearchFolder) -> None:
     near.delete()
     assert (near.path.exists(), near.storage.exists()) == (False, True)
+
+
+def test_a_search_whose_removal_is_cut_short_is_no_search_any_more(near: SearchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path, ignore_errors: bool) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as while_killed:
+        while_killed.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            near.delete()
+    assert (near.exists(), list_searches(near.storage)) == (False, [])
+    again = SearchFolder(near.storage, "near")
+    again.create(PLAN).release()
+    again.delete()
+    assert list(near.storage.iterdir()) == [], "what was left over goes with the next"
+
+
+def test_deleting_removes_only_what_it_has_named_itself(near: SearchFolder) -> None:
+    others = [".deleted-by-hand", ".deleted-far-0123abcd", ".deleted-near-by-0123abcd", ".deleted-near-0123abcd-old"]
+    for name in (*others, ".deleted-near-0123abcd"):
+        (near.storage / name).mkdir()
+    near.delete()
+    assert sorted(path.name for path in near.storage.iterdir()) == sorted(others)
+
+
+def test_a_search_that_is_a_link_is_not_deleted(near: SearchFolder) -> None:
+    linked = SearchFolder(near.storage, "linked")
+    linked.path.symlink_to(near.path)
+    with pytest.raises(PlanError, match=r"must be a search whose folder is no link; got .*/linked, which points to .*/near"):
+        linked.delete()
+    assert (near.exists(), linked.path.is_symlink()) == (True, True)
 
 
 def test_a_deleted_search_is_gone_behind_its_uri_too(far: SearchFolder) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from bowl_search import PLAN, bowl_epochs, drive, ends, heard_epochs, of_kind, recording
 
-from search.records.ledger import Event, Journal
+from search.records.events import Event
+from search.records.ledger import Journal
 from search.records.plan import Experiment, Plan, Reproduction
 from search.strategy.grid import Grid
 from spaces.bowl import BowlSpace
@@ -60,7 +61,7 @@ def test_a_run_that_fails_takes_no_other_with_it() -> None:
     grid.fail(first.trial, "out of luck")
     drive(grid)
     assert len(of_kind(events, "finished")) == 5
-    assert [event["reason"] for event in of_kind(events, "failed")] == ["out of luck"]
+    assert [event.reason for event in of_kind(events, "failed")] == ["out of luck"]
     assert grid.exhausted
 
 

@@ -11,7 +11,8 @@ from optuna.trial import create_trial
 
 from search.analysis.importance import FEWEST, Importance, importance_of
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 from search.strategy.distributions import distribution_of
 from spaces.bowl import BowlSpace
 from spaces.fields import Value, complete
@@ -22,9 +23,9 @@ MAX = plan_of(objective=Objective("valid/height", "max"))
 Score = Callable[[Mapping[str, Value]], float]
 
 
-def table_of(num_trials: int, score: Score, plan: Plan = PLAN, *, seed: int = 0, tilted: float = 0.0) -> TrialTable:
+def table_of(num_trials: int, score: Score, plan: Plan = PLAN, *, seed: int = 0, tilted: float = 0.0) -> SearchState:
     """Ended trials with configurations drawn at random and the score that follows from them."""
-    generator, table = np.random.default_rng(seed), TrialTable(plan.objective)
+    generator, table = np.random.default_rng(seed), SearchState(plan.objective)
     for number in range(num_trials):
         given: dict[str, Value] = {name: float(generator.uniform(-1, 1)) for name in ("x", "y")}
         given["rate"] = float(np.exp(generator.uniform(np.log(0.05), 0.0)))
@@ -42,7 +43,7 @@ def of_x(config: Mapping[str, Value]) -> float:
     return abs(float(config["x"] or 0.0) - 0.3)
 
 
-def found_in(plan: Plan, table: TrialTable, *, seed: int = 0) -> Importance:
+def found_in(plan: Plan, table: SearchState, *, seed: int = 0) -> Importance:
     found = importance_of(plan, table, seed=seed)
     assert found is not None
     return found
@@ -78,7 +79,7 @@ def test_what_makes_trials_the_best_counts_and_not_what_makes_them_the_worst(sig
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "ignore::UserWarning")
 def test_a_conditional_field_counts_by_the_share_of_trials_in_which_it_is_active() -> None:
     """PED-ANOVA of every field alone over the trials that have it, written out."""
-    table = table_of(60, lambda config: of_x(config) + float(config["tilt"] or 0.0), tilted=0.5)
+    table = table_of(90, lambda config: of_x(config) + float(config["tilt"] or 0.0), tilted=0.5)
     raw = {}
     for name in ("x", "y", "shape", "tilt", "rate"):
         distribution = distribution_of(PLAN.fields[name])
@@ -87,8 +88,8 @@ def test_a_conditional_field_counts_by_the_share_of_trials_in_which_it_is_active
         for trial in trials:
             given = {name: trial.config[name]}
             study.add_trial(create_trial(params=given, distributions={name: distribution}, value=trial.score))
-        raw[name] = PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name] * len(trials) / 60
-    assert sum(trial.config["tilt"] is not None for trial in table.trials.values()) < 45
+        raw[name] = PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name] * len(trials) / 90
+    assert sum(trial.config["tilt"] is not None for trial in table.trials.values()) < 60
     expected = {name: value / sum(raw.values()) for name, value in raw.items()}
     assert found_in(PLAN, table).shares == pytest.approx(expected)
 
@@ -113,18 +114,20 @@ def test_noise_alone_stays_near_its_mark() -> None:
 
 
 def test_too_few_trials_say_nothing() -> None:
-    assert FEWEST == 10
-    assert importance_of(PLAN, table_of(9, of_x)) is None
-    assert importance_of(PLAN, table_of(10, of_x)) is not None
-    table = table_of(12, of_x)
+    assert FEWEST == 30
+    assert importance_of(PLAN, table_of(29, of_x)) is None
+    assert importance_of(PLAN, table_of(30, of_x)) is not None
+    table = table_of(32, of_x)
     for trial in list(table.trials.values())[:3]:
         trial.state = "failed"
     assert importance_of(PLAN, table) is None, "failed ones have no score that counts"
 
 
 def test_fields_that_do_not_vary_are_left_out() -> None:
-    assert "shape" not in found_in(PLAN, table_of(20, of_x)).shares
-    same = table_of(20, of_x)
+    found = found_in(PLAN, table_of(30, of_x))
+    assert "shape" not in found.shares
+    assert found.left_out == {"shape": 30, "tilt": 0}, "said, with the trials in which they are active"
+    same = table_of(30, of_x)
     for trial in same.trials.values():
         trial.config = complete(BowlSpace, {})
     assert importance_of(PLAN, same) is None
@@ -138,10 +141,11 @@ def test_a_conditional_field_is_judged_where_it_is_active() -> None:
     assert found.shares["tilt"] > found.noise["tilt"]
     assert set(found.shares) == {"x", "y", "shape", "tilt", "rate"}
     rarely = found_in(PLAN, table_of(40, of_x, tilted=0.1, seed=2))
-    assert rarely.shares["tilt"] == 0.0, "active in fewer than ten trials"
+    assert "tilt" not in rarely.shares, "active in fewer than thirty trials: no bar of zero"
+    assert 0 < rarely.left_out["tilt"] < FEWEST
 
 
 def test_equal_scores_are_no_error() -> None:
-    found = found_in(PLAN, table_of(15, lambda config: 1.0))
+    found = found_in(PLAN, table_of(30, lambda config: 1.0))
     assert set(found.shares) == {"x", "y", "rate"}
     assert all(np.isfinite(share) for share in found.shares.values())

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +18,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from search.errors import PlanError
+from search.records.state import SearchState
 from search.records.tracking import logged_models, patience
-from search.records.tracking.logged_models import Candidate, log_model, model_of, register, save_model
+from search.records.tracking.logged_models import Candidate, log_model, model_of, save_model
+from search.records.tracking.mark import mark_of
 from search.records.tracking.patience import PatientCaller, StoreAway
 from search.records.tracking.publisher import Publisher
+from search.records.tracking.registry import register
+from search.records.tracking.removal import delete_experiment
 from search.records.tracking.runs import SearchRuns
-from search.records.tracking.store import delete_experiment, has_experiment, newest_experiments, open_client
-from search.records.trials import TrialTable
+from search.records.tracking.store import has_experiment, newest_experiments, open_client
 from trainables import served
 
 pytestmark = [
@@ -51,7 +55,7 @@ class Store:
         self.folder, self.uri = folder, f"sqlite:///{folder / 'mlflow.db'}"
         self.client: MlflowClient = open_client(self.uri)
         self.runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, PLAN, folder)
-        table = TrialTable.of([*begun("t0000", 1.0), *begun("t0001", 2.0)], PLAN.objective)
+        table = SearchState.of([*begun("t0000", 1.0), *begun("t0001", 2.0)], PLAN.objective)
         for record, event in zip(table.trials.values(), (begun("t0000", 1.0)[0], begun("t0001", 2.0)[0]), strict=True):
             self.runs.open(record, event)
 
@@ -104,14 +108,14 @@ def test_a_saved_model_says_what_goes_in_and_what_comes_out(store: Store, tmp_pa
 def test_what_python_compiled_meanwhile_is_left_out_of_a_model(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_example = logged_models._save_example
+    save_example = logged_models.save_example
 
     def compile_too(model: mlflow.models.Model, table: pd.DataFrame, folder: Path) -> None:
         save_example(model, table, folder)
         (folder / "code" / "spaces" / "__pycache__").mkdir()
         (folder / "code" / "spaces" / "__pycache__" / "bowl.pyc").write_bytes(b"")
 
-    monkeypatch.setattr(logged_models, "_save_example", compile_too)
+    monkeypatch.setattr(logged_models, "save_example", compile_too)
     save_model(store.candidate().folder, tmp_path / "a model", b"an image")
     assert [path.name for path in (tmp_path / "a model" / "code" / "spaces").iterdir()] == ["__init__.py"]
 
@@ -180,7 +184,7 @@ def given(first: str, second: str) -> Sequence[tuple[str, str | None]]:
 
 
 def test_a_publisher_puts_files_models_and_versions_onto_the_right_runs(store: Store) -> None:
-    publisher = Publisher(store.uri, "modelled")
+    publisher = Publisher(store.uri, PLAN, store.folder)
     publisher.put(None, {"pages/deep/report.html": b"of the search"})
     publisher.put("t0000", {"page.html": b"of a trial"})
     place = store.folder / "mlartifacts" / "modelled"
@@ -194,20 +198,34 @@ def test_a_publisher_puts_files_models_and_versions_onto_the_right_runs(store: S
     assert version.run_id == store.runs.trials["t0001"]
 
 
+def test_a_publisher_says_when_mlflow_keeps_artifacts_where_the_storage_was(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Publisher(store.uri, PLAN, store.folder)
+    assert caplog.messages == []
+    moved = Path(shutil.move(store.folder, tmp_path / "moved"))
+    Publisher(f"sqlite:///{moved / 'mlflow.db'}", PLAN, moved)
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"MLflow keeps pictures and models in {store.folder}/mlartifacts/modelled, where this storage was before"
+    )
+    assert f"`ln -s {tmp_path}/moved/mlartifacts/modelled '{store.folder}/mlartifacts/modelled'`" in said
+
+
 def test_a_publisher_says_which_run_is_missing(store: Store) -> None:
-    publisher = Publisher(store.uri, "modelled")
+    publisher = Publisher(store.uri, PLAN, store.folder)
     with pytest.raises(PlanError, match=r"^MLflow must have a run of t0009; got none \(dermtune doctor NAME --repair\)$"):
         publisher.put("t0009", {})
     store.client.delete_run(store.runs.summary)
     with pytest.raises(PlanError, match=r"^MLflow must have a run of the search; got none "):
         publisher.put(None, {})
     with pytest.raises(PlanError, match=r"^--tracking-uri must be the store of 'other'; got sqlite:.*, which has no such exp"):
-        Publisher(store.uri, "other")
+        Publisher(store.uri, replace(PLAN, name="other"), store.folder)
 
 
 @pytest.mark.timeout(20)
 def test_a_publishers_store_that_goes_away_keeps_nobody_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    publisher, passed = Publisher(store.uri, "modelled"), list[float]()
+    publisher, passed = Publisher(store.uri, PLAN, store.folder), list[float]()
     begun = time.monotonic()
 
     def sleep(seconds: float) -> None:
@@ -256,7 +274,7 @@ def test_the_newest_experiments_come_first_and_mlflows_own_is_none(store: Store)
 def test_an_experiment_that_was_deleted_by_hand_frees_its_name(store: Store) -> None:
     store.client.delete_experiment(store.runs.experiment_id)
     assert has_experiment(store.uri, "modelled"), "MLflow keeps the name"
-    delete_experiment(store.uri, "modelled", store.folder)
+    delete_experiment(store.uri, "modelled", mark_of(store.folder, PLAN.created), store.folder)
     assert not has_experiment(store.uri, "modelled")
     left = store.client.get_experiment(store.runs.experiment_id)
     assert (left.name, left.lifecycle_stage) == (f"modelled (deleted {left.experiment_id})", "deleted")

@@ -11,6 +11,7 @@ from search.analysis import means
 from search.analysis.means import RunMetrics, averaged, means_over_runs, run_metrics, seed_runs
 from search.analysis.uncertainty import mean_intervals
 from trainables.contract import Casewise
+from trainables.counted import of_all
 from trainables.metric_ranges import SHARE
 
 LABELS = np.arange(40) % 4 == 0
@@ -21,25 +22,25 @@ def _scores(seed: int, gap: float = 1.5) -> np.ndarray:
     return np.random.default_rng(9).normal(0, 1, 40) + np.random.default_rng(seed).normal(0, 0.5, 40) + gap * LABELS
 
 
+def _auroc(scores: np.ndarray, times: np.ndarray) -> float:
+    return float(roc_auc_score(LABELS, scores, sample_weight=times)) if len(set(LABELS[times > 0])) == 2 else math.nan
+
+
 def _cases(seed: int, groups: np.ndarray | None = None, gap: float = 1.5) -> Casewise:
     scores = _scores(seed, gap)
 
-    def measure(chosen: np.ndarray | None) -> Mapping[str, float]:
-        members = np.arange(40) if chosen is None else chosen
-        found = {"valid/accuracy": float(((scores[members] > 1) == LABELS[members]).mean())}
-        if len(set(LABELS[members])) == 2:
-            found |= {
-                name: float(roc_auc_score(LABELS[members], scores[members])) for name in ("valid/auroc", "valid/other/auroc")
-            }
-        return found
+    def measure(counts: np.ndarray) -> Mapping[str, np.ndarray]:
+        areas = [_auroc(scores, times) for times in counts]
+        hits = counts @ ((scores > 1) == LABELS)
+        return {"valid/accuracy": hits / counts.sum(1), "valid/auroc": np.array(areas), "valid/other/auroc": np.array(areas)}
 
     return Casewise("valid", 40, measure, groups=groups)
 
 
 def test_each_case_contributes_what_is_other_without_it() -> None:
     found, cases = run_metrics(_cases(0)), _cases(0)
-    assert found.values == cases.measure(None)
-    without = np.array([cases.measure(np.delete(np.arange(40), case))["valid/auroc"] for case in range(40)])
+    assert found.values == of_all(cases.measure, 40)
+    without = np.array([roc_auc_score(np.delete(LABELS, case), np.delete(_scores(0), case)) for case in range(40)])
     expected = (without - without.mean()) * math.sqrt(39 / 40)
     np.testing.assert_allclose(np.sort(found.influences["valid/auroc"]), np.sort(expected))
 
@@ -56,8 +57,8 @@ def test_cases_of_one_patient_are_left_out_together() -> None:
     groups = np.arange(40) // 2
     found = run_metrics(_cases(0, groups)).influences["valid/accuracy"]
     assert len(found) == 20
-    cases = _cases(0)
-    without = np.array([cases.measure(np.flatnonzero(groups != group))["valid/accuracy"] for group in range(20)])
+    right = (_scores(0) > 1) == LABELS
+    without = np.array([right[groups != group].mean() for group in range(20)])
     np.testing.assert_allclose(np.sort(found), np.sort((without - without.mean()) * math.sqrt(19 / 20)))
 
 
@@ -72,8 +73,8 @@ def test_many_cases_are_left_out_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_block_that_leaves_a_metric_without_meaning_is_taken_to_change_nothing() -> None:
-    def measure(chosen: np.ndarray | None) -> Mapping[str, float]:
-        return {"valid/recall": 0.5} if chosen is None or 0 in chosen else {}
+    def measure(counts: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {"valid/recall": np.where(counts[:, 0] > 0, 0.5, np.nan)}
 
     assert run_metrics(Casewise("valid", 5, measure)).influences["valid/recall"].tolist() == [0.0] * 5
 
@@ -102,7 +103,7 @@ def test_intervals_of_several_configurations_hold_together() -> None:
 
 def test_two_seeds_have_a_mean_and_no_interval_and_none_has_nothing() -> None:
     few, none = means_over_runs([_runs(0, 1), []])
-    assert few["valid/auroc"][0] == pytest.approx(np.mean([_cases(seed).measure(None)["valid/auroc"] for seed in (0, 1)]))
+    assert few["valid/auroc"][0] == pytest.approx(np.mean([_auroc(_scores(seed), np.ones(40)) for seed in (0, 1)]))
     assert few["valid/auroc"][1] is None
     assert none == {}
     assert means_over_runs([]) == []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bowl_events import event_of
 from waiting import wait_until
 
 from search.errors import PlanError
@@ -41,8 +42,8 @@ def run_a_little(storage: Path, said: list[str]) -> SearchFolder:
         with Ledger(folder.ledger_file) as ledger:
             ledger.subscribe(mirror.on_event)
             mirror.start()
-            ledger.append("suggested", trial="t0000", config=complete(BowlSpace, {}), seed=0)
-            ledger.append("search_ended", reason="interrupted")
+            ledger.append(event_of("suggested", trial="t0000", config=complete(BowlSpace, {}), seed=0))
+            ledger.append(event_of("search_ended", reason="interrupted"))
         assert mirror.close() is None
     return folder
 
@@ -64,7 +65,7 @@ def test_another_machine_sees_and_takes_over_what_was_written(tmp_path: Path, mo
 def test_a_longer_ledger_is_never_replaced_by_a_shorter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_a_little(machine(tmp_path, "one", monkeypatch), [])
     with Ledger(folder.ledger_file) as ledger:
-        ledger.append("search_resumed", name="far")
+        ledger.append(event_of("search_resumed", name="far"))
     newest = folder.ledger_file.read_bytes()
     folder.bring_up_to_date()
     assert folder.ledger_file.read_bytes() == newest
@@ -218,7 +219,7 @@ def test_when_a_mirror_has_started_everything_is_there_and_an_earlier_stop_forgo
     ],
 )
 def test_what_one_must_be_able_to_go_on_from_is_copied_at_once(copied: Copied, kind: str, at_once: bool) -> None:
-    copied.mirror.on_event({"event": kind})
+    copied.mirror.on_event(event_of(kind))
     assert copied.mirror._wake.is_set() == at_once
 
 
@@ -226,7 +227,7 @@ def test_what_one_must_be_able_to_go_on_from_is_copied_at_once(copied: Copied, k
 def test_an_event_of_weight_has_the_ledger_copied_once(copied: Copied) -> None:
     copied.mirror.start()
     copied.append(b"two\n")
-    copied.mirror.on_event({"event": "saved"})
+    copied.mirror.on_event(event_of("saved"))
     wait_until(lambda: copied.there() == b"one\ntwo\n", "the copy", 10)
     assert not copied.mirror._wake.is_set(), "the next copy is asked for anew"
 
@@ -274,7 +275,7 @@ def test_what_is_to_be_done_after_a_copy_finds_the_ledger_there_and_is_done_once
     copied.mirror.start()
     copied.append(b"two\n")
     copied.mirror.after_copy(look)
-    copied.mirror.on_event({"event": "saved"})
+    copied.mirror.on_event(event_of("saved"))
     wait_until(lambda: bool(found), "the action", 10)
     assert copied.mirror.close() is None
     assert found == [b"one\ntwo\n", b"one\ntwo\nthree\n"]

@@ -1,7 +1,7 @@
 """What events become in MLflow, by hand."""
 
 import pytest
-from bowl_events import begun, config_of, epoch_of, event, plan_of, reported, table_of
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of
 
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.records.tracking.entities import closing_metrics, closing_tags, source_tags, summary_values
@@ -37,7 +37,7 @@ def test_what_a_trial_took_is_a_metric_at_step_nought() -> None:
 def test_a_share_of_a_gpu_that_was_not_planned_is_none_and_a_value_of_nought_stays() -> None:
     plan = plan_of(gpus_per_trial=None, cpus_per_trial=2.0)
     epoch = epoch_of(3, 0.0, 0.0, True, seconds=1800.0)
-    events = [*begun("t0", 1.0), reported("t0", 2.0, epoch), event("finished", 3.0, trial="t0", reason="max_epochs")]
+    events = [*begun("t0", 1.0), reported("t0", 2.0, epoch), event_of("finished", 3.0, trial="t0", reason="max_epochs")]
     values = summary_values(table_of(plan, events), plan)
     assert {name: values[name] for name in ("gpu_hours", "cpu_hours", "best/value", "best/score", "best/epoch")} == {
         "gpu_hours": 0.0,

@@ -9,25 +9,27 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from bowl_events import begun, config_of, epoch_of, event, plan_of, reported, table_of, time_ms
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of, time_ms
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from waiting import let_pass, wait_until
 
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.tracking import mlflow_tracker, patience, store
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.patience import StoreAway
 from search.records.tracking.store import TRIAL_TAG, open_client, run_ids, trial_runs
+from trainables.counted import of_all
 from trainables.data.cases import LabelTask
 from trainables.metrics import classification_metrics
 
@@ -50,36 +52,36 @@ T0 = [
 T1 = [epoch_of(1, 5.0, 5.0, True, seconds=1800.0), epoch_of(2, 6.0, 5.5, True)]
 T3 = [epoch_of(1, 8.0, 8.0, True), epoch_of(2, 6.0, 7.0, True)]
 BEGINNING = [
-    event("search_started", 0.0),
+    event_of("search_started", 0.0),
     *begun("t0", 1.0, seed=7),
     *begun("t1", 2.0, seed=8, x=0.5, rate=0.1),
-    event("noted", 2.5, text="two at once"),
+    event_of("noted", 2.5, text="two at once"),
     reported("t0", 3.0, T0[0]),
     reported("t1", 3.5, T1[0]),
     reported("t0", 4.25, *T0[1:3]),
-    event("checkpointed", 4.5, trial="t0", epoch=3, path="trials/t0/best-00003", sha256="ab" * 32),
+    event_of("checkpointed", 4.5, trial="t0", epoch=3, path="trials/t0/best-00003", sha256="ab" * 32),
     reported("t1", 5.0, T1[1]),
-    event("stopped", 5.001, trial="t1", reason="rung 2"),
+    event_of("stopped", 5.001, trial="t1", reason="rung 2"),
     *begun("t2", 6.0, seed=9, y=-0.5),
     reported("t0", 6.5, T0[3]),
-    event("finished", 6.75, trial="t0", reason="max_epochs"),
+    event_of("finished", 6.75, trial="t0", reason="max_epochs"),
     *begun("t3", 7.0, seed=10, shape="tilted", tilt=0.25),
-    event("failed", 8.0, trial="t2", reason="RuntimeError: it broke"),
+    event_of("failed", 8.0, trial="t2", reason="RuntimeError: it broke"),
     reported("t3", 8.5, T3[0]),
 ]
 END = [
     reported("t3", 9.0, T3[1]),
-    event("stopped", 9.5, trial="t3", reason="rung 2"),
-    event("search_ended", 10.0, reason="all trials ended"),
+    event_of("stopped", 9.5, trial="t3", reason="rung 2"),
+    event_of("search_ended", 10.0, reason="all trials ended"),
 ]
 EVENTS = BEGINNING + END
 #: Ctrl-C, and another process that takes the search up.
 INTERRUPTED = [
     *BEGINNING,
-    event("interrupted", 8.75, trial="t3", reason="Ctrl-C"),
-    event("search_ended", 8.8, reason="interrupted"),
+    event_of("interrupted", 8.75, trial="t3", reason="Ctrl-C"),
+    event_of("search_ended", 8.8, reason="interrupted"),
 ]
-RESUMED = [event("search_resumed", 8.9), event("continued", 8.95, trial="t3"), *END]
+RESUMED = [event_of("search_resumed", 8.9), event_of("continued", 8.95, trial="t3"), *END]
 TOTAL_S = 2 + 2 + 3 + 2 + 1802 + 4
 
 
@@ -122,7 +124,7 @@ class Storage:
         return [(metric.step, metric.value, metric.timestamp) for metric in found]
 
     def differences(self, events: Sequence[Event]) -> list[tuple[str, str]]:
-        return mlflow_differences(self.uri, PLAN, table_of(PLAN, events))
+        return mlflow_differences(self.uri, PLAN, self.folder, table_of(PLAN, events))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that the store holds of runs."""
@@ -169,13 +171,13 @@ def test_metrics_of_tasks_with_awkward_names_arrive(storage: Storage) -> None:
     tasks = [LabelTask(name, ("no", "yes")) for name in AWKWARD]
     codes = np.array([[0, 1, 1, 0]] * len(tasks)).T
     said = np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.2, 0.8]], [[0.3, 0.7]]]).repeat(len(tasks), axis=1)
-    metrics = classification_metrics(said, codes, tasks, primary="..")
+    metrics = of_all(partial(classification_metrics, said, codes, tasks, ".."), 4)
     events = [
-        event("search_started", 0.0),
+        event_of("search_started", 0.0),
         *begun("t0", 1.0),
         reported("t0", 3.0, epoch_of(1, 4.0, 4.0, True, **metrics)),
-        event("finished", 4.0, trial="t0", reason="max_epochs"),
-        event("search_ended", 5.0, reason="all trials ended"),
+        event_of("finished", 4.0, trial="t0", reason="max_epochs"),
+        event_of("search_ended", 5.0, reason="all trials ended"),
     ]
     assert storage.write(events) is None
     arrived = storage.run("t0").data.metrics
@@ -253,12 +255,15 @@ def test_the_summary_says_where_the_search_stands(written: Storage) -> None:
         "best/value": 3.0,
         "best/score": 3.0,
         "best/epoch": 3,
+        "paper/value": 3.0,
+        "paper/score": 3.0,
+        "gain": 0.0,
     }
     assert written.history(None, "trials/finished")[-1] == (4, 1.0, time_ms(10.0))
     assert (run.info.status, run.info.end_time) == ("FINISHED", time_ms(10.0))
     tags = run.data.tags
     assert (tags["kind"], tags["ended"], tags["best_trial"]) == ("search", "all trials ended", "t0")
-    assert json.loads(tags["best_config"]) == EVENTS[1]["config"]
+    assert json.loads(tags["best_config"]) == EVENTS[1].config
     assert "Ended: all trials ended. 1 finished, 2 stopped, 1 failed." in tags[NOTE]
     assert "- small data\n- two at once" in tags[NOTE]
     assert (tags["num_trials"], tags["env.python"]) == ("4", "3.12")
@@ -341,7 +346,7 @@ def test_what_ended_in_the_store_already_is_not_sent_again(
 
 
 def test_a_checkpoint_that_is_not_kept_is_said_to_be_gone(storage: Storage) -> None:
-    gone = event("checkpoint_deleted", 9.6, trial="t0", path="trials/t0/best-00003")
+    gone = event_of("checkpoint_deleted", 9.6, trial="t0", path="trials/t0/best-00003")
     assert storage.write([], [*EVENTS[:-1], gone, EVENTS[-1]]) is None
     assert storage.run("t0").data.tags["checkpoint"] == "deleted: not among the best"
 
@@ -350,7 +355,7 @@ def test_a_checkpoint_that_goes_after_a_resumption_is_said_to_be_gone(storage: S
     """Its trial ended in an earlier process, whose past is left alone; this is news."""
     assert storage.write([], INTERRUPTED) is None
     assert "best-00003" in storage.run("t0").data.tags["checkpoint"]
-    gone = event("checkpoint_deleted", 8.92, trial="t0", path="trials/t0/best-00003")
+    gone = event_of("checkpoint_deleted", 8.92, trial="t0", path="trials/t0/best-00003")
     assert storage.write(INTERRUPTED, [RESUMED[0], gone, *RESUMED[1:]]) is None
     assert storage.run("t0").data.tags["checkpoint"] == "deleted: not among the best"
 
@@ -390,7 +395,7 @@ def test_more_metrics_than_mlflow_takes_at_once_are_all_there(storage: Storage) 
         *EVENTS[:1],
         *begun("t0", 1.0),
         reported("t0", 2.0, *epochs),
-        event("finished", 3.0, trial="t0", reason="max_epochs"),
+        event_of("finished", 3.0, trial="t0", reason="max_epochs"),
     ]
     assert storage.write(events) is None
     for key in ("valid/height", "valid/gain", "score", "epoch_s"):
@@ -406,8 +411,9 @@ def test_runs_are_found_by_their_trials(written: Storage) -> None:
         "t2": "FAILED",
         "t3": "FINISHED",
     }
-    assert run_ids(written.uri, PLAN.name, ["t3", "t9"]) == {"t3": found["t3"][0]}
-    assert (trial_runs(written.uri, "no such search"), run_ids(written.uri, "no such search", ["t0"])) == ({}, {})
+    assert run_ids(written.uri, PLAN, written.folder, ["t3", "t9"]) == {"t3": found["t3"][0]}
+    unknown = replace(PLAN, name="no such search")
+    assert (trial_runs(written.uri, unknown.name), run_ids(written.uri, unknown, written.folder, ["t0"])) == ({}, {})
 
 
 def test_differences_are_found(written: Storage) -> None:

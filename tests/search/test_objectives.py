@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from bowl_events import epoch_result, event_of, unstamped
 from optuna.trial import TrialState
 
 from search.analysis.leaderboard import RecordedSearch, trial_rows
@@ -16,11 +17,13 @@ from search.errors import PlanError
 from search.execution.options import SearchOptions
 from search.execution.preparation import prepare_search
 from search.execution.result import SearchResult
+from search.records.events import EpochResult, Event
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import export_study, new_study
-from search.records.trials import TrialRecord, TrialTable
+from search.records.trials import TrialRecord
 from search.strategy.bridge import Bridge
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler
 from search.strategy.suggestion import Suggestion
@@ -68,15 +71,14 @@ def _next(bridge: Bridge) -> Suggestion:
     return suggestion
 
 
-def _epoch(epoch: int, gain: float, cost: float | None, *, score: float | None = None, is_best: bool = True) -> dict[str, Any]:
+def _epoch(epoch: int, gain: float, cost: float | None, *, score: float | None = None, is_best: bool = True) -> EpochResult:
     metrics = {"valid/gain": gain} | ({} if cost is None else {"valid/cost": cost})
-    return {"epoch": epoch, "metrics": metrics, "score": gain if score is None else score, "seconds": 0.5, "is_best": is_best}
+    return epoch_result(epoch=epoch, metrics=metrics, score=gain if score is None else score, seconds=0.5, is_best=is_best)
 
 
-def _last(tmp_path: Path) -> dict[str, Any]:
+def _last(tmp_path: Path) -> Event:
     """The ledger's last event without its time."""
-    event = list(read_events(tmp_path / "ledger.jsonl"))[-1]
-    return {key: value for key, value in event.items() if key not in ("time", "elapsed_s")}
+    return unstamped(list(read_events(tmp_path / "ledger.jsonl"))[-1])
 
 
 def test_a_plan_comes_back_from_json_with_all_objectives_and_notes() -> None:
@@ -99,7 +101,7 @@ def test_optuna_is_told_both_values_and_no_intermediate_ones(make: Make, tmp_pat
     assert bridge.study.metric_names == ["valid/gain", "valid/cost"]
     assert (told.state, told.values) == (TrialState.COMPLETE, [0.7, 30.0])
     assert told.intermediate_values == {}
-    assert _last(tmp_path) == {"event": "finished", "trial": trial, "reason": "patience"}
+    assert _last(tmp_path) == event_of("finished", trial=trial, reason="patience")
 
 
 def test_the_first_objective_decides_at_the_rungs_and_a_stopped_trial_is_pruned(make: Make, tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_the_first_objective_decides_at_the_rungs_and_a_stopped_trial_is_pruned(
     good, cheap = _next(bridge).trial, _next(bridge).trial
     assert bridge.report(good, [_epoch(1, 0.5, 90.0), _epoch(2, 0.8, 90.0)], None) is False
     assert bridge.report(cheap, [_epoch(1, 0.9, 1.0), _epoch(2, 0.7, 1.0)], None) is True
-    assert _last(tmp_path) == {"event": "stopped", "trial": cheap, "reason": "rung 2"}
+    assert _last(tmp_path) == event_of("stopped", trial=cheap, reason="rung 2")
     told = bridge.study.trials[1]
     assert (told.state, told.values, told.intermediate_values) == (TrialState.PRUNED, None, {})
     assert bridge.num_running == 1
@@ -127,11 +129,11 @@ def test_a_trial_that_never_reports_the_second_metric_fails(make: Make, tmp_path
     assert bridge.report(trial, [_epoch(1, 0.5, None)], None) is False
     assert bridge.report(trial, [_epoch(2, 0.6, None)], "max_epochs") is True
     reason = "valid/cost must be reported to be an objective; got none at the best epoch (--metric)"
-    assert _last(tmp_path) == {"event": "failed", "trial": trial, "reason": reason}
+    assert _last(tmp_path) == event_of("failed", trial=trial, reason=reason)
     (told,) = bridge.study.trials
     assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)
     assert bridge.num_running == 0
-    table = TrialTable.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
+    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
     assert (table.count("failed"), table.ranked(), table.pareto(PLAN.objectives)) == (1, [], [])
 
 
@@ -154,21 +156,20 @@ def test_scores_pass_over_epochs_that_did_not_report_and_are_none_where_none_did
     for epoch, cost in enumerate((10.0, None, 60.0), start=1):
         record.add_epoch(_epoch(epoch, 0.5, cost))
     assert record.scores([GAIN, COST]) == (0.5, 35.0)
-    record.epochs[2]["metrics"].pop("valid/cost")
-    record.epochs[0]["metrics"].pop("valid/cost")
+    record.epochs = [_epoch(epoch, 0.5, None) for epoch in (1, 2, 3)]
     record.add_epoch(_epoch(4, 0.4, 5.0, is_best=False))
     assert record.scores([GAIN, COST]) is None, "an epoch after the best one does not count"
 
 
-def _table(modes: Sequence[Mode], trials: dict[str, tuple[float, float | None]], epoch: int = 3) -> TrialTable:
+def _table(modes: Sequence[Mode], trials: dict[str, tuple[float, float | None]], epoch: int = 3) -> SearchState:
     """Trials with a gain and a cost, each at its third epoch; t6 fails."""
-    table = TrialTable(Objective("valid/gain", modes[0]))
+    table = SearchState(Objective("valid/gain", modes[0]))
     common = {"time": "", "elapsed_s": 1.0}
     for trial, (gain, cost) in trials.items():
-        table.apply({"event": "suggested", "trial": trial, "config": {}, "seed": 0, **common})
-        table.apply({"event": "reported", "trial": trial, "epochs": [_epoch(epoch, gain, cost)], **common})
+        table.apply(event_of("suggested", trial=trial, config={}, seed=0, **common))
+        table.apply(event_of("reported", trial=trial, epochs=[_epoch(epoch, gain, cost)], **common))
     if "t6" in trials:
-        table.apply({"event": "failed", "trial": "t6", "reason": "broke", **common})
+        table.apply(event_of("failed", trial="t6", reason="broke", **common))
     return table
 
 
@@ -211,9 +212,9 @@ def test_the_best_trial_is_on_the_front_whatever_lucky_first_epochs_others_had(o
     """A mean over fewer than three validations never beats one over three, on the front as in the ranking."""
     table = _table(["max"], {"steady": (0.8, 0.2)})
     common = {"time": "", "elapsed_s": 1.0}
-    table.apply({"event": "suggested", "trial": "lucky", "config": {}, "seed": 0, **common})
-    table.apply({"event": "reported", "trial": "lucky", "epochs": [_epoch(1, 0.9, 0.1)], **common})
-    table.apply({"event": "stopped", "trial": "lucky", "reason": "rung 1", **common})
+    table.apply(event_of("suggested", trial="lucky", config={}, seed=0, **common))
+    table.apply(event_of("reported", trial="lucky", epochs=[_epoch(1, 0.9, 0.1)], **common))
+    table.apply(event_of("stopped", trial="lucky", reason="rung 1", **common))
     assert table.ranked()[0].trial == "steady"
     assert "steady" in [trial.trial for trial in table.pareto(objectives)]
 
@@ -233,7 +234,7 @@ def test_a_summary_names_all_metrics_and_the_front(recorded: RecordedSearch) -> 
 
 
 def test_rows_of_trials_give_every_score_and_who_is_on_the_front(recorded: RecordedSearch) -> None:
-    recorded.table.apply({"event": "suggested", "trial": "t9", "config": {}, "seed": 0, "time": "", "elapsed_s": 2.0})
+    recorded.table.apply(event_of("suggested", trial="t9", config={}, seed=0, time="", elapsed_s=2.0))
     rows = {row["trial"]: row for row in json.loads(json.dumps(trial_rows(recorded)))}
     assert [name for name, row in rows.items() if row["pareto"]] == ["t0", "t1", "t5", "t4"]
     assert rows["t2"]["scores"] == {"valid/gain": 0.8, "valid/cost": 0.3}
@@ -246,8 +247,8 @@ def test_show_prints_scores_and_front_as_json(tmp_path: Path, capsys: pytest.Cap
     folder.create(PLAN).release()
     with Ledger(folder.ledger_file) as ledger:
         for trial, (gain, cost) in TRIALS.items():
-            ledger.append("suggested", trial=trial, config={}, seed=0)
-            ledger.append("reported", trial=trial, epochs=[_epoch(3, gain, cost)])
+            ledger.append(event_of("suggested", trial=trial, config={}, seed=0))
+            ledger.append(event_of("reported", trial=trial, epochs=[_epoch(3, gain, cost)]))
     assert run(("show", PLAN.name, "--storage", str(tmp_path), "--json")) == 0
     rows = json.loads(capsys.readouterr().out)["trials"]
     assert [row["trial"] for row in rows if row["pareto"]] == ["t6"]
@@ -330,7 +331,7 @@ def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampl
     assert {name for name, state in states.items() if state is TrialState.COMPLETE} == finished
     assert {state for name, state in states.items() if name not in finished} == {TrialState.PRUNED}
     # Optuna and the ledger tell the same front, but for pruned trials, of which Optuna knows no values.
-    table = TrialTable.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
+    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
     for name in set(states) - finished:
         del table.trials[name]
     ours = {trial.trial for trial in table.pareto(PLAN.objectives)}

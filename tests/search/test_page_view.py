@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bowl_events import plan_of
 
+from search.records.plan import Confirmation
 from search.records.tracking.server import serve
 from search.records.tracking.view import saved_view, view_path
 from trainables.contract import Objective
@@ -109,6 +110,13 @@ def test_the_view_shows_trials_only_best_first_with_the_columns_that_matter() ->
 
 def test_the_highest_score_is_first_where_more_is_better() -> None:
     assert state_of(saved_view(plan_of(objective=Objective("valid/gain", "max")), 0))["orderByAsc"] is False
+
+
+def test_runs_of_a_confirmation_are_ordered_by_their_values_and_show_no_score() -> None:
+    race = Confirmation("bowls", (), 3, 1)
+    state = state_of(saved_view(plan_of(confirmation=race), 0))
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`best/valid/height`", True)
+    assert "metrics.`best/score`" not in state["selectedColumns"]
 
 
 def test_a_link_opens_the_view() -> None:

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from bowl_events import begun, epoch_of, event, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from search.analysis import figures
 from search.analysis.importance import Importance, importance_of
@@ -30,12 +30,14 @@ from search.analysis.trial_figures import (
     pictures_of_trial,
     sharing_matrices,
 )
-from search.records.ledger import Event
+from search.records.constraints import Constraint
+from search.records.events import Event
 from search.records.plan import Plan
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 from spaces.fields import Value
 from trainables.contract import Confusions, Objective
-from trainables.explanation import Explanation, Gaze, SeenCase, Sharing
+from trainables.explanation import Explanation, Gaze, SeenCase
+from trainables.sharing import Sharing
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PLAN = plan_of(num_trials=12, max_epochs=9)
@@ -61,6 +63,14 @@ def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     return list(map(float, found.get_xdata())), list(map(float, found.get_ydata()))
 
 
+def written(figure: Figure) -> list[Bbox]:
+    """Where each label, title and legend of a picture that has been drawn stands, in dots."""
+    found = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    legends = [*figure.legends, *(legend for axes in figure.axes if (legend := axes.get_legend()) is not None)]
+    found += [*figure.texts, *(text for legend in legends for text in legend.get_texts())]
+    return [text.get_window_extent() for text in found if text.get_text()]
+
+
 def texts(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
@@ -72,13 +82,13 @@ def a_trial(number: int, epochs: int, *, end: str = "finished", seconds: float =
         height = (number + 1) / epoch
         told = epoch_of(epoch, height, height, True, seconds=seconds, cost=number - epoch / 10)
         events.append(reported(name, number + 0.2 + epoch / 50, told))
-    return [*events, event(end, number + 0.9, trial=name, reason="because")]
+    return [*events, event_of(end, number + 0.9, trial=name, reason="because")]
 
 
-def twelve(*, tilted: bool = False) -> list[Event]:
-    """Twelve trials: one failed after an epoch and one before, some stopped, some without a full mean."""
-    generator, events = np.random.default_rng(1), [event("search_started", 0.0)]
-    for number in range(12):
+def twelve(*, tilted: bool = False, times: int = 1) -> list[Event]:
+    """Twelve trials, or more: one failed after an epoch and one before, some stopped, some without a full mean."""
+    generator, events = np.random.default_rng(1), [event_of("search_started", 0.0)]
+    for number in range(12 * times):
         given: dict[str, Value] = {"x": float(generator.uniform(-1, 1)), "rate": float(generator.uniform(0.05, 1))}
         if tilted and number % 3:
             given |= {"shape": "tilted", "tilt": float(generator.random())}
@@ -89,6 +99,7 @@ def twelve(*, tilted: bool = False) -> list[Event]:
 
 KINDS: dict[str, tuple[Plan, list[Event]]] = {
     "twelve trials": (PLAN, twelve()),
+    "forty trials": (PLAN, twelve(tilted=True, times=4)),
     "conditional fields": (PLAN, twelve(tilted=True)),
     "two objectives": (TWO, twelve()),
     "failed ones and one": (PLAN, [*a_trial(0, 2, end="failed"), *a_trial(1, 0, end="failed"), *a_trial(2, 3)]),
@@ -99,7 +110,7 @@ KINDS: dict[str, tuple[Plan, list[Event]]] = {
     "two that differ in one field": (PLAN, [*a_trial(0, 3), *a_trial(1, 3, shape="tilted", tilt=0.5)]),
     "no scheduler": (replace(PLAN, scheduler="none"), twelve()),
     "hours": (PLAN, [*a_trial(0, 3, seconds=3600.0), *a_trial(1, 3, seconds=1e5, x=0.5)]),
-    "no trial": (PLAN, [event("search_started", 0.0)]),
+    "no trial": (PLAN, [event_of("search_started", 0.0)]),
 }
 EXTRA = {"parallel_coordinates", "slices"}
 
@@ -112,7 +123,9 @@ def test_every_picture_of_a_search_draws_without_a_warning(kind: str) -> None:
     expected = {"best_so_far", "rung_survival"}
     if len(table.ranked()) > 1 and kind != "two equal ones":
         expected |= EXTRA
-    if len(table.ranked()) >= 10:
+    if plan.further_objectives:
+        expected.add("pareto_front")
+    if kind == "forty trials":
         expected.add("importance")
     assert set(found) == expected
     pngs(found)
@@ -156,7 +169,7 @@ def test_the_best_so_far_of_two_trials_worked_by_hand() -> None:
     dots = {(x, y) for one in axes.get_lines() if one.get_marker() == "o" for x, y in zip(*one.get_data(), strict=True)}
     assert dots == {(75.0, 6.0), (85.0, 6.5)}, "each trial's own best epoch"
     assert axes.get_xlabel() == "training time of all trials together (s)"
-    assert axes.get_ylabel() == "score: valid/height (min)"
+    assert axes.get_ylabel() == "score (min):\nmean of the last three validations of valid/height"
 
 
 def test_the_best_so_far_looks_for_more_where_more_is_better() -> None:
@@ -172,7 +185,7 @@ def test_the_best_so_far_looks_for_more_where_more_is_better() -> None:
 
 
 def test_a_failed_trial_is_never_the_best_so_far() -> None:
-    events = [*HAND, event("failed", 9.0, trial="t1", reason="broke")]
+    events = [*HAND, event_of("failed", 9.0, trial="t1", reason="broke")]
     axes = axes_of(best_so_far(PLAN, table_of(PLAN, events)))
     assert line(axes, "best so far")[1] == [7.0, 6.5, 6.5]
 
@@ -201,28 +214,39 @@ def test_parallel_coordinates_of_three_trials_worked_by_hand() -> None:
         *a_trial(2, 3, x=1.0, rate=math.sqrt(0.1), shape="tilted", tilt=0.5),  # at 1
     ]
     axes = axes_of(parallel_coordinates(PLAN, table_of(PLAN, events)))
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "shape", "tilt", "rate", "valid/height"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "shape", "tilt", "rate", "score"]
     (lines,) = [found for found in axes.collections if isinstance(found, LineCollection)]
     heights = [[float(y) for _, y in segment] for segment in lines.get_segments()]
     # Worst first, so that the best lies in front; an inactive tilt lies below its axis; rates are logarithmic.
-    expected = [[1.0, 1.0, 0.0, 0.5, 1.0], [0.5, 0.0, -0.1, 1.0, 0.5], [0.0, 0.0, -0.1, 0.0, 0.0]]
+    expected = [[1.0, 1.0, 0.5, 0.5, 1.0], [0.5, 0.0, -0.1, 1.0, 0.5], [0.0, 0.0, -0.1, 0.0, 0.0]]
     assert np.allclose(heights, expected)
     widths = list(lines.get_linewidths())
     assert widths == sorted(widths)
     assert {"-1", "0", "1", "0.1", "0.316", "–", "round", "tilted", "0.3333", "0.6667"} <= set(texts(axes))
 
 
-def test_at_most_nine_fields_stand_side_by_side_and_the_important_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_that_find_no_room_side_by_side_stand_in_further_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.analysis.search_figures._COORDINATES", 2)
-    table = table_of(PLAN, twelve(tilted=True))
-    shares = {"x": 0.1, "shape": 0.2, "tilt": 0.3, "rate": 0.4}
+    figure = parallel_coordinates(PLAN, table_of(PLAN, twelve(tilted=True)))
+    rows = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
+    assert rows == [["x", "shape", "score"], ["tilt", "rate", "score"]], "every field that varies, in the order of the space"
+    assert figure.get_supxlabel() == "score (min): mean of the last three validations of valid/height"
 
-    def names(importance: Importance | None) -> list[str]:
-        figure = parallel_coordinates(PLAN, table, importance)
-        return [label.get_text() for label in axes_of(figure).get_xticklabels()]
 
-    assert names(Importance(10, shares, shares)) == ["tilt", "rate", "valid/height"], "in the order of the space"
-    assert names(None) == ["x", "shape", "valid/height"]
+def test_where_one_value_is_there_is_one_tick() -> None:
+    events = [*a_trial(0, 3, x=-1.0, rate=0.1), *a_trial(1, 3, x=1.0, shape="tilted", tilt=0.25)]
+    by_title = {axes.get_title(): axes for axes in slices(PLAN, table_of(PLAN, events)).axes}
+    assert [label.get_text() for label in by_title["tilt"].get_xticklabels()] == ["0.25"]
+
+
+def test_the_front_of_two_objectives_is_drawn_with_those_beyond_a_limit_marked() -> None:
+    plan = replace(TWO, constraints=(Constraint("valid/height", "<=", 0.9),))
+    events = [*a_trial(0, 3), *a_trial(1, 3), *a_trial(2, 3)]  # heights end at 1/3, 2/3 and 1; costs grow
+    axes = axes_of(pictures_of_search(plan, table_of(plan, events), None)["pareto_front"])
+    shown = {one.get_label(): len(one.get_xdata()) for one in axes.get_lines()}
+    assert shown == {"beyond a limit": 1, "not on the front": 1, "on the Pareto front": 1}
+    assert texts(axes) == ["t0"]
+    assert axes.get_xlabel() == "score (min):\nmean of the last three validations of valid/height"
 
 
 def test_slices_are_filled_for_trials_that_ended_by_themselves() -> None:
@@ -254,13 +278,35 @@ def test_bars_and_marks_of_importance_belong_together() -> None:
     (marks,) = axes.get_lines()
     assert list(marks.get_xdata()) == [0.32, 0.33, 0.31]
     assert "30 trials" in axes.get_xlabel()
+    figure = importance_bars(replace(found, left_out={"shape": 30, "tilt": 4}))
+    assert figure.get_supxlabel().replace("\n", " ").endswith("(in how many): shape (30), tilt (4)"), (
+        "fields without a bar are named"
+    )
+
+
+def test_importance_without_a_bar_beyond_its_mark_says_so() -> None:
+    found = Importance(30, {"x": 0.31, "y": 0.1}, {"x": 0.31, "y": 0.32}, {"shape": 30})
+    said = importance_bars(found).get_supxlabel().replace("\n", " ")
+    assert said.startswith("Nothing can be told apart from chance with 30 trials: ")
+    assert said.endswith("(in how many): shape (30)")
+    assert importance_bars(replace(found, shares={"x": 0.32, "y": 0.1}, left_out={})).get_supxlabel() == ""
+
+
+@pytest.mark.parametrize("kind", ["forty trials", "two objectives", "hours"])
+def test_no_writing_is_cut_off(kind: str) -> None:
+    plan, events = KINDS[kind]
+    table = table_of(plan, events)
+    for name, figure in pictures_of_search(plan, table, importance_of(plan, table)).items():
+        figure.draw_without_rendering()
+        for place in written(figure):
+            assert 0 <= place.x0 <= place.x1 <= figure.bbox.width, name
+            assert 0 <= place.y0 <= place.y1 <= figure.bbox.height, name
 
 
 def test_learning_curves_show_objectives_score_losses_and_the_best_epoch() -> None:
     losses = [{"train/loss": 3.0, "valid/loss": 2.0}, {"train/loss": 1.0, "valid/loss": 2.5}]
-    told: list[dict[str, Any]] = [epoch_of(1, 4.0, 4.0, True, cost=1.0), epoch_of(2, 5.0, 4.5, False, cost=2.0)]
-    for epoch, more in zip(told, losses, strict=True):
-        epoch["metrics"] |= more
+    epochs = [epoch_of(1, 4.0, 4.0, True, cost=1.0), epoch_of(2, 5.0, 4.5, False, cost=2.0)]
+    told = [replace(epoch, metrics={**epoch.metrics, **more}) for epoch, more in zip(epochs, losses, strict=True)]
     trial = table_of(TWO, [*begun("t0", 0.0), reported("t0", 1.0, *told)]).trials["t0"]
     figure = learning_curves(TWO, trial)
     first, second, third = figure.axes
@@ -362,4 +408,24 @@ def test_pictures_of_a_trial_are_those_that_there_is_something_for() -> None:
 
 
 def test_a_table_without_a_trial_that_ranks_has_no_importance() -> None:
-    assert importance_of(PLAN, TrialTable(PLAN.objective)) is None
+    assert importance_of(PLAN, SearchState(PLAN.objective)) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_confirmations_plot_keeps_its_legend_however_few_its_rows(count: int) -> None:
+    figure = figures.forest([("t0", 0.85, 0.8, (0.7, 0.9))] * count, "valid/auroc_mean (max)")
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["confirmed, 95 % interval", "in the search"]
+    boxes = [*written(figure), figure.legends[0].get_window_extent()]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+    axes = axes_of(figure).get_window_extent()
+    assert figure.legends[0].get_window_extent().y0 >= axes.y1, "above the axes, not on them"
+    assert len(axes_of(figure).get_lines()) == 3 * count, "no dot beside those of the rows"
+
+
+def test_where_nothing_is_known_a_sentence_stands_in_the_place_of_axes() -> None:
+    empty = table_of(PLAN, [event_of("search_started", 0.0)])
+    for figure in (figures.forest([], "valid/height"), best_so_far(PLAN, empty), rung_survival(PLAN, empty)):
+        axes = axes_of(figure)
+        assert not axes.axison
+        assert texts(axes)[0].startswith("nothing to draw")

@@ -12,12 +12,12 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.bridge import Bridge
-from search.strategy.distributions import paper_config
 from search.strategy.pool import Pool, PoolSampler
 from search.strategy.samplers import SAMPLERS
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
 from spaces.fields import Field, Value
+from spaces.papers import paper_config
 
 SEARCHED = PLAN.searched
 

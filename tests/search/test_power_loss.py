@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from bowl_events import epoch_result, event_of
 from bowl_search import PLAN
 
 from search.errors import PlanError
@@ -19,9 +20,9 @@ from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
+from search.records.state import SearchState
 from search.records.study import export_to_file, exported_trials
 from search.records.trial_folder import TrialFolder
-from search.records.trials import TrialTable
 from search.strategy.projection import study_of
 from spaces.fields import complete
 from trainables.folders import SUMS, encode_json, read_json, write_folder
@@ -94,25 +95,25 @@ def search(storage: Path, done: Acknowledged) -> None:
     lock = folder.lock() if folder.exists() else folder.create(PLAN)
     done.created = True
     try:
-        table = TrialTable(PLAN.objective)
+        table = SearchState(PLAN.objective)
         with Ledger(folder.ledger_file) as ledger:
             for event in ledger.past:
                 table.apply(event)
             ledger.subscribe(done.events.append)
             ledger.subscribe(table.apply)
             ledger.subscribe(CheckpointStore(folder, ledger, table, 1).on_event)
-            ledger.append("search_resumed" if ledger.past else "search_started", name="fragile", num_trials=2, code_version="")
+            ledger.append(event_of("search_resumed" if ledger.past else "search_started", name="fragile", num_trials=2))
             for trial in ("t0000", "t0001"):
                 train(trial, folder, ledger, table, done)
-            ledger.append("search_ended", reason="all trials")
+            ledger.append(event_of("search_ended", reason="all trials"))
     finally:
         lock.release()
 
 
-def train(trial: str, folder: SearchFolder, ledger: Ledger, table: TrialTable, done: Acknowledged) -> None:
+def train(trial: str, folder: SearchFolder, ledger: Ledger, table: SearchState, done: Acknowledged) -> None:
     """A trial from wherever it is: one epoch after another, a state and a model of each."""
     if trial not in table.trials:
-        ledger.append("suggested", trial=trial, config=dict(CONFIG), seed=0)
+        ledger.append(event_of("suggested", trial=trial, config=dict(CONFIG), seed=0))
     record = table.trials[trial]
     if record.state in ("finished", "stopped", "failed"):
         return
@@ -122,22 +123,22 @@ def train(trial: str, folder: SearchFolder, ledger: Ledger, table: TrialTable, d
     states = [read_json(state, "state.json")["epoch"] for state in place.states()]
     # What the ledger has heard of can be gone on from.
     assert (states[0] if states else 0) == record.last_epoch
-    ledger.append("started", trial=trial, where={"host": "here"}, notes=[])
+    ledger.append(event_of("started", trial=trial, where={"host": "here"}, notes=[]))
     for epoch in range(record.last_epoch + 1, EPOCHS + 1):
         contents = encode_json({"epoch": epoch})
         place.save_state(epoch, partial(write_folder, contents={"state.json": contents}))
         best = place.save_best(epoch, partial(write_folder, contents={"config.json": contents}))
         done.states.append(folder.trial(trial) / f"state-{epoch:05d}")
         score = float(-epoch)
-        row = {"epoch": epoch, "metrics": {"valid/height": score}, "score": score, "seconds": 1.0, "is_best": True}
+        row = epoch_result(epoch=epoch, metrics={"valid/height": score}, score=score, seconds=1.0, is_best=True)
         path = str(best.relative_to(folder.path))
         ledger.extend(
             [
-                ("reported", {"trial": trial, "epochs": [row]}),
-                ("checkpointed", {"trial": trial, "epoch": epoch, "path": path, "sha256": "aa"}),
+                event_of("reported", trial=trial, epochs=[row]),
+                event_of("checkpointed", trial=trial, epoch=epoch, path=path, sha256="aa"),
             ]
         )
-    ledger.append("finished", trial=trial, reason="max_epochs")
+    ledger.append(event_of("finished", trial=trial, reason="max_epochs"))
 
 
 def interrupted(storage: Path, after: int, run: Callable[[Path, Acknowledged], None] = search) -> tuple[Acknowledged, bool]:
@@ -181,10 +182,10 @@ def test_a_search_that_dies_before_any_change_of_the_disk_loses_nothing_that_was
 def assert_whole(folder: SearchFolder) -> None:
     """Every trial finished once with every epoch once; the best checkpoint is there, and no other."""
     events = list(read_events(folder.ledger_file))
-    table = TrialTable.of(events, PLAN.objective)
+    table = SearchState.of(events, PLAN.objective)
     assert {name: trial.state for name, trial in table.trials.items()} == {"t0000": "finished", "t0001": "finished"}
     for trial in table.trials:
-        told = [epoch["epoch"] for e in events if e["event"] == "reported" and e["trial"] == trial for epoch in e["epochs"]]
+        told = [epoch.epoch for e in events if e.event == "reported" and e.trial == trial for epoch in e.epochs]
         assert told == [1, 2]
     kept = [trial.checkpoint for trial in table.trials.values() if trial.checkpoint is not None]
     assert [str(path.relative_to(folder.path)) for path in folder.path.glob("trials/*/*-*")] == kept
@@ -194,7 +195,7 @@ def assert_whole(folder: SearchFolder) -> None:
 def test_what_is_written_at_the_end_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     search(tmp_path, Acknowledged())
     folder = SearchFolder(tmp_path, "fragile")
-    table = TrialTable.of(read_events(folder.ledger_file), PLAN.objective)
+    table = SearchState.of(read_events(folder.ledger_file), PLAN.objective)
 
     def write(storage: Path, done: Acknowledged) -> None:
         write_curves(table, folder.curves_file)

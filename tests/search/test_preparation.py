@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
+from search.execution.again import repeated
 from search.execution.objectives import parse_metric
 from search.execution.options import SearchOptions, parse_fusing, parse_gpus
 from search.execution.preparation import prepare_search, with_resources
@@ -141,7 +142,7 @@ def test_a_metric_that_no_trial_reports_is_refused_with_a_suggestion(text: str, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "gatd"}, r"^TASK must be one of gated, .*bowl.*; got 'gatd' \(did you mean 'gated'\?\)$"),
+        ({"task": "gatd"}, r"^TASK must be one of gated, attentive; got 'gatd' \(did you mean 'gated'\?\)$"),
         ({"preset": "papre"}, r"^--preset must be one of demo, paper; got 'papre' \(did you mean 'paper'\?\)$"),
         ({"sampler": "tpee"}, r"^--sampler must be one of tpe, .*; got 'tpee' \(did you mean 'tpe'\?\)$"),
         ({"scheduler": "ashaa"}, r"^--scheduler must be one of asha, asha-promote, .*; got 'ashaa' \(did you mean 'asha'\?\)$"),
@@ -306,11 +307,15 @@ def test_the_storage_must_be_a_folder(tmp_path: Path) -> None:
 
 def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Path) -> None:
     options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=["valid/loss"], settings={"size_px": "96"})
-    with pytest.raises(PlanError, match=r"^--metric must not move .* got valid/loss .*\(fix --set focal_beta= "):
+    with pytest.raises(
+        PlanError, match=r"^--metric must not move .* got valid/loss .*: --set focal_beta=2 --set primary_task_weight=1\)$"
+    ):
         prepare_search(options)
     fixed = {"size_px": "96", "focal_beta": "2", "primary_task_weight": "1"}
     assert prepare_search(replace(options, settings=fixed)).plan.objective == Objective("valid/loss", "min")
-    with pytest.raises(PlanError, match=r"got train/loss .*\(fix --set label_weights= --set sampling=\)$"):
+    with pytest.raises(
+        PlanError, match=r"got train/loss .*\(fix it, for example: --set label_weights=batch --set sampling=balanced\)$"
+    ):
         prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))
 
 
@@ -318,11 +323,11 @@ def test_how_decided_gates_are_is_no_objective_while_their_slope_is_searched(syn
     """A steep sigmoid is decided whatever it was taught."""
     metric, sized = "model/gate_decisiveness", {"size_px": "96"}
     options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings=sized)
-    with pytest.raises(PlanError, match=r"got model/gate_decisiveness while it does \(fix --set gamma_g=\)$"):
+    with pytest.raises(PlanError, match=r"got model/gate_decisiveness while it does \(fix it, for example: --set gamma_g=3\)$"):
         prepare_search(options)
     assert prepare_search(replace(options, settings={**sized, "gamma_g": "3"})).plan.objective == Objective(metric, "max")
     searched = replace(options, settings={**sized, "gamma_g": "3"}, space={"gate_learning_rate": "log:0.01..0.5"})
-    with pytest.raises(PlanError, match=r"\(fix --set gate_learning_rate=\)$"):
+    with pytest.raises(PlanError, match=r"\(fix it, for example: --set gate_learning_rate=0.1\)$"):
         prepare_search(searched)
 
 
@@ -364,7 +369,7 @@ def test_a_search_does_not_try_one_network_under_two_names() -> None:
 
 def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
     DATASETS["isic2017"].synthesise(tmp_path / "isic", 40, 48, 11)
-    settings = {"size_px": "32", "resize_px": "36", "width": "0.125", "encoder_weights": "none"}
+    settings = {"size_px": "32", "crop_from_px": "36", "width": "0.125", "encoder_weights": "none"}
     options = SearchOptions("attentive", data=f"isic2017:{tmp_path / 'isic'}", settings=settings)
     with pytest.raises(
         ValueError, match="--space batch_norm= must leave two values or more that differ beside encoder_weights=none"
@@ -374,11 +379,89 @@ def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
     assert plan.fixed["batch_norm"] == "frozen_statistics"
 
 
+def attentive_options(tmp_path: Path, **settings: str) -> SearchOptions:
+    DATASETS["isic2017"].synthesise(tmp_path / "isic", 40, 48, 11)
+    return SearchOptions(
+        "attentive", data=f"isic2017:{tmp_path / 'isic'}", settings={"width": "0.125", "encoder_weights": "none", **settings}
+    )
+
+
+def test_one_of_the_sides_follows_the_other_unless_both_are_set(tmp_path: Path) -> None:
+    """With size_px=64 alone the network had seen the central sixteenth of its images."""
+    options = attentive_options(tmp_path)
+
+    def sides(preset: str = "paper", **settings: str) -> tuple[Value, Value, tuple[str, ...]]:
+        plan = prepare_search(replace(options, preset=preset, settings={**options.settings, **settings})).plan
+        return (
+            plan.fixed["size_px"],
+            plan.fixed["crop_from_px"],
+            tuple(note.partition(" (--set")[0] for note in plan.notes if "% of an image" in note),
+        )
+
+    assert sides(size_px="64") == (64, 73, ())
+    assert sides(crop_from_px="50") == (40, 50, ("the network sees 64 % of an image, the middle 40 of 50 px a side",))
+    assert sides("demo") == (64, 72, ())
+    assert sides("demo", size_px="32") == (32, 37, ()), "a preset's value is nobody's wish"
+    note = "the network sees 25 % of an image, the middle 32 of 64 px a side"
+    assert sides(size_px="32", crop_from_px="64") == (32, 64, (note,))
+    wide = sides(size_px="56", crop_from_px="64", resize="keep_aspect")
+    assert wide[2] == (), "the synthetic images are square"
+
+
+def test_a_range_of_a_side_needs_the_other_set(tmp_path: Path) -> None:
+    options = replace(attentive_options(tmp_path), space={"size_px": "32|64"})
+    with pytest.raises(PlanError, match=r"^--space size_px= must stand beside --set crop_from_px=, which follows a value"):
+        prepare_search(options)
+    settings = {**options.settings, "crop_from_px": "73"}
+    assert prepare_search(replace(options, settings=settings)).plan.fixed["crop_from_px"] == 73
+
+
+def test_a_repeated_plan_keeps_a_side_that_was_set_to_its_default(tmp_path: Path) -> None:
+    plan = prepare_search(attentive_options(tmp_path, size_px="224", crop_from_px="300")).plan
+    (tmp_path / "plan.json").write_text(plan.dumps())
+    settings = repeated(tmp_path / "plan.json", {}).settings
+    assert (settings["size_px"], settings["crop_from_px"]) == ("224", "300")
+
+
 def test_what_gates_contribute_is_an_objective_while_they_are_learnt(synthetic_derm7pt: Path) -> None:
     metric = "valid/gates/contribution"
     options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings={"size_px": "96"})
     assert prepare_search(options).plan.objective == Objective(metric, "max")
-    with pytest.raises(PlanError, match=rf"got {metric} while it does \(fix --set gates=\)$"):
+    with pytest.raises(PlanError, match=rf"got {metric} while it does \(fix it, for example: --set gates=learned\)$"):
         prepare_search(replace(options, space={"gates": "learned|open"}))
     with pytest.raises(PlanError, match=r"^--metric must be NAME\[:min\|max\] of a metric that trials report"):
         prepare_search(replace(options, settings={"size_px": "96", "gates": "open"}))
+
+
+def test_ranges_follow_the_number_of_training_cases_and_stand_in_the_plan(synthetic_derm7pt: Path, tmp_path: Path) -> None:
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    preparation = prepare_search(options)
+    plan, num_train = preparation.plan, preparation.prepared.num_train
+    most = max(num_train // 4, 9)
+    assert plan.case_limits["batch_size"] == f"int:log:8..{most}"
+    assert plan.fields["batch_size"].high == most
+    note = (
+        f"batch_size is searched up to {most}, not 512, with {num_train} training cases (--space batch_size= for another range)"
+    )
+    assert note in plan.notes
+    assert Plan.from_json(plan.to_json()) == plan
+    (tmp_path / "plan.json").write_text(plan.dumps())
+    again = repeated(tmp_path / "plan.json", {})
+    assert again.space == {}, "what follows from the data is worked out anew for other data"
+    assert prepare_search(again).plan.case_limits == plan.case_limits
+
+
+def test_a_plan_of_before_ranges_followed_the_data_keeps_its_own() -> None:
+    plan = prepare_search(SearchOptions("bowl")).plan
+    document = {name: value for name, value in plan.to_json().items() if name != "case_limits"}
+    assert Plan.from_json(document).case_limits == {}
+
+
+def test_a_range_or_a_value_of_the_users_is_not_narrowed(synthetic_derm7pt: Path) -> None:
+    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    ranged = prepare_search(replace(options, space={"batch_size": "int:log:16..256", "k": "int:2..12"})).plan
+    assert ranged.case_limits == {}
+    assert (ranged.fields["batch_size"].low, ranged.fields["batch_size"].high) == (16, 256)
+    fixed = prepare_search(replace(options, settings={"size_px": "96", "sampling": "uniform", "batch_size": "300"})).plan
+    assert "batch_size" not in fixed.case_limits
+    assert fixed.fixed["batch_size"] == 300

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from search.execution import processes
-from search.execution.processes import importing, imports, wait_for_imports
+from search.execution.processes import importing, imports, wait_for_imports, without_python_flags
 from search.execution.ready import FOLDER
 from trainables.tasks import TASKS
 
@@ -76,3 +76,13 @@ def test_a_process_that_never_comes_is_not_waited_for_for_ever(monkeypatch: pyte
     with importing(("torch",)):
         wait_for_imports(2)
     assert next(seconds) < 30
+
+
+def test_rays_processes_get_no_flags_that_they_do_not_survive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `PYTHONOPTIMIZE=1` Ray did not start within half a minute, and the search ended in a traceback."""
+    given = {"PYTHONOPTIMIZE": "1", "PYTHONWARNINGS": "error", "PYTHONHASHSEED": "3"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with without_python_flags():
+        assert {name: os.environ.get(name) for name in given} == {**dict.fromkeys(given), "PYTHONHASHSEED": "3"}
+    assert {name: os.environ[name] for name in given} == given

@@ -4,20 +4,22 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from bowl_events import BEGUN, begun, config_of, epoch_of, event_of, plan_of, reported, table_of
 from bowl_search import bowl_curves, bowl_epochs, recording, with_changes
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import PlanError
 from search.records.constraints import Constraint
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.study import FAR_BEYOND, export_study, export_to_file, exported_trials
-from search.records.trials import TrialTable
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
 from search.strategy.simulation import Curve, simulate
@@ -83,7 +85,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_the_ledgers_study_is_the_live_one(case: str) -> None:
     plan = with_changes(**CASES[case])
     bridge, events = _search(plan)
-    table = TrialTable.of(events, plan.objective, plan.constraints)
+    table = SearchState.of(events, plan.objective, plan.constraints)
     study = study_of(plan, table)
     assert _study(study) == _study(bridge.study)
     assert study.directions == bridge.study.directions
@@ -99,7 +101,7 @@ def test_the_ledgers_study_is_the_live_one(case: str) -> None:
 def test_a_failed_trial_is_told_alike_with_what_it_reported() -> None:
     plan = with_changes(sampler="random", num_trials=6, grace_period=2)
     bridge, events = _search(plan, fail="t0000")
-    study = study_of(plan, TrialTable.of(events, plan.objective))
+    study = study_of(plan, SearchState.of(events, plan.objective))
     assert _study(study) == _study(bridge.study)
     failed = study.trials[0]
     assert (failed.state, failed.values, list(failed.intermediate_values)) == (TrialState.FAIL, None, [1])
@@ -113,7 +115,7 @@ def test_a_restored_search_has_the_ledgers_study() -> None:
     journal, new = recording()
     bridge = Bridge(plan, journal, events[:cut])
     simulate(bridge, lambda suggestion: _rest(plan, suggestion), 3)
-    told = study_of(plan, TrialTable.of([*events[:cut], *new], plan.objective))
+    told = study_of(plan, SearchState.of([*events[:cut], *new], plan.objective))
     assert _study(told) == _study(bridge.study)
 
 
@@ -131,8 +133,8 @@ def test_trials_that_have_not_ended_are_told_as_failed_with_where_they_stand() -
         bridge.start(suggestion.trial, {})
     bridge.report(paused.trial, bowl_epochs(plan, paused)[:1], None)
     bridge.interrupt("Ctrl-C")
-    events = [event for event in events if event["event"] != "interrupted" or event["trial"] == interrupted.trial]
-    trials = study_of(plan, TrialTable.of(events, plan.objective)).trials
+    events = [event for event in events if event.event != "interrupted" or event.trial == interrupted.trial]
+    trials = study_of(plan, SearchState.of(events, plan.objective)).trials
     assert {trial.state for trial in trials} == {TrialState.FAIL}
     assert [trial.user_attrs["reason"] for trial in trials] == ["suggested", "running", "rung 1", "Ctrl-C"]
     assert [trial.user_attrs["trial"] for trial in trials] == [s.trial for s in (suggested, started, paused, interrupted)]
@@ -141,7 +143,7 @@ def test_trials_that_have_not_ended_are_told_as_failed_with_where_they_stand() -
 
 def test_the_study_of_an_empty_ledger_is_empty() -> None:
     plan = with_changes()
-    assert study_of(plan, TrialTable(plan.objective)).trials == []
+    assert study_of(plan, SearchState(plan.objective)).trials == []
 
 
 @pytest.mark.parametrize("case", ["stopped and finished", "narrowed", "limited", "two objectives", "two objectives, stopped"])
@@ -149,7 +151,7 @@ def test_an_exported_study_comes_back_whole(case: str, tmp_path: Path) -> None:
     plan = with_changes(**{"num_trials": 10, "grace_period": 2, **CASES[case]})
     bridge, events = _search(plan, fail="t0001")
     file = tmp_path / "study.db"
-    export_to_file(study_of(plan, TrialTable.of(events, plan.objective, plan.constraints)), file)
+    export_to_file(study_of(plan, SearchState.of(events, plan.objective, plan.constraints)), file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
     back = exported_trials(file, plan.name)
     assert back is not None
@@ -215,5 +217,27 @@ def test_of_a_trial_that_never_validated_no_limit_is_told() -> None:
     broken, silent = (suggestion.trial for _ in range(2) if (suggestion := bridge.next()) is not None)
     bridge.fail(broken, "RuntimeError: broke")
     bridge.report(silent, bowl_epochs(plan, Suggestion(silent, bridge.records[silent].config, 0))[:1], None)
-    told = study_of(plan, TrialTable.of(events, plan.objective, plan.constraints)).trials
+    told = study_of(plan, SearchState.of(events, plan.objective, plan.constraints)).trials
     assert [trial.constraints for trial in told] == [{}, {"valid/cost<=0": FAR_BEYOND}]
+
+
+def test_trials_of_an_export_began_and_ended_when_the_ledger_says(tmp_path: Path) -> None:
+    """As optuna-dashboard's timeline reads them: local times without a zone, through Optuna and its database."""
+    plan = plan_of()
+    events = [
+        *begun("t0000", 10.0),
+        *begun("t0001", 20.0),
+        reported("t0000", 30.0, epoch_of(1, 4.0, 4.0, True)),
+        reported("t0001", 50.5, epoch_of(1, 4.0, 4.0, True)),
+        event_of("finished", 40.0, trial="t0000", reason="max_epochs"),
+        event_of("suggested", 60.0, trial="t0002", config=config_of()),
+    ]
+    export_to_file(study_of(plan, table_of(plan, events)), tmp_path / "study.db")
+    study = optuna.load_study(study_name=plan.name, storage=f"sqlite:///{tmp_path / 'study.db'}")
+
+    def elapsed_s(local: datetime | None) -> float:
+        assert local is not None
+        return (local.astimezone(UTC) - BEGUN) / timedelta(seconds=1)
+
+    times = [(elapsed_s(trial.datetime_start), elapsed_s(trial.datetime_complete)) for trial in study.trials]
+    assert times == [(10.0, 40.0), (20.0, 50.5), (60.0, 60.0)]

@@ -6,11 +6,14 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from bowl_events import epoch_result, event_of
 from bowl_search import PLAN, bowl_epochs, drive, ends, heard_epochs, of_kind, recording
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.records.ledger import Event, Journal
+from search.errors import PlanError
+from search.records.events import Event
+from search.records.ledger import Journal
 from search.records.plan import Candidate, Confirmation, Plan
 from search.strategy.race import Heat, Race, heats, looks, out_of_race
 from spaces.fields import Value
@@ -57,6 +60,16 @@ def test_all_candidates_run_on_a_seed_and_fold_before_any_runs_on_the_next() -> 
 )
 def test_a_race_looks_once_half_way_and_never_before_three_seeds(num_seeds: int, expected: tuple[int, ...]) -> None:
     assert looks(num_seeds) == expected
+
+
+def test_a_confirmation_whose_runs_an_earlier_version_named_is_refused_in_a_line() -> None:
+    past = [event_of("suggested", trial="t0000", config={}, seed=100)]
+    with pytest.raises(
+        PlanError,
+        match=r"^a confirmation must be of this version of dermtune; got \S+ with the run 't0000', which an earlier version has"
+        r" named \(dermtune confirm \S+ makes another\)$",
+    ):
+        Race(_plan(), recording()[0], past)
 
 
 def test_the_heats_of_a_search_are_refused() -> None:
@@ -145,27 +158,27 @@ def test_every_candidate_runs_on_the_same_seeds_to_its_own_epoch() -> None:
         (f"{name}-seed{100 + block}", 100 + block) for block in range(4) for name in ("good", "alike")
     ]
     assert [suggestion.epochs for suggestion in handed_out] == [4, 5] * 4
-    assert [event["epochs"] for event in of_kind(events, "suggested")] == [4, 5] * 4
+    assert [event.epochs for event in of_kind(events, "suggested")] == [4, 5] * 4
     assert [suggestion.config["x"] for suggestion in handed_out] == [0.3, 0.31] * 4
     assert {tuple(suggestion.config) for suggestion in handed_out} == {tuple(PLAN.fields)}
     assert [len(epochs) for epochs in heard_epochs(events).values()] == [4, 5] * 4
-    assert {event["reason"] for event in of_kind(events, "finished")} == {"max_epochs"}
+    assert {event.reason for event in of_kind(events, "finished")} == {"max_epochs"}
     assert of_kind(events, "out_of_race", "stopped") == []
 
 
 def test_who_is_out_runs_no_further_and_what_runs_is_brought_to_its_end() -> None:
     journal, events = recording()
     drive(Race(_plan(), journal), only_last=True)
-    assert [(event["candidate"], event["reason"]) for event in of_kind(events, "out_of_race")] == [
+    assert [(event.candidate, event.reason) for event in of_kind(events, "out_of_race")] == [
         ("worse", "dropped after 3 of 4 seeds to save time, which is no finding")
     ]
-    out_at = next(index for index, event in enumerate(events) if event["event"] == "out_of_race")
+    out_at = next(index for index, event in enumerate(events) if event.event == "out_of_race")
     seeds: dict[float, list[int]] = {}
     for event in of_kind(events, "suggested"):
-        seeds.setdefault(event["config"]["x"], []).append(event["seed"])
+        seeds.setdefault(event.config["x"], []).append(event.seed)
     assert seeds[0.3] == seeds[0.31] == [100, 101, 102, 103]
     assert seeds[-1.0] == [100, 101, 102]
-    assert all(event["config"]["x"] != -1.0 for event in of_kind(events[out_at:], "suggested"))
+    assert all(event.config["x"] != -1.0 for event in of_kind(events[out_at:], "suggested"))
     assert ends(events) == dict.fromkeys(heard_epochs(events), 1)
 
 
@@ -175,7 +188,7 @@ def test_the_objectives_mode_says_who_is_worse(mode: str) -> None:
     plan = replace(plan, objective=replace(plan.objective, mode=mode))
     journal, events = recording()
     drive(Race(plan, journal), only_last=True)
-    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == [{"min": "worse", "max": "good"}[mode]]
+    assert [event.candidate for event in of_kind(events, "out_of_race")] == [{"min": "worse", "max": "good"}[mode]]
 
 
 def test_a_candidate_that_fails_is_out_at_once() -> None:
@@ -186,7 +199,7 @@ def test_a_candidate_that_fails_is_out_at_once() -> None:
     assert second is not None
     assert race.num_to_come == 6
     race.fail(second.trial, "broke")
-    assert [(event["candidate"], event["reason"]) for event in of_kind(events, "out_of_race")] == [
+    assert [(event.candidate, event.reason) for event in of_kind(events, "out_of_race")] == [
         ("alike", "failed on seed 100: broke")
     ]
     assert race.num_to_come == 3
@@ -205,22 +218,19 @@ def _follow(plan: Plan, past: Sequence[Event]) -> list[Event]:
 
 def _told(events: Sequence[Event]) -> dict[str, tuple[int, int, str]]:
     """Trial → seed, epochs and end."""
-    ended = {event["trial"]: event["event"] for event in of_kind(events, "finished", "stopped", "failed")}
+    ended = {event.trial: event.event for event in of_kind(events, "finished", "stopped", "failed")}
     epochs = heard_epochs(events)
-    return {
-        event["trial"]: (event["seed"], len(epochs[event["trial"]]), ended[event["trial"]])
-        for event in of_kind(events, "suggested")
-    }
+    return {event.trial: (event.seed, len(epochs[event.trial]), ended[event.trial]) for event in of_kind(events, "suggested")}
 
 
 def test_a_race_killed_after_any_event_goes_on_with_the_same_standings() -> None:
     plan = _plan()
     journal, events = recording()
     drive(Race(plan, journal), only_last=True)
-    names = [event["candidate"] for event in of_kind(events, "out_of_race")]
+    names = [event.candidate for event in of_kind(events, "out_of_race")]
     assert names == ["worse"]
-    suggested = [event["trial"] for event in of_kind(events, "suggested")]
-    out_at = next(index for index, event in enumerate(events) if event["event"] == "out_of_race")
+    suggested = [event.trial for event in of_kind(events, "suggested")]
+    out_at = next(index for index, event in enumerate(events) if event.event == "out_of_race")
     for cut in range(len(events) + 1):
         whole = _follow(plan, events[:cut])
         told = _told(whole)
@@ -241,7 +251,7 @@ def test_a_race_killed_after_any_event_writes_down_who_is_out() -> None:
     drive(Race(plan, journal), only_last=True)
     for cut in range(len(events) + 1):
         whole = _follow(plan, events[:cut])
-        assert [event["candidate"] for event in of_kind(whole, "out_of_race")] == ["worse"], cut
+        assert [event.candidate for event in of_kind(whole, "out_of_race")] == ["worse"], cut
 
 
 def test_a_failure_that_was_not_yet_noted_as_the_end_of_its_candidate_is_noted_after_a_crash() -> None:
@@ -249,11 +259,11 @@ def test_a_failure_that_was_not_yet_noted_as_the_end_of_its_candidate_is_noted_a
     race = Race(_plan(("good", "alike")), journal)
     trials = [suggestion.trial for _ in range(2) if (suggestion := race.next()) is not None]
     race.fail(trials[1], "broke")
-    assert events[-1]["event"] == "out_of_race"
+    assert events[-1].event == "out_of_race"
     again, new = recording()
     restored = Race(_plan(("good", "alike")), again, events[:-1])
     assert restored.num_to_come == 3
-    assert [event["candidate"] for event in of_kind(new, "out_of_race")] == ["alike"]
+    assert [event.candidate for event in of_kind(new, "out_of_race")] == ["alike"]
 
 
 def test_a_race_that_has_ended_hands_out_nothing() -> None:
@@ -275,7 +285,7 @@ def _end(race: Race, value: float) -> None:
     """The next run ends with this value."""
     suggestion = race.next()
     assert suggestion is not None
-    epoch = {"epoch": suggestion.epochs, "metrics": {"valid/height": value}, "score": value, "seconds": 1.0, "is_best": True}
+    epoch = epoch_result(epoch=suggestion.epochs, metrics={"valid/height": value}, score=value, seconds=1.0, is_best=True)
     assert race.report(suggestion.trial, [epoch], "max_epochs") is True
 
 
@@ -302,7 +312,7 @@ def test_a_race_of_five_seeds_drops_after_the_third() -> None:
         _end(race, value)
     assert of_kind(events, "out_of_race") == []
     _end(race, 0.550)
-    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["alike"]
+    assert [event.candidate for event in of_kind(events, "out_of_race")] == ["alike"]
     assert race.num_to_come == 2
 
 
@@ -325,7 +335,7 @@ def test_the_look_asks_whole_seeds_of_all_folds() -> None:
     _end(race, 0.500)
     assert of_kind(events, "out_of_race") == []
     _end(race, 0.551)
-    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["alike"]
+    assert [event.candidate for event in of_kind(events, "out_of_race")] == ["alike"]
 
 
 def test_a_race_looks_once_only() -> None:
@@ -351,7 +361,7 @@ def test_when_one_fails_the_others_that_waited_for_it_are_looked_at() -> None:
     suggestion = race.next()
     assert suggestion is not None
     race.fail(suggestion.trial, "broke")
-    assert [event["candidate"] for event in of_kind(events, "out_of_race")] == ["worse", "alike"]
+    assert [event.candidate for event in of_kind(events, "out_of_race")] == ["worse", "alike"]
 
 
 def test_a_candidate_alone_runs_on_its_seeds() -> None:
@@ -376,10 +386,10 @@ def test_what_is_noted_after_a_crash_is_why_a_candidate_is_out(reason: str) -> N
     else:
         for value in (0.500, 0.545, 0.500, 0.555, 0.500, 0.550):
             _end(race, value)
-    assert events[-1]["event"] == "out_of_race"
+    assert events[-1].event == "out_of_race"
     journal, new = recording()
     Race(plan, journal, events[:-1])
-    assert [(event["event"], event["candidate"], event["reason"]) for event in new] == [("out_of_race", "alike", reason)]
+    assert [(event.event, event.candidate, event.reason) for event in new] == [("out_of_race", "alike", reason)]
     journal, new = recording()
     Race(plan, journal, events)
     assert new == []
@@ -391,7 +401,7 @@ def test_a_candidate_that_the_ledger_says_is_out_stays_out_whatever_would_be_dec
     race = Race(plan, journal)
     for value in (0.500, 0.501):
         _end(race, value)
-    journal.append("out_of_race", candidate="alike", reason="by an older rule")
+    journal.append(event_of("out_of_race", candidate="alike", reason="by an older rule"))
     again = Race(plan, recording()[0], events)
     assert again.num_to_come == 3
     following = again.next()

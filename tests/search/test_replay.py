@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bowl_events import begun, epoch_of, event, plan_of, reported
+from bowl_events import begun, epoch_of, event_of, plan_of, reported
 
 from search.analysis.leaderboard import RecordedSearch
-from search.analysis.replay import Strategy, replay, strategies_of
+from search.analysis.replay import Extrapolated, Strategy, replay, strategies_of, whole_curve
 from search.errors import PlanError
+from search.records.events import Event
 from search.records.folder import SearchFolder
-from search.records.ledger import Event
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 
 PLAN = plan_of(num_trials=3, max_epochs=4, scheduler="none", sampler="random", max_concurrent=1)
 NONE = Strategy("random", "none", 1, 3)
@@ -23,7 +23,7 @@ CURVES = {"t0000": [5.0, 4.0, 3.0, 2.0], "t0001": [6.0, 5.0, 4.5, 4.0], "t0002":
 def _events(trial: str, x: float, scores: Sequence[float], end: str = "finished") -> list[Event]:
     epochs = [epoch_of(n, score, score, score == min(scores[:n])) for n, score in enumerate(scores, start=1)]
     told = [reported(trial, 0.0, epoch) for epoch in epochs]
-    return [*begun(trial, 0.0, x=x), *told, event(end, 0.0, trial=trial, reason="because")]
+    return [*begun(trial, 0.0, x=x), *told, event_of(end, 0.0, trial=trial, reason="because")]
 
 
 def _recorded(tmp_path: Path, curves: dict[str, list[float]], ends: dict[str, str] | None = None) -> RecordedSearch:
@@ -33,7 +33,7 @@ def _recorded(tmp_path: Path, curves: dict[str, list[float]], ends: dict[str, st
         for one in _events(trial, index / 4, scores, (ends or {}).get(trial, "finished"))
     ]
     plan = replace(PLAN, num_trials=len(curves))
-    return RecordedSearch(SearchFolder(tmp_path, plan.name), plan, TrialTable.of(events, plan.objective))
+    return RecordedSearch(SearchFolder(tmp_path, plan.name), plan, SearchState.of(events, plan.objective))
 
 
 def test_a_strategy_that_uses_up_all_trials_ends_at_the_best_and_costs_all_epochs(tmp_path: Path) -> None:
@@ -55,9 +55,26 @@ def test_regret_is_what_the_leader_lacks_to_the_best_recorded_at_each_time(tmp_p
     assert (found.regret_quarter, found.regret_half, found.half_interval) == (2.0, 0.0, (0.0, 0.0))
 
 
-def test_a_trial_that_was_cut_short_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
-    (found,) = replay(_recorded(tmp_path, {**CURVES, "t0001": [6.0, 5.0]}, {"t0001": "stopped"}), [NONE], seeds=1)
-    assert (found.epochs, found.regret) == (10.0, 0.0)
+def test_a_trial_that_was_cut_short_costs_what_is_due_and_gains_nothing_that_nobody_saw(tmp_path: Path) -> None:
+    """Two of its four epochs were trained: with them the other two trials cost twelve, of which ten are known."""
+    cut_short = _recorded(tmp_path, {**CURVES, "t0001": [6.0, 0.5]}, {"t0001": "stopped"})
+    (found,) = replay(cut_short, [NONE], seeds=2)
+    assert (found.epochs, found.seconds, found.time_s) == (12.0, 24.0, 24.0)
+    assert found.known == pytest.approx(10 / 12)
+    assert found.to_json()["known"] == found.known
+    (whole,) = replay(_recorded(tmp_path, CURVES), [NONE], seeds=1)
+    assert whole.known == 1.0
+
+
+def test_a_curve_stays_as_it_was_where_it_was_cut_short_and_says_so(tmp_path: Path) -> None:
+    found = _recorded(tmp_path, CURVES | {"t0001": [6.0, 5.0]}, {"t0001": "stopped", "t0002": "interrupted"})
+    cut = whole_curve(found.table.trials["t0001"], 4)
+    assert [epoch.epoch for epoch in cut] == [1, 2, 3, 4]
+    assert [epoch.score for epoch in cut] == [6.0, 5.0, 5.0, 5.0]
+    assert [epoch.seconds for epoch in cut] == [2.0] * 4
+    assert [isinstance(epoch, Extrapolated) for epoch in cut] == [False, False, True, True]
+    assert [epoch.is_best for epoch in cut] == [True, True, False, False]
+    assert len(whole_curve(found.table.trials["t0000"], 9)) == 4, "it had ended by itself"
 
 
 def test_failed_trials_are_left_out_and_two_are_needed(tmp_path: Path) -> None:
@@ -85,3 +102,11 @@ def test_strategies_are_every_combination_of_what_was_named() -> None:
     assert [strategy.label for strategy in strategies_of(PLAN)] == ["random + none"]
     with pytest.raises(PlanError, match=r"--sampler must be .*; got 'tpee'"):
         strategies_of(PLAN, ["tpee"])
+
+
+def test_a_mean_of_fewer_validations_is_no_best_that_one_of_three_lacks_something_to(tmp_path: Path) -> None:
+    """Scores here are the trailing means themselves: the second epoch's 1 is one of two, the third's 2 one of three."""
+    found = _recorded(tmp_path, {"t0": [5.0, 1.0, 2.0], "t1": [6.0, 5.0, 4.0]})
+    (outcome,) = replay(found, [Strategy("random", "none", 3, 3)], seeds=2, workers=1)
+    assert outcome.known == 1
+    assert outcome.regret == 0

@@ -6,19 +6,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from bowl_events import begun, epoch_of, event, plan_of, reported
+from bowl_events import begun, epoch_of, event_of, plan_of, reported
 
 from search.analysis import figures
+from search.analysis.importance import Importance
 from search.analysis.leaderboard import RecordedSearch, open_search
 from search.analysis.page import html_page, picture, table, write_page
 from search.analysis.report import report_page
 from search.analysis.search_figures import pictures_of_search
 from search.analysis.trial_figures import pictures_of_trial
+from search.cli.main import run
+from search.records.events import Event
 from search.records.folder import SearchFolder
-from search.records.ledger import Event, Ledger
+from search.records.ledger import Ledger
 from search.records.plan import Plan
+from search.records.tracking.address import default_tracking_uri
 from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.tracking.store import default_tracking_uri, open_client, summary_run, trial_run
+from search.records.tracking.store import open_client, summary_run, trial_run
 
 PLAN = plan_of(name="by-hand", num_trials=30, max_epochs=3, notes=("few cases",))
 #: MLflow warns of itself when it is imported, uses what SQLAlchemy will drop, and leaves its connections to the collector.
@@ -101,6 +105,15 @@ def test_a_tables_cells_stay_cells() -> None:
     assert "<td>a | b</td>" in page
 
 
+def test_headings_are_broken_between_words_and_after_what_parts_a_name_only() -> None:
+    page = html_page("a page", table(["configuration", "valid/gates/a_b [95 %]", "`x/y`"], [["valid/a_b", "1", "2"]]), {})
+    assert "<th>configuration</th>" in page
+    assert "<th>valid/<wbr>gates/<wbr>a_<wbr>b [95 %]</th>" in page
+    assert "<th><code>x/<wbr>y</code></th>" in page
+    assert "<td>valid/a_b</td>" in page
+    assert "overflow-wrap: anywhere" not in page
+
+
 def test_a_page_is_written_as_markdown_and_as_html(tmp_path: Path) -> None:
     text = f"Before.\n\n{picture('confirmation')}\n\nAfter."
     write_page(tmp_path / "confirmation", "a title", text, "<svg></svg>", b"PNG")
@@ -118,19 +131,19 @@ def a_trial(number: int, x: float, end: str = "finished", reason: str = "max_epo
     return [
         *begun(name, begin, x=x),
         reported(name, begin + 1, *epochs),
-        event("checkpointed", begin + 2, trial=name, epoch=3, path=path, sha256="ab" * 32),
-        event(end, begin + 3, trial=name, reason=reason),
+        event_of("checkpointed", begin + 2, trial=name, epoch=3, path=path, sha256="ab" * 32),
+        event_of(end, begin + 3, trial=name, reason=reason),
     ]
 
 
 EVENTS = [
-    event("search_started", 0.0),
-    event("noted", 0.5, text=f"a note of {SCRIPT}"),
+    event_of("search_started", 0.0),
+    event_of("noted", 0.5, text=f"a note of {SCRIPT}"),
     *a_trial(1, 0.5),
     *a_trial(2, -0.75, end="stopped", reason="rung 1"),
     *a_trial(3, 0.25, end="failed", reason=f"ValueError: {SCRIPT} | or"),
-    event("checkpoint_deleted", 50.0, trial="t01", path="trials/t01/best-00003"),
-    event("search_ended", 60.0, reason="all trials ended"),
+    event_of("checkpoint_deleted", 50.0, trial="t01", path="trials/t01/best-00003"),
+    event_of("search_ended", 60.0, reason="all trials ended"),
 ]
 
 
@@ -165,7 +178,7 @@ def test_the_page_of_a_search_stands_alone_and_is_whole(tmp_path: Path) -> None:
     assert (len(elements.of("svg")), len(elements.of("img"))) == (4, 1)
     assert "%%" not in page
     assert "by-hand: bowl" in elements.text
-    assert "Best: t02, score 1.2500 (value 1.2500) at epoch 3." in elements.text
+    assert "Best: t02, score 1.2500, value 1.2500 at epoch 3." in elements.text
     assert "have not been confirmed on fresh seeds" in elements.text
     assert "few cases" in elements.text
     assert elements.of("script") == []
@@ -185,8 +198,19 @@ def test_a_long_leaderboard_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "… and 5 more (<code>dermtune show by-hand</code>)." in page
 
 
+def test_the_page_says_below_the_importance_when_nothing_stands_out(tmp_path: Path) -> None:
+    found, pictures = (
+        recorded(tmp_path),
+        {"rung_survival": "<i>rungs</i>", "importance": "<i>bars</i>", "slices": "<i>slices</i>"},
+    )
+    noise = Importance(30, {"x": 0.3}, {"x": 0.4})
+    page = report_page(found, pictures, {}, importance=noise)
+    assert page.index("<i>bars</i>") < page.index("apart from chance with 30 trials") < page.index("<i>slices</i>")
+    assert "from chance" not in report_page(found, pictures, {}, importance=replace(noise, noise={"x": 0.2}))
+
+
 @MLFLOWS_WARNINGS
-def test_a_search_is_published_to_its_folder_and_its_runs(tmp_path: Path) -> None:
+def test_a_search_is_published_to_its_folder_and_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     storage = tmp_path / "my runs"
     from search.analysis.publication import publish
 
@@ -204,10 +228,12 @@ def test_a_search_is_published_to_its_folder_and_its_runs(tmp_path: Path) -> Non
     assert steps == [(done, 4) for done in (1, 2, 3, 4)], "one trial has kept its checkpoint"
     client = open_client(uri)
     experiment = client.get_experiment_by_name("by-hand").experiment_id
+    assert run(["report", "by-hand", "--storage", str(storage), "--tracking-uri", uri]) == 0
+    assert capsys.readouterr().err.splitlines() == ["drawing pictures…", "logging pictures…"], "there is no terminal"
     places = {}
-    for name, run in {"search": summary_run(client, experiment), "t02": trial_run(client, experiment, "t02")}.items():
-        assert run is not None
-        folder = Path(client.get_run(run).info.artifact_uri.removeprefix("file://").replace("%20", " "))
+    for name, run_id in {"search": summary_run(client, experiment), "t02": trial_run(client, experiment, "t02")}.items():
+        assert run_id is not None
+        folder = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://").replace("%20", " "))
         places[name] = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     pictures = {f"pictures/{name}.png" for name in ("best_so_far", "rung_survival", "parallel_coordinates", "slices")}
     assert places == {"search": {"plan.json", "report.html", *pictures}, "t02": {"pictures/learning_curves.png"}}

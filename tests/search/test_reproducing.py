@@ -14,7 +14,7 @@ from trainables.errors import DataError
 
 SMALL = {
     "gated": {"size_px": "96", "batches_per_epoch": "1", "k": "2"},
-    "attentive": {"size_px": "32", "resize_px": "36", "width": "0.125", "encoder_weights": "none", "timesteps": "3"},
+    "attentive": {"size_px": "32", "crop_from_px": "36", "width": "0.125", "encoder_weights": "none", "timesteps": "3"},
 }
 
 

@@ -13,7 +13,7 @@ from search.analysis.reproduction_figures import beside_paper
 from search.analysis.reproduction_page import attentive_page, gated_page, write_reproduction, written
 from spaces.attentive import EXPERIMENTS
 from trainables.data.segmented import STRUCTURES
-from trainables.explanation import Sharing
+from trainables.sharing import Sharing
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
 
@@ -32,7 +32,9 @@ def sharing(taken: float) -> Sharing:
     block = np.full((8, 8), 0.1)
     block[0, 1:] = taken
     np.fill_diagonal(block, 1.0)
-    return Sharing(TASKS, np.stack([block, block]))
+    blocks, start = np.stack([block, block]), np.full((2, 8, 8), 0.5)
+    start[:, np.eye(8, dtype=bool)] = 1.0
+    return Sharing(TASKS, blocks, (0, 3), np.stack([start, blocks]))
 
 
 def gated(other: str | None = "these are synthetic images, drawn by dermtune") -> Reproduced:
@@ -102,7 +104,7 @@ def test_whether_the_diagnosis_takes_more_is_said_with_an_interval() -> None:
     assert [row[:2] for row in table[1:]] == [
         [name, of] for name in ("standard", "binary") for of in ("last block", "all blocks")
     ]
-    assert "Stability, the mean correlation between two of them: 1.00" in text
+    assert "networks agree on who takes what (the mean correlation of two networks' changes since their start is 1.00" in text
 
 
 def test_data_that_are_not_the_papers_are_named_before_anything_else(tmp_path: Path) -> None:
@@ -165,6 +167,6 @@ def test_a_panel_of_what_no_run_has_says_so() -> None:
         [Outcome("VGG_GAP", (3,), metrics=known), Outcome("VGG", (2,))], {"melanoma/auroc": "AUC", "structures/map": "mAP"}
     )
     told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert told == [[], ["nothing to draw:\nno run has it"]]
+    assert told == [[], ["mAP:\nnothing to draw, no run has it"]]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["here (no interval)", "the paper, on its own data"]

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
+from bowl_events import epoch_result, event_of, unstamped
 from bowl_search import drive, ends, heard_epochs, of_kind, recording, with_changes
 
-from search.records.ledger import Event, Journal
+from search.records.events import Event
+from search.records.ledger import Journal
 from search.records.plan import Plan
-from search.records.trials import ENDED, TrialTable
+from search.records.state import SearchState
+from search.records.trials import ENDED
 from search.strategy.bridge import Bridge
 from search.strategy.projection import study_of
 
-NUM_TRIALS, MAX_EPOCHS, BUDGET = 10, 9, 16
+NUM_TRIALS, MAX_EPOCHS, BUDGET = 7, 9, 9
 SCHEDULERS = ("asha", "asha-promote", "one-epoch")
 
 
 def _plan(scheduler: str, **changes: object) -> Plan:
-    return with_changes(**{"scheduler": scheduler, "num_trials": NUM_TRIALS, "max_epochs": MAX_EPOCHS, "seed": 3, **changes})
+    return with_changes(**{"scheduler": scheduler, "num_trials": NUM_TRIALS, "max_epochs": MAX_EPOCHS, "seed": 10, **changes})
 
 
 @cache
@@ -26,10 +29,6 @@ def _events(plan_of: str, **changes: object) -> tuple[Event, ...]:
     journal, events = recording()
     drive(Bridge(_plan(plan_of, **changes), journal))
     return tuple(events)
-
-
-def _strip(event: Event) -> Event:
-    return {key: value for key, value in event.items() if key not in ("time", "elapsed_s")}
 
 
 def _follow(plan: Plan, past: Sequence[Event], back: int = 0) -> tuple[Bridge, list[Event]]:
@@ -51,7 +50,7 @@ def _follow(plan: Plan, past: Sequence[Event], back: int = 0) -> tuple[Bridge, l
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_the_search_under_test_has_everything_that_can_be_cut(scheduler: str) -> None:
     events = _events(scheduler)
-    kinds = {event["event"] for event in events}
+    kinds = {event.event for event in events}
     assert kinds == {"suggested", "started", "reported", "saved", "finished", "stopped"} | (
         set() if scheduler == "asha" else {"paused", "promoted"}
     )
@@ -67,7 +66,7 @@ def test_a_search_killed_after_any_event_ends_each_trial_once_and_counts_no_epoc
         assert ends(whole) == {f"t{number:04d}": 1 for number in range(NUM_TRIALS)}, cut
         for trial, epochs in heard_epochs(whole).items():
             assert epochs == list(range(1, len(epochs) + 1)), (cut, trial)
-        table = TrialTable.of(whole, plan.objective)
+        table = SearchState.of(whole, plan.objective)
         assert table.count(*ENDED) == NUM_TRIALS
         assert all(len(trial.epochs) == MAX_EPOCHS for trial in table.trials.values() if trial.state == "finished")
         assert bridge.exhausted
@@ -79,17 +78,17 @@ def test_a_search_killed_after_any_event_ends_each_trial_once_and_counts_no_epoc
 def test_a_search_killed_after_any_event_keeps_its_configurations_and_tries_none_again(scheduler: str, sampler: str) -> None:
     plan, events = _plan(scheduler, sampler=sampler), _events(scheduler, sampler=sampler)
     for cut in range(len(events) + 1):
-        before = [_strip(event) for event in of_kind(events[:cut], "suggested")]
+        before = [unstamped(event) for event in of_kind(events[:cut], "suggested")]
         bridge, whole = _follow(plan, events[:cut])
-        suggested = [_strip(event) for event in of_kind(whole, "suggested")]
+        suggested = [unstamped(event) for event in of_kind(whole, "suggested")]
         assert suggested[: len(before)] == before
-        assert [event["trial"] for event in suggested] == [f"t{number:04d}" for number in range(NUM_TRIALS)]
-        assert [event["seed"] for event in suggested] == [plan.seed + number for number in range(NUM_TRIALS)]
-        places = [(event["config"]["x"], event["config"]["y"], event["config"]["rate"]) for event in suggested]
+        assert [event.trial for event in suggested] == [f"t{number:04d}" for number in range(NUM_TRIALS)]
+        assert [event.seed for event in suggested] == [plan.seed + number for number in range(NUM_TRIALS)]
+        places = [(event.config["x"], event.config["y"], event.config["rate"]) for event in suggested]
         assert len(set(places)) == NUM_TRIALS, cut
         assert places[0] == (0.0, 0.0, 0.3), "the paper's, whenever it was killed"
         for trial, event in zip(bridge.study.trials, suggested, strict=True):
-            assert trial.params == {name: event["config"][name] for name in trial.params}
+            assert trial.params == {name: event.config[name] for name in trial.params}
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -97,7 +96,7 @@ def test_the_study_of_a_search_that_was_killed_is_that_of_its_ledger(scheduler: 
     plan, events = _plan(scheduler), _events(scheduler)
     for cut in range(0, len(events) + 1, 3):
         bridge, whole = _follow(plan, events[:cut])
-        told = study_of(plan, TrialTable.of(whole, plan.objective)).trials
+        told = study_of(plan, SearchState.of(whole, plan.objective)).trials
         assert [(t.state, t.values, t.intermediate_values) for t in bridge.study.trials] == [
             (t.state, t.values, t.intermediate_values) for t in told
         ], cut
@@ -107,15 +106,15 @@ def test_the_study_of_a_search_that_was_killed_is_that_of_its_ledger(scheduler: 
 def test_a_verdict_that_was_due_when_the_search_was_killed_is_carried_out(scheduler: str) -> None:
     events, found = _events(scheduler), 0
     for cut in range(1, len(events)):
-        due = next((event for event in events[cut:] if event["event"] != "saved"), events[-1])
-        heard = [event for event in events[:cut] if event["event"] != "saved"][-1]
-        is_due = due["event"] in ("stopped", "paused") and heard["event"] == "reported" and heard["trial"] == due["trial"]
+        due = next((event for event in events[cut:] if event.event != "saved"), events[-1])
+        heard = [event for event in events[:cut] if event.event != "saved"][-1]
+        is_due = due.event in ("stopped", "paused") and heard.event == "reported" and heard.trial == due.trial
         journal, new = recording()
         bridge = Bridge(_plan(scheduler), journal, events[:cut])
-        assert [_strip(event) for event in new] == ([_strip(due)] if is_due else []), cut
+        assert [unstamped(event) for event in new] == ([unstamped(due)] if is_due else []), cut
         found += is_due
         if is_due:
-            assert bridge.is_paused(due["trial"]) is (due["event"] == "paused")
+            assert bridge.is_paused(due.trial) is (due.event == "paused")
             assert bridge.num_running == 0, "what runs no more waits to go on, and takes up no slot yet"
     assert found >= 3
 
@@ -143,7 +142,7 @@ def test_a_search_killed_when_its_budget_is_spent_leaves_no_trial_that_has_not_e
 
 def test_gpu_seconds_of_the_past_count_towards_the_budget() -> None:
     """An epoch takes 1 to 1.25 s on half a GPU: 10 s of a GPU are 16 to 20 epochs."""
-    changes = {"gpus_per_trial": 0.5, "gpu_hours": 10 / 3600}
+    changes = {"gpus_per_trial": 0.5, "gpu_hours": 10 / 3600, "num_trials": 10}
     plan, events = _plan("asha", **changes), _events("asha", **changes)
     assert 16 <= sum(map(len, heard_epochs(events).values())) <= 22
     for cut in range(0, len(events) + 1, 5):
@@ -163,13 +162,13 @@ def test_what_was_interrupted_goes_on_before_anything_else(scheduler: str, repor
     assert running > 0
     bridge.interrupt("Ctrl-C")
     assert bridge.num_running == 0
-    interrupted = [event["trial"] for event in of_kind(past, "interrupted")]
+    interrupted = [event.trial for event in of_kind(past, "interrupted")]
     assert len(interrupted) == running
-    assert {event["reason"] for event in of_kind(past, "interrupted")} == {"Ctrl-C"}
+    assert {event.reason for event in of_kind(past, "interrupted")} == {"Ctrl-C"}
     _, whole = _follow(plan, past)
-    handed_out = [event["trial"] for event in of_kind(whole[len(past) :], "suggested", "continued", "promoted")]
+    handed_out = [event.trial for event in of_kind(whole[len(past) :], "suggested", "continued", "promoted")]
     assert handed_out[:running] == interrupted
-    assert [event["trial"] for event in of_kind(whole, "continued")] == interrupted
+    assert [event.trial for event in of_kind(whole, "continued")] == interrupted
     assert ends(whole) == {f"t{number:04d}": 1 for number in range(NUM_TRIALS)}
     for trial, epochs in heard_epochs(whole).items():
         assert epochs == list(range(1, len(epochs) + 1)), trial
@@ -198,7 +197,7 @@ def test_a_search_that_has_ended_and_is_given_more_trials_touches_none_of_the_ol
     events, plan = _events(scheduler), _plan(scheduler, num_trials=3 * NUM_TRIALS)
     bridge, whole = _follow(plan, events)
     assert ends(whole) == {f"t{number:04d}": 1 for number in range(3 * NUM_TRIALS)}
-    assert {event["trial"] for event in of_kind(whole[len(events) :], "reported")}.isdisjoint(ends(events))
+    assert {event.trial for event in of_kind(whole[len(events) :], "reported")}.isdisjoint(ends(events))
     assert bridge.num_to_come == 0
 
 
@@ -216,14 +215,14 @@ def test_nothing_is_written_and_nothing_handed_out_for_a_search_that_has_ended(s
 def test_a_restored_scheduler_judges_as_the_one_that_was_killed(scheduler: str) -> None:
     """The same reports after a crash meet the same verdicts: those before it count at the rungs."""
     events = _events(scheduler)
-    last = max(index for index, event in enumerate(events) if event["event"] == "suggested")
+    last = max(index for index, event in enumerate(events) if event.event == "suggested")
     plan = _plan(scheduler, sampler="random")
     alone, restored = Bridge(plan, Journal(), events[:last]), Bridge(plan, Journal(), events[:last])
     for bridge in (alone, restored):
         assert bridge.scheduler.rungs == ((1,) if scheduler == "one-epoch" else (1, 3))
     suggestion = alone.next(), restored.next()
     assert suggestion[0] == suggestion[1]
-    worst = [{"epoch": 1, "metrics": {"valid/height": 99.0}, "score": 99.0, "seconds": 1.0, "is_best": True}]
+    worst = [epoch_result(epoch=1, metrics={"valid/height": 99.0}, score=99.0, seconds=1.0, is_best=True)]
     for bridge, given in zip((alone, restored), suggestion, strict=True):
         assert given is not None
         if given.known_epoch == 0:
@@ -234,7 +233,7 @@ def test_a_restored_scheduler_judges_as_the_one_that_was_killed(scheduler: str) 
 def test_random_search_goes_on_with_the_trials_that_it_would_have_had(cut: int) -> None:
     whole = _events("none", sampler="random")
     _, again = _follow(_plan("none", sampler="random"), whole[:cut])
-    configs = [[event["config"] for event in of_kind(events, "suggested")] for events in (whole, again)]
+    configs = [[event.config for event in of_kind(events, "suggested")] for events in (whole, again)]
     assert configs[0] == configs[1]
     assert len({str(config) for config in configs[0]}) == NUM_TRIALS
 
@@ -245,3 +244,30 @@ def test_a_search_of_many_trials_can_be_taken_up() -> None:
     bridge._num_suggested = 4400
     bridge._set_sampler()
     assert bridge.next() is not None
+
+
+@pytest.mark.parametrize("kind", ["finished", "stopped", "paused"])
+def test_a_search_that_breaks_while_an_end_is_told_goes_on_as_if_it_had_been_killed_there(kind: str) -> None:
+    """Output to a pipe that is closed ends the driver on the very line that tells of an end, before the conductor hears of it."""
+    plan = _plan("asha-promote" if kind == "paused" else "asha")
+    journal, events = recording()
+
+    def breaks(event: Event) -> None:
+        if event.event == kind:
+            raise BrokenPipeError("nobody reads")
+
+    state = SearchState(plan.objective)
+    journal.subscribe(state.apply)
+    journal.subscribe(breaks)
+    conductor = Bridge(plan, journal, state=state)
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        drive(conductor)
+    (ended,) = of_kind(events, kind)
+    conductor.interrupt("interrupted")
+    assert ended.trial not in {event.trial for event in of_kind(events, "interrupted")}
+    # An earlier driver's ledger may have it all the same.
+    for more in ([], [event_of("interrupted", trial=ended.trial, reason="interrupted")]):
+        _, whole = _follow(plan, [*events, *more])
+        assert set(ends(whole).values()) == {1}
+        assert len(ends(whole)) == NUM_TRIALS
+        assert heard_epochs(whole) == {trial: sorted(set(told)) for trial, told in heard_epochs(whole).items()}

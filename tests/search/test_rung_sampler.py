@@ -272,8 +272,8 @@ def _search(sampler: str, num_trials: int, seed: int = 7) -> tuple[list[Mapping[
     journal, events = recording()
     bridge = Bridge(plan, journal)
     simulate(bridge, bowl_curves(plan), 4)
-    decisions = [(event["event"], event["trial"], event["reason"]) for event in of_kind(events, "finished", "stopped")]
-    return [event["config"] for event in of_kind(events, "suggested")], decisions, bridge.study
+    decisions = [(event.event, event.trial, event.reason) for event in of_kind(events, "finished", "stopped")]
+    return [event.config for event in of_kind(events, "suggested")], decisions, bridge.study
 
 
 #: The Gaussian process takes a second a trial once it takes over, after seven trials at a rung.

@@ -50,6 +50,34 @@ def test_what_is_about_one_run_is_done_in_order() -> None:
 
 
 @pytest.mark.timeout(20)
+def test_what_waits_for_a_slow_run_keeps_no_other_run_waiting() -> None:
+    """Six pieces of one run, more than there are threads, and the first waits for a piece of another run."""
+    senders, other, done = Senders(4), threading.Event(), list[str]()
+
+    def first() -> None:
+        assert other.wait(10), "the other run's piece found no thread"
+        done.append("slow 0")
+
+    senders.submit("slow", first)
+    for number in range(1, 6):
+        senders.submit("slow", lambda number=number: done.append(f"slow {number}"))  # type: ignore[misc]
+    senders.submit("other", other.set)
+    senders.wait()
+    assert done == [f"slow {number}" for number in range(6)]
+
+
+@pytest.mark.timeout(20)
+def test_an_error_leaves_out_thousands_of_pieces_after_it() -> None:
+    senders, done = Senders(2), list[int]()
+    senders.submit("a", lambda: raise_("the store is away"))
+    for number in range(3000):
+        senders.submit("a", lambda number=number: done.append(number))  # type: ignore[misc]
+    with pytest.raises(ValueError, match="the store is away"):
+        senders.wait()
+    assert done == []
+
+
+@pytest.mark.timeout(20)
 def test_an_error_is_raised_by_the_wait_and_nothing_follows_it_for_its_run() -> None:
     senders, done = Senders(2), list[str]()
     senders.submit("a", lambda: raise_("the store is away"))

@@ -1,34 +1,84 @@
 """The small records beside the ledger: readings of the test split, Tune's account, failures, learning curves."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from bowl_events import begun, config_of, epoch_of, event, plan_of, reported, table_of
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of
+from small_tables import checkpoint_of, table_source
 
 from search.records.curves import curves_frame, trials_frame, write_curves
 from search.records.failure import failure_trace, write_failure
-from search.records.readings import record_reading
-from search.records.trials import TrialTable
+from search.records.readings import num_readings, record_reading
+from search.records.state import SearchState
 from search.records.tune_record import LOST, RUNNING, TERMINATED, TuneRecord, mark_lost, statuses
+from trainables.data import read
+from trainables.errors import DataError
+from trainables.folders import digest
 
 
-def test_readings_are_counted_for_each_source(tmp_path: Path) -> None:
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return checkpoint_of(tmp_path / "checkpoint", {"diagnosis": ("melanoma", "nevus")})
+
+
+def test_readings_are_counted_for_each_test_split(tmp_path: Path, checkpoint: Path) -> None:
     storage = tmp_path / "not yet" / "runs"
-    counts = [record_reading(storage, "ab", source) for source in ("derm7pt:/a", "derm7pt:/b", "derm7pt:/a", "derm7pt:/a")]
-    assert counts == [1, 1, 2, 3]
+    a, b = table_source(tmp_path / "a.csv", range(4)), table_source(tmp_path / "b.csv", range(4, 8))
+    assert num_readings(storage, a) == 0
+    assert [record_reading(storage, checkpoint, source) for source in (a, b, a, a)] == [1, 1, 2, 3]
+    assert [num_readings(storage, source) for source in (a, b)] == [3, 1], "looking is no reading"
     lines = [json.loads(line) for line in (storage / "test_readings.jsonl").read_text().splitlines()]
-    assert [(line["checkpoint"], line["source"]) for line in lines[:2]] == [("ab", "derm7pt:/a"), ("ab", "derm7pt:/b")]
+    assert [(line["checkpoint"], line["source"]) for line in lines[:2]] == [(digest(checkpoint), a), (digest(checkpoint), b)]
     written = datetime.fromisoformat(lines[0]["time"])
     assert timedelta(0) <= datetime.now(UTC) - written < timedelta(minutes=5)
     assert written.microsecond == 0
 
 
-def test_a_test_split_is_the_same_whatever_column_says_whose_its_cases_are(tmp_path: Path) -> None:
-    sources = ("table:/a.csv", "table:/a.csv#group=patient_id", "table:/a.csv#group=lesion", "table:/b.csv#group=lesion")
-    assert [record_reading(tmp_path, "ab", source) for source in sources] == [1, 2, 3, 1]
+def test_a_test_split_is_the_same_whatever_file_names_it_and_wherever_it_lies(tmp_path: Path, checkpoint: Path) -> None:
+    """A renamed table or a copy of the folder began to count at 1 again."""
+    source = table_source(tmp_path / "here" / "cases.csv", range(4))
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    (tmp_path / "here" / "renamed.csv").write_bytes((tmp_path / "here" / "cases.csv").read_bytes())
+    fewer = table_source(tmp_path / "here" / "fewer.csv", range(3, 4))
+    with_another_table = table_source(tmp_path / "more" / "cases.csv", range(3, 9))
+    sources = (source, f"{source}#group=who", f"table:{tmp_path}/there/cases.csv", f"table:{tmp_path}/here/renamed.csv", fewer)
+    assert [record_reading(tmp_path, checkpoint, each) for each in (*sources, with_another_table)] == [1, 2, 3, 4, 5, 6]
+    assert num_readings(tmp_path, table_source(tmp_path / "new" / "cases.csv", range(9, 12))) == 0, "no image in common"
+
+
+def test_a_table_without_anything_to_train_on_has_a_test_split_all_the_same(tmp_path: Path, checkpoint: Path) -> None:
+    file = tmp_path / "cases.csv"
+    table_source(file, range(4))
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if ",train," not in line) + "\n")
+    assert [record_reading(tmp_path, checkpoint, f"table:{file}") for _ in range(2)] == [1, 2]
+
+
+def test_a_table_that_only_a_checkpoints_classes_make_readable_is_counted(tmp_path: Path, checkpoint: Path) -> None:
+    """A note with a line break is no label of the checkpoint's; the table was measured, and then nothing was said or counted."""
+    file = tmp_path / "cases.csv"
+    table_source(file, range(4))
+    first, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([f"{first},note", *(f'{row},"two\nlines"' for row in rows)]) + "\n")
+    with pytest.raises(DataError, match="must stand on one line"):
+        read(f"table:{file}")
+    assert [record_reading(tmp_path, checkpoint, f"table:{file}") for _ in range(2)] == [1, 2]
+
+
+def test_readings_that_cannot_be_read_are_said_and_data_that_are_elsewhere_are_counted_by_name(
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = table_source(tmp_path / "data" / "cases.csv", range(4))
+    record_reading(tmp_path, checkpoint, source)
+    with (tmp_path / "test_readings.jsonl").open("a") as lines:
+        lines.write('{"time": "", "checkpoint": "", "source": "derm7pt:/a"}\n{"time": "2026\n')
+    assert record_reading(tmp_path, checkpoint, source) == 2
+    assert "2 readings cannot be read and are not counted" in caplog.text
+    shutil.move(tmp_path / "data", tmp_path / "moved")
+    assert [num_readings(tmp_path, each) for each in (source, f"{source}#group=who", "table:/elsewhere.csv")] == [2, 2, 0]
 
 
 def test_the_last_status_of_each_trial_counts_and_damaged_lines_do_not(tmp_path: Path) -> None:
@@ -76,7 +126,7 @@ def test_a_trials_last_failure_is_kept_with_its_trace(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def table() -> TrialTable:
+def table() -> SearchState:
     """Two trials that have validated, the second the better, one that failed and one that has only begun."""
     plan = plan_of()
     events = [
@@ -86,13 +136,13 @@ def table() -> TrialTable:
         *begun("t3", 1.0),
         reported("t0", 2.0, epoch_of(1, 4.0, 4.0, True), epoch_of(2, 5.0, 4.5, False, seconds=3.0)),
         reported("t1", 3.0, epoch_of(1, 2.0, 2.0, True, gain=7.0)),
-        event("finished", 4.0, trial="t0", reason="max_epochs"),
-        event("failed", 5.0, trial="t2", reason="RuntimeError: it broke"),
+        event_of("finished", 4.0, trial="t0", reason="max_epochs"),
+        event_of("failed", 5.0, trial="t2", reason="RuntimeError: it broke"),
     ]
     return table_of(plan, events)
 
 
-def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(table: TrialTable) -> None:
+def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(table: SearchState) -> None:
     frame = curves_frame(table)
     assert frame["trial"].tolist() == ["t0", "t0", "t1"]
     assert frame["epoch"].tolist() == [1, 2, 1]
@@ -105,7 +155,7 @@ def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(tab
     assert frame["config/x"].tolist() == [0.5, 0.5, config_of()["x"]]
 
 
-def test_the_leaderboard_has_a_row_for_each_trial_best_first(table: TrialTable) -> None:
+def test_the_leaderboard_has_a_row_for_each_trial_best_first(table: SearchState) -> None:
     rows = trials_frame(table).set_index("trial")
     assert rows.index.tolist() == ["t1", "t0", "t2", "t3"]
     assert rows["state"].tolist() == ["running", "finished", "failed", "running"]
@@ -115,7 +165,7 @@ def test_the_leaderboard_has_a_row_for_each_trial_best_first(table: TrialTable) 
     assert rows.loc["t0", "x"] == 0.5
 
 
-def test_written_curves_are_read_back_as_they_were(table: TrialTable, tmp_path: Path) -> None:
+def test_written_curves_are_read_back_as_they_were(table: SearchState, tmp_path: Path) -> None:
     write_curves(table, tmp_path / "curves.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "curves.parquet"), curves_frame(table))
     assert [path.name for path in tmp_path.iterdir()] == ["curves.parquet"]
@@ -126,7 +176,7 @@ def test_a_search_without_an_epoch_leaves_no_curves(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_written_curves_have_no_column_for_the_row_numbers(table: TrialTable, tmp_path: Path) -> None:
+def test_written_curves_have_no_column_for_the_row_numbers(table: SearchState, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     write_curves(table, tmp_path / "curves.parquet")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bowl_events import epoch_result
 from bowl_search import of_kind, recording, with_changes
 
 from search.strategy.bridge import Bridge
@@ -16,7 +17,7 @@ SECONDS = {"t0000": (2.0, 2.0, 2.0), "t0001": (3.0, 3.0), "t0002": (1.0,)}
 
 def _curve(seconds: Sequence[float], cut_short: bool = False) -> Curve:
     epochs: list[dict[str, Any]] = [
-        {"epoch": number, "metrics": {"valid/height": 1.0}, "score": 1.0, "seconds": length, "is_best": number == 1}
+        epoch_result(epoch=number, metrics={"valid/height": 1.0}, score=1.0, seconds=length, is_best=number == 1)
         for number, length in enumerate(seconds, start=1)
     ]
     return Curve(epochs, cut_short)
@@ -30,7 +31,7 @@ def test_epochs_are_heard_in_the_order_in_which_they_end_and_of_those_that_end_a
     """t0001 and t0000 both end an epoch at 6 s; t0001's began at 3 s, t0000's at 4 s."""
     clock = SimulatedClock()
     seen = simulate(Bridge(PLAN, recording()[0]), _known, 2, clock=clock)
-    assert [(found.time_s, found.trial, found.epoch["epoch"]) for found in seen] == [
+    assert [(found.time_s, found.trial, found.epoch.epoch) for found in seen] == [
         (2.0, "t0000", 1),
         (3.0, "t0001", 1),
         (4.0, "t0000", 2),
@@ -51,7 +52,7 @@ def test_what_ends_at_the_last_second_is_heard_and_nothing_later() -> None:
 def test_a_trial_ends_by_itself_unless_nobody_knows_how_it_went_on() -> None:
     journal, events = recording()
     simulate(Bridge(PLAN, journal), lambda found: _curve(SECONDS[found.trial], cut_short=found.trial == "t0001"), 1)
-    assert [(event["event"], event["trial"], event["reason"]) for event in of_kind(events, "finished", "stopped")] == [
+    assert [(event.event, event.trial, event.reason) for event in of_kind(events, "finished", "stopped")] == [
         ("finished", "t0000", "max_epochs"),
         ("stopped", "t0001", "cut short"),
         ("finished", "t0002", "max_epochs"),

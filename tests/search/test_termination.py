@@ -26,12 +26,12 @@ def test_a_search_ends_when_its_best_has_stood_long_enough() -> None:
     journal, events = recording()
     bridge = Bridge(LONG, journal)
     simulate(bridge, bowl_curves(LONG), 1)
-    reported = [event["epochs"][-1] for event in events if event["event"] == "reported"]
-    scores = [epoch["score"] for epoch in reported if epoch["epoch"] == 3]
+    reported = [event.epochs[-1] for event in events if event.event == "reported"]
+    scores = [epoch.score for epoch in reported if epoch.epoch == 3]
     best = int(np.argmin(scores))
     assert bridge.terminated
-    assert best + STAGNATION <= len(scores) - 1 <= best + STAGNATION + 1
-    assert sum(event["event"] == "terminated" for event in events) == 1
+    assert len(scores) - 1 == best + STAGNATION
+    assert sum(event.event == "terminated" for event in events) == 1
     restored = Bridge(LONG, recording()[0], past=events)
     assert restored.terminated
     assert restored.num_to_come == 0
@@ -108,6 +108,14 @@ def test_optunas_warnings_of_what_is_still_an_experiment_stay_away() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Termination(study).reached() == "ends: none of the last 30 trials to finish was better (--terminate)"
+
+
+@pytest.mark.parametrize(("no_better", "ends"), [(STAGNATION - 1, False), (STAGNATION, True)])
+def test_a_search_ends_at_the_thirtieth_trial_in_a_row_that_is_no_better(no_better: int, ends: bool) -> None:
+    study = new_study("stands", PLAN.objectives, optuna.samplers.RandomSampler())
+    values = [3.0, 1.0, *[2.0] * no_better]
+    study.add_trials([optuna.trial.create_trial(value=value) for value in values])
+    assert (Termination(study).reached() is not None) == ends
 
 
 def test_trials_that_get_better_end_nothing() -> None:

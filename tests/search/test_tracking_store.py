@@ -17,11 +17,12 @@ from waiting import let_pass
 
 from search.errors import PlanError
 from search.records.database import check_no_password, masked
+from search.records.tracking.address import default_tracking_uri
+from search.records.tracking.mark import mark_of
+from search.records.tracking.removal import delete_experiment
 from search.records.tracking.store import (
-    default_tracking_uri,
-    delete_experiment,
     has_experiment,
-    is_on_server,
+    is_made,
     is_refusal,
     open_client,
     reason,
@@ -69,15 +70,6 @@ def test_an_address_without_a_password_passes_as_it_is(uri: str) -> None:
     assert masked(uri) == uri
 
 
-def test_the_store_lies_with_the_searches_unless_the_environment_says_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert default_tracking_uri(tmp_path / "my runs") == f"sqlite:///{tmp_path}/my runs/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h:5000")
-    assert default_tracking_uri(tmp_path) == "http://h:5000"
-    assert [is_on_server(uri) for uri in ("http://h:5000", "https://h", "sqlite:///http:.db")] == [True, True, False]
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -107,6 +99,15 @@ def test_a_store_that_cannot_be_opened_is_an_error_of_the_plan(tmp_path: Path) -
         open_client("nosuch://h/db")
 
 
+def test_a_store_is_there_whatever_its_address_says_besides(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert [is_made(uri), is_made(f"{uri}?timeout=30")] == [False, False]
+    (tmp_path / "mlflow.db").touch()
+    assert [is_made(uri), is_made(f"{uri}?timeout=30"), is_made("http://h")] == [True, True, True]
+    with pytest.raises(PlanError, match=r"must be given as sqlite:///FILE; got sqlite:/mlflow\.db"):
+        is_made("sqlite:/mlflow.db")
+
+
 def test_a_deleted_experiments_name_is_free_again(tmp_path: Path) -> None:
     storage = tmp_path / "my runs"
     uri = default_tracking_uri(storage)
@@ -114,14 +115,15 @@ def test_a_deleted_experiments_name_is_free_again(tmp_path: Path) -> None:
     assert not storage.exists(), "asking makes no store"
     client = open_client(uri)
     assert not has_experiment(uri, "bowls")
-    client.create_experiment("bowls")
+    mark = mark_of(storage, "2026-01-01T00:00:00+00:00")
+    client.create_experiment("bowls", tags=mark.tags())
     (storage / "mlartifacts" / "bowls").mkdir(parents=True)
     assert has_experiment(uri, "bowls")
-    delete_experiment(uri, "bowls", storage)
+    delete_experiment(uri, "bowls", mark, storage)
     assert not has_experiment(uri, "bowls")
     assert not (storage / "mlartifacts" / "bowls").exists()
     client.create_experiment("bowls")
-    delete_experiment(uri, "no such search", storage)
+    delete_experiment(uri, "no such search", mark, storage)
 
 
 FIRST_USE = """

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from bowl_events import begun, plan_of, reported, table_of
+from bowl_events import begun, epoch_result, plan_of, reported, table_of
 
 from search.analysis import figures
 from search.analysis.explained import CommonExplanations, common_explanations, tradeoff_figure
 from search.analysis.leaderboard import RecordedSearch, tradeoff_of
+from search.cli.standings import show_search
 from search.records.constraints import Constraint
+from search.records.description import objective_words
+from search.records.events import EpochResult, Event
 from search.records.folder import SearchFolder
-from search.records.ledger import Event
 from search.records.plan import Plan
 from trainables.contract import Objective
 
@@ -28,16 +29,17 @@ FOUND = {
 }
 
 
-def epochs(trial: str) -> list[dict[str, Any]]:
+def epochs(trial: str, metric: str) -> list[EpochResult]:
     diagnosis, contributed, cost = FOUND[trial]
-    metrics: Mapping[str, float] = {AUROC: diagnosis, "cost": cost, **({} if contributed is None else {CONTRIBUTED: contributed})}
-    return [{"epoch": number, "metrics": metrics, "score": diagnosis, "seconds": 1.0, "is_best": True} for number in (1, 2, 3)]
+    explained = {} if contributed is None else {CONTRIBUTED: contributed}
+    metrics: Mapping[str, float] = {metric: diagnosis, "cost": cost, **explained}
+    return [epoch_result(epoch=number, metrics=metrics, score=diagnosis, seconds=1.0, is_best=True) for number in (1, 2, 3)]
 
 
 def search_of(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> RecordedSearch:
     told: list[Event] = []
     for number, trial in enumerate(FOUND):
-        told += [*begun(trial, number), reported(trial, number + 0.5, *epochs(trial))]
+        told += [*begun(trial, number), reported(trial, number + 0.5, *epochs(trial, plan.objective.metric))]
     return RecordedSearch(SearchFolder(tmp_path_factory.mktemp("tradeoff"), plan.name), plan, table_of(plan, told))
 
 
@@ -65,7 +67,36 @@ def test_there_is_none_where_the_explanation_was_searched_for_or_nobody_explains
 
 def test_a_picture_that_was_not_drawn_leaves_no_place(tmp_path_factory: pytest.TempPathFactory) -> None:
     common = common_explanations(search_of(PLAN, tmp_path_factory), {})
-    assert "%%owner-diagnosis_and_explanation%%" in common.text("owner", common.pictures)
+    assert "%%owner-objective_and_explanation%%" in common.text("owner", common.pictures)
     assert "%%" not in common.text("owner", ())
-    assert "Pareto front of diagnosis and explanation: t0004." in common.text("owner", ())
+    assert "Pareto front of valid/auroc_mean (mean over all tasks) and explanation: t0004." in common.text("owner", ())
     assert CommonExplanations().text("owner", ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "primary", "words"),
+    [
+        (AUROC, "auto", "mean over all tasks"),
+        ("valid/DIAG/auroc", "auto", "diagnosis"),
+        ("valid/diagnosis/recall", "auto", "diagnosis"),
+        ("valid/melanoma/auroc", "auto", "diagnosis"),
+        ("valid/melanoma/auroc", "lesion type", "diagnosis"),
+        ("valid/lesion type/auroc", "lesion type", "diagnosis"),
+        ("valid/DIAG/auroc", "lesion type", "DIAG"),
+        ("valid/PN/auroc", "auto", "PN"),
+        ("valid/criteria/recall", "auto", "criteria"),
+        ("valid/loss", "auto", "loss"),
+    ],
+)
+def test_only_the_primary_tasks_metrics_are_called_the_diagnosis(
+    metric: str, primary: str, words: str, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = replace(PLAN, fixed={**PLAN.fixed, "primary_task": primary}, objective=Objective(metric, "max"))
+    assert objective_words(plan) == words
+    search = search_of(plan, tmp_path_factory)
+    found = tradeoff_of(search)
+    assert found is not None
+    (axes,) = tradeoff_figure(found).axes
+    assert axes.get_xlabel() == f"{words}: {metric} (max)"
+    show_search(search, [], [], found, None)
+    assert f"{words} ({metric}) against explanation ({CONTRIBUTED}), both as means" in capsys.readouterr().out

@@ -8,9 +8,11 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from bowl_events import epoch_result, event_of, state_of
+from ray.tune.utils import flatten_dict
 from rich.console import Console
 
 from search.cli.live import SearchView
@@ -21,13 +23,13 @@ from search.execution.code_version import code_version
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.resources import NodeGroup
 from search.execution.tune_adapter import ConductedScheduler
+from search.records.events import Checkpointed
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
-from search.strategy.retries import Retries
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
@@ -49,17 +51,17 @@ PLAN = Plan(
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_live_view_says_each_note_once(tmp_path: Path, terminal: bool) -> None:
-    table, text = TrialTable(PLAN.objective), StringIO()
+    table, text = SearchState(PLAN.objective), StringIO()
     view = SearchView(PLAN, table, Console(file=text, force_terminal=terminal, highlight=False, width=200))
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         ledger.subscribe(table.apply)
         ledger.subscribe(view.on_event)
-        ledger.append("search_started", name="mine")
-        ledger.append("noted", text="3 cases have [no] mask")
+        ledger.append(event_of("search_started", name="mine"))
+        ledger.append(event_of("noted", text="3 cases have [no] mask"))
         for trial, notes in (("t0", ["weights are [random]"]), ("t1", ["weights are [random]", "no dropout"]), ("t2", [])):
-            ledger.append("suggested", trial=trial, config={}, seed=0)
-            ledger.append("started", trial=trial, where={}, notes=notes)
-        ledger.append("search_ended", reason="all trials")
+            ledger.append(event_of("suggested", trial=trial, config={}, seed=0))
+            ledger.append(event_of("started", trial=trial, where={}, notes=notes))
+        ledger.append(event_of("search_ended", reason="all trials"))
     view.close()
     for line in ("3 cases have [no] mask", "t0: weights are [random]", "t1: no dropout"):
         assert text.getvalue().count(line) == 1
@@ -72,12 +74,12 @@ def storage(tmp_path: Path) -> Path:
     """A storage with one search whose first trial has two notes."""
     folder = SearchFolder(tmp_path, "mine")
     folder.create(PLAN).release()
-    epoch = {"epoch": 1, "metrics": {"valid/height": 0.5}, "score": 0.5, "seconds": 1.0, "is_best": True}
+    epoch = epoch_result(epoch=1, metrics={"valid/height": 0.5}, score=0.5, seconds=1.0, is_best=True)
     with Ledger(folder.ledger_file) as ledger:
         for trial, notes in (("t0000", ["weights are [random]", "no dropout"]), ("t0001", [])):
-            ledger.append("suggested", trial=trial, config=complete(BowlSpace, {}), seed=0)
-            ledger.append("started", trial=trial, where={"host": "here"}, notes=notes)
-            ledger.append("reported", trial=trial, epochs=[epoch])
+            ledger.append(event_of("suggested", trial=trial, config=complete(BowlSpace, {}), seed=0))
+            ledger.append(event_of("started", trial=trial, where={"host": "here"}, notes=notes))
+            ledger.append(event_of("reported", trial=trial, epochs=[epoch]))
     return tmp_path
 
 
@@ -113,19 +115,45 @@ def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -
         start=lambda *given: heard.append(given), report=lambda *given: False, is_paused=lambda trial: False
     )
     source: Any = SimpleNamespace(promoted=deque())
-    assignments: Any = SimpleNamespace(packing=Packing(0.0))
-    scheduler = ConductedScheduler(conductor, source, assignments, Retries(), lambda: None)
-    result = {"where/host": "here", "notes": ["smaller"], "epochs": [{"system": {}}], "ended": None, "state": None}
+    assignments: Any = SimpleNamespace(packing=Packing(0.0, state_of()))
+    scheduler = ConductedScheduler(conductor, source, assignments, lambda: None)
+    epoch = {"epoch": 1, "metrics": {}, "score": 0.0, "seconds": 1.0, "is_best": False, "window": 1, "system": {}}
+    result = {"where/host": "here", "notes": ["smaller"], "epochs": [epoch], "ended": None, "state": None}
     trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
     for _ in range(2):
         assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
     assert heard == [("t0000", {"host": "here"}, ["smaller"])]
 
 
+def test_a_checkpoints_own_metrics_survive_tunes_flattening() -> None:
+    """Tune gives nested objects as `checkpoint/metrics/valid/height`; they were lost, and the paths stood in the ledger."""
+    reports: list[tuple[Any, ...]] = []
+    conductor: Any = SimpleNamespace(
+        start=lambda *given: None, report=lambda *given: reports.append(given), is_paused=lambda trial: False
+    )
+    source, assignments = SimpleNamespace(promoted=deque()), SimpleNamespace(packing=Packing(0.0, state_of()))
+    scheduler = ConductedScheduler(conductor, cast(Any, source), cast(Any, assignments), lambda: None)
+    epoch = {
+        "epoch": 3,
+        "metrics": {"valid/height": 2.0},
+        "score": 2.0,
+        "seconds": 1.0,
+        "is_best": True,
+        "window": 3,
+        "system": {},
+    }
+    told = {"epoch": 3, "path": "trials/t0000/best-00003", "sha256": "ab", "metrics": {"valid/height": 2.5}}
+    result = flatten_dict({"where": {}, "notes": [], "epochs": [epoch], "ended": None, "state": 3, "checkpoint": told})
+    trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
+    assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
+    ((_, _, _, checkpoint, saved_epoch),) = reports
+    assert (checkpoint, saved_epoch) == (Checkpointed(trial="t0000", **told), 3)
+
+
 class _NoTracker:
     """Stands where MLflow's tracker does."""
 
-    experiment_id = "0"
+    experiment_id, uri = "0", "none"
 
     def __init__(self, *given: Any) -> None:
         pass
@@ -157,6 +185,6 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     plan = replace(PLAN, notes=("3 cases have no mask", "no test split"))
     result = session.run_search(plan, tmp_path, tracking_uri="none")
     events = list(read_events(result.folder.ledger_file))
-    assert [event["event"] for event in events[:4]] == ["search_started", "noted", "noted", "suggested"]
-    assert [event["text"] for event in events[1:3]] == ["3 cases have no mask", "no test split"]
+    assert [event.event for event in events[:4]] == ["search_started", "noted", "noted", "suggested"]
+    assert [event.text for event in events[1:3]] == ["3 cases have no mask", "no test split"]
     assert SearchFolder(tmp_path, "mine").plan().notes == plan.notes

@@ -1,18 +1,19 @@
 """What a new search takes over from an earlier one: which trials fit, in which order, and what is done with them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_events import FIXED, begun, config_of, epoch_of, event, plan_of, reported, table_of
+from bowl_events import FIXED, begun, config_of, epoch_of, event_of, plan_of, reported, table_of, unstamped
 from bowl_search import of_kind, recording
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.plan import Plan
-from search.records.trials import TrialTable
+from search.records.state import SearchState
 from search.strategy.bridge import Bridge
 from search.strategy.rung_sampler import RungSampler
 from search.strategy.warm_start import EarlierTrial, earlier_trials, fitting_trials
@@ -28,10 +29,10 @@ def _trial(trial: str, height: float, end: str = "finished", cost: float | None 
     """A trial of one epoch."""
     more: dict[str, Any] = {} if cost is None else {"cost": cost}
     events = [*begun(trial, 1.0, **given), reported(trial, 2.0, epoch_of(1, height, height, True, **more))]
-    return events if end == "running" else [*events, event(end, 3.0, trial=trial, reason="")]
+    return events if end == "running" else [*events, event_of(end, 3.0, trial=trial, reason="")]
 
 
-def _earlier(*trials: Sequence[Event], objective: Objective = PLAN.objective) -> TrialTable:
+def _earlier(*trials: Sequence[Event], objective: Objective = PLAN.objective) -> SearchState:
     return table_of(plan_of(objective=objective), [found for trial in trials for found in trial])
 
 
@@ -67,7 +68,7 @@ def test_only_trials_that_were_finished_or_stopped_are_taken_over() -> None:
 def test_what_is_taken_over_is_the_whole_configuration_and_the_mean_of_three_validations_at_the_best() -> None:
     heights = [epoch_of(number, height, height, True) for number, height in enumerate((8.0, 3.0, 2.0, 1.0), start=1)]
     heard = reported("t0000", 2.0, *heights, epoch_of(5, 7.0, 7.0, False))
-    table = _earlier([*begun("t0000", 1.0, x=0.25), heard, event("finished", 3.0, trial="t0000", reason="")])
+    table = _earlier([*begun("t0000", 1.0, x=0.25), heard, event_of("finished", 3.0, trial="t0000", reason="")])
     assert fitting_trials(table, VARIED, PLAN) == [EarlierTrial(config_of(x=0.25), (2.0,))]
     assert config_of(x=0.25)["tilt"] is None
 
@@ -80,7 +81,7 @@ def test_a_trial_outside_a_range_that_has_been_narrowed_does_not_fit() -> None:
 def test_a_trial_without_a_value_for_a_field_that_varies_now_does_not_fit() -> None:
     """As of a search by an older version, which did not know the field."""
     (suggested, *rest), whole = _trial("t0000", 1.0, x=0.1), _trial("t0001", 2.0, x=0.2)
-    older = {**suggested, "config": {name: value for name, value in suggested["config"].items() if name != "rate"}}
+    older = replace(suggested, config={name: value for name, value in suggested.config.items() if name != "rate"})
     assert _places(fitting_trials(_earlier([older, *rest], whole), VARIED, PLAN)) == [0.2]
 
 
@@ -169,11 +170,8 @@ def _warm(plan: Plan) -> tuple[Bridge, list[Event]]:
 def test_the_best_earlier_trial_is_tried_after_the_papers_and_the_sampler_knows_them_all() -> None:
     bridge, events = _warm(PLAN)
     (learnt,) = of_kind(events, "warm_started")
-    assert {name: value for name, value in learnt.items() if name not in ("event", "time", "elapsed_s")} == {
-        "search": "before",
-        "num_left_out": 3,
-        "trials": [guess.to_json() for guess in GUESSES],
-    }
+    documents = [guess.to_json() for guess in GUESSES]
+    assert unstamped(learnt) == event_of("warm_started", search="before", num_left_out=3, trials=documents)
     assert _known(bridge.study.sampler) == [[1.0], [2.0]]
     first, second, third = _configs(bridge, 3)
     assert (first, second) == (config_of(), GUESSES[0].config)
@@ -191,7 +189,7 @@ def test_an_earlier_search_without_a_fitting_trial_changes_nothing() -> None:
     journal, events = recording()
     bridge = Bridge(PLAN, journal)
     bridge.learn_from("before", [], 5)
-    assert of_kind(events, "warm_started")[0]["num_left_out"] == 5
+    assert of_kind(events, "warm_started")[0].num_left_out == 5
     assert _known(bridge.study.sampler) == []
     alone = Bridge(PLAN, recording()[0])
     assert _configs(bridge, 3) == _configs(alone, 3)

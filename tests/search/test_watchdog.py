@@ -11,7 +11,7 @@ class Clock:
         return self.now
 
 
-def test_a_trial_may_be_silent_for_several_of_its_own_silences() -> None:
+def test_a_trial_may_be_silent_for_several_of_the_longest_silences_of_any() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     watchdog.watch("quick")
@@ -19,15 +19,32 @@ def test_a_trial_may_be_silent_for_several_of_its_own_silences() -> None:
     for now in (1.0, 2.0, 40.0, 41.0, 80.0):
         clock.now = now
         watchdog.reported("quick" if now in (1.0, 2.0, 41.0) else "slow")
-    # quick: 39 s between two reports, so 195 s; slow: 40 s, so 200 s.
-    clock.now = 41.0 + 195.0
+    # 40 s between two reports of the slow one, so 200 s: what slows one down may slow down the other.
+    clock.now = 41.0 + 200.0
     assert watchdog.silent() == {}
     clock.now += 1
-    assert watchdog.silent() == {"quick": 196.0}
+    assert watchdog.silent() == {"quick": 201.0}
     clock.now = 281.0
     assert set(watchdog.silent()) == {"quick", "slow"}
     watchdog.forget("quick")
     assert set(watchdog.silent()) == {"slow"}
+
+
+def test_until_its_second_report_a_trial_may_take_several_of_its_beginning() -> None:
+    """On a busy machine the first epoch took a minute and the second two: that is no hanging."""
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    watchdog.watch("busy")
+    clock.now = 60.0
+    watchdog.reported("busy")
+    clock.now += 300.0
+    assert watchdog.silent() == {}
+    clock.now += 1.0
+    assert watchdog.silent() == {"busy": 301.0}
+    watchdog.reported("busy")
+    watchdog.reported("busy")
+    clock.now += 5 * 301.0
+    assert watchdog.silent() == {}, "it has been as silent before"
 
 
 def test_tiny_epochs_leave_a_minute_and_a_half_and_beginnings_an_hour() -> None:

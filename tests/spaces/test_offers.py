@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import pytest
 
 from spaces.attentive import AttentiveSpace
+from spaces.case_limit import CaseLimit
 from spaces.fields import choice, complete, fields_of, narrowed
-from spaces.offers import offered
+from spaces.gated import GatedSpace
+from spaces.offers import limited, offered
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,27 @@ def test_fresh_norms_with_frozen_statistics_are_no_norms_and_not_both_are_search
     assert offered(fields, {"encoder_weights": "none"})["batch_norm"].choices == ("trained", "frozen", "none")
     every = ("trained", "frozen", "frozen_statistics", "none")
     assert offered(fields, {"encoder_weights": "imagenet"})["batch_norm"].choices == every
+
+
+@pytest.mark.parametrize(
+    ("num_cases", "num_labels", "ranges"),
+    [
+        (127, 24, {"k": "int:2..6", "batch_size": "int:log:8..31"}),  # 6 draws a label are the paper's; 144 of 127 there are not
+        (245, 24, {"k": "int:2..10", "batch_size": "int:log:8..144"}),
+        (413, 24, {"batch_size": "int:log:8..144"}),  # a quarter is 103; the paper's 144 stays
+        (127, 8, {"batch_size": "int:log:8..31"}),
+        (20, 2, {"k": "int:2..10", "batch_size": "int:log:8..9"}),
+        (5000, 24, {}),
+        (0, 0, {}),
+    ],
+)
+def test_how_large_a_batch_may_be_follows_the_number_of_cases(num_cases: int, num_labels: int, ranges: dict[str, str]) -> None:
+    assert limited(fields_of(GatedSpace), num_cases, num_labels) == ranges
+    assert set(narrowed(fields_of(GatedSpace), ranges)) == set(fields_of(GatedSpace))
+
+
+def test_the_attentive_papers_batch_stays_with_few_cases() -> None:
+    fields = fields_of(AttentiveSpace)
+    found = [limited(fields, count, 2).get("batch_size") for count in (2000, 60, 24, 6)]
+    assert found == [None, "int:log:4..15", "int:log:4..8", "int:log:4..5"]
+    assert CaseLimit(0.5).high(3, 100, 0) == 50

@@ -15,6 +15,8 @@ from spaces.fields import complete
 from spaces.gated import GatedSpace
 from trainables import gated
 from trainables.contract import TrialRequest
+from trainables.counted import of_all, once_each
+from trainables.data.cases import LabelTask
 from trainables.data.derm7pt_synthetic import write
 from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, gate_contribution, gate_orders
 from trainables.loop import TrainedTrial
@@ -146,7 +148,7 @@ def test_the_score_is_the_auroc_that_is_lost(stepped: TrainedTrial) -> None:
     def area(network: GatedNetwork) -> float:
         with torch.no_grad():
             logits = network(learner.data.batch(learner.valid_cases).float() / 255)
-        return auroc_mean(logits.double().softmax(-1).numpy(), codes, cases.tasks)
+        return float(auroc_mean(logits.double().softmax(-1).numpy(), codes, cases.tasks, once_each(len(codes)))[0])
 
     found, own, lost = learner.validate()[SCORE], area(model), []
     for order in gate_orders(model):
@@ -173,13 +175,13 @@ def test_an_evaluation_gives_the_score_of_its_epoch_and_an_interval(source: str,
         trial.step()
     trial.save_best(tmp_path / "best")
     judged = gated.casewise(tmp_path / "best", source, "valid")
-    metrics = judged.measure(None)
+    metrics = of_all(judged.measure, judged.num_cases)
     assert metrics[SCORE] == trial.learner.validate()[SCORE]
-    assert judged.measure(np.arange(judged.num_cases)[::-1])[SCORE] == pytest.approx(metrics[SCORE])
-    assert judged.measure(np.arange(40))[SCORE] != metrics[SCORE]
+    assert judged.measure((np.arange(judged.num_cases) < 40)[None].astype(int))[SCORE] != metrics[SCORE]
 
 
 def test_without_an_auroc_or_without_orders_there_is_no_score() -> None:
-    nothing = np.zeros((4, 1, 2))
-    assert gate_contribution(None, [nothing], np.zeros((4, 1), dtype=int), ()) == {}
-    assert gate_contribution(0.7, [], np.zeros((4, 1), dtype=int), ()) == {}
+    nothing, codes, once = np.zeros((4, 1, 2)), np.zeros((4, 1), dtype=int), once_each(4)
+    tasks = (LabelTask("sex", ("f", "m")),)
+    assert np.isnan(gate_contribution(np.array([np.nan]), [nothing], codes, tasks, once)[CONTRIBUTION])
+    assert gate_contribution(np.array([0.7]), [], codes, tasks, once) == {}

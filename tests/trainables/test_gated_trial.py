@@ -133,9 +133,10 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(source: str, tmp_path: P
     reports = run(trial, 4)
     trial.save_best(tmp_path / "best")
     document = json.loads((tmp_path / "best" / "config.json").read_text())
-    best = [report for report in reports if report.is_best][-1]
-    assert document["epoch"] == best.epoch
-    assert document["metrics"] == best.metrics
+    kept, best = reports[reports[-1].kept - 1], [report for report in reports if report.is_best][-1]
+    assert document["epoch"] == kept.epoch
+    assert document["metrics"] == kept.metrics
+    assert kept.metrics["valid/auroc_mean"] >= best.score, "no worse than the mean by which it was chosen"
     found = TASKS["gated"].load().evaluate(tmp_path / "best", source, "valid")
     losses = {"train/loss", "valid/loss"}
     assert found.metrics == {name: value for name, value in document["metrics"].items() if name not in losses}
@@ -154,10 +155,11 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(source: str, tmp_path: P
 
 
 def test_load_gives_the_best_epochs_model_ready_to_predict(source: str, tmp_path: Path) -> None:
-    trial, kept = gated.build(request_of(source)), {}
-    for _ in range(4):
-        if trial.step().is_best:
-            kept = weights_of(trial)
+    trial, after = gated.build(request_of(source)), {}
+    for epoch in range(1, 5):
+        report = trial.step()
+        after[epoch] = weights_of(trial)
+    kept = after[report.kept]
     trial.save_best(tmp_path / "best")
     model = trainables.load(tmp_path / "best")
     assert isinstance(model, GatedNetwork)
@@ -190,7 +192,7 @@ def test_a_trial_on_a_table_evaluates_to_its_own_metrics(binary: bool, classes: 
     assert found.metrics == {name: value for name, value in report.metrics.items() if not name.endswith("/loss")}
     assert "valid/melanoma/auroc" in found.metrics
     assert (found.num_cases, found.confusions) == (20, {})
-    assert set(found.to_json()) == {"split", "num_cases", "metrics", "intervals"}
+    assert set(found.to_json()) == {"split", "num_cases", "metrics", "labelled", "intervals", "units"}
     with pytest.raises(DataError, match=r"--split must be one of train, valid(, test)?; got 'validation'"):
         gated.evaluate(tmp_path / "best", table, "validation")
 
@@ -240,16 +242,16 @@ def test_a_damaged_checkpoint_is_refused(name: str, source: str, tmp_path: Path)
             load(tmp_path / "best")
 
 
-def test_what_tasks_share_is_known_after_every_epoch(source: str, tmp_path: Path) -> None:
+def test_what_tasks_share_is_known_at_the_start_and_after_every_epoch(source: str, tmp_path: Path) -> None:
     trial = gated.build(request_of(source))
-    found = []
+    found = [trial.learner.model.sharing().detach().double().numpy()]
     for _ in range(3):
         run(trial, 1)
         found.append(trial.learner.model.sharing().detach().double().numpy())
     trial.save_best(tmp_path / "best")
     sharing = gated.explain_model(tmp_path / "best").sharing
     assert sharing is not None
-    assert sharing.epochs == (1, 2, 3)
+    assert sharing.epochs == (0, 1, 2, 3)
     np.testing.assert_array_equal(sharing.history, np.array(found))
     np.testing.assert_array_equal(sharing.history[-1], sharing.blocks)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.counted import of_all
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.explanation import Gaze
-from trainables.gaze_metrics import gaze_metrics, read_gazes
+from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
 
 LESION, SKIN, NETWORK = (STRUCTURES.index(name) for name in ("lesion", "skin", "pigment_network"))
+
+
+def metrics_of(readings: GazeReadings) -> dict[str, float]:
+    return of_all(partial(gaze_metrics, readings), len(readings.entropy))
 
 
 def looking_at(*cells: int, size: int = 2) -> torch.Tensor:
@@ -53,7 +59,7 @@ def test_agreement_and_pointing_of_two_cases_by_hand() -> None:
     hits, chances = [1, 1, 0, 1, 0], [0, 0, 1, 0, 0]  # the last: network is in neither case's lower half
     agreement = (sum(hits) - sum(chances)) / (5 - sum(chances))
     pointed, by_chance = [1, 1, 0, 1, 0, 1], [0, 0, 1, 0, 1, 0]
-    assert gaze_metrics(found) == {
+    assert metrics_of(found) == {
         "gazes/structure_agreement": pytest.approx(agreement),
         "gazes/pointing_accuracy": pytest.approx((sum(pointed) - sum(by_chance)) / (6 - sum(by_chance))),
         "gazes/repeated": 0.0,
@@ -65,7 +71,7 @@ def test_repetitions_are_counted_by_hand(truth: torch.Tensor) -> None:
     found = read_gazes(looking_at(0, 0, 2, 3), saying(NETWORK, SKIN, LESION, LESION), truth, torch.tensor([True]))
     assert found.repeated.tolist() == [[1, 3]]
     assert found.entropy.tolist() == [0.0]
-    assert gaze_metrics(found)["gazes/repeated"] == pytest.approx(1 / 3)
+    assert metrics_of(found)["gazes/repeated"] == pytest.approx(1 / 3)
 
 
 def test_what_was_not_annotated_is_not_held_against_a_gaze(truth: torch.Tensor) -> None:
@@ -77,27 +83,27 @@ def test_what_was_not_annotated_is_not_held_against_a_gaze(truth: torch.Tensor) 
         looking_at(0).expand(3, 1, 2, 2), saying(NETWORK).expand(3, 1, -1), three, torch.tensor([True, True, False])
     )
     hit, chance = [1, 0], [0, 1]
-    assert gaze_metrics(found)["gazes/structure_agreement"] == (sum(hit) - sum(chance)) / (2 - sum(chance))
+    assert metrics_of(found)["gazes/structure_agreement"] == (sum(hit) - sum(chance)) / (2 - sum(chance))
 
 
 def test_gazes_without_names_still_point() -> None:
     both = torch.cat([case_of(left=True), case_of(left=False)])
-    metrics = gaze_metrics(read_gazes(torch.cat([looking_at(0), looking_at(1)]), None, both, torch.tensor([True, True])))
+    metrics = metrics_of(read_gazes(torch.cat([looking_at(0), looking_at(1)]), None, both, torch.tensor([True, True])))
     assert metrics["gazes/pointing_accuracy"] == 1.0
     assert "gazes/structure_agreement" not in metrics
 
 
 def test_one_case_alone_has_no_chance_and_scores_0(truth: torch.Tensor) -> None:
-    metrics = gaze_metrics(read_gazes(looking_at(0), saying(NETWORK), truth, torch.tensor([True])))
+    metrics = metrics_of(read_gazes(looking_at(0), saying(NETWORK), truth, torch.tensor([True])))
     assert (metrics["gazes/structure_agreement"], metrics["gazes/pointing_accuracy"]) == (0.0, 0.0)
 
 
 def test_a_map_without_preference_has_entropy_one_whatever_its_scale(truth: torch.Tensor) -> None:
     for scale in (1 / 9, 1.0):
         flat = torch.full((1, 2, 3, 3), scale)
-        assert gaze_metrics(read_gazes(flat, None, truth, torch.tensor([True])))["gazes/attention_entropy"] == pytest.approx(1)
+        assert metrics_of(read_gazes(flat, None, truth, torch.tensor([True])))["gazes/attention_entropy"] == pytest.approx(1)
     half = looking_at(0) / 2 + looking_at(1) / 2
-    found = gaze_metrics(read_gazes(half, None, truth, torch.tensor([True])))
+    found = metrics_of(read_gazes(half, None, truth, torch.tensor([True])))
     assert found["gazes/attention_entropy"] == pytest.approx(math.log(2) / math.log(4))
 
 
@@ -152,7 +158,7 @@ def words(name: str) -> torch.Tensor:
 @pytest.mark.parametrize("what", ["skin", "lesion", "network", "anything"])
 def test_gazes_that_do_not_look_at_the_case_score_at_chance(where: str, what: str, lesions: torch.Tensor) -> None:
     """Uncorrected, the corner that is called skin agrees fully, and the centre nearly always hits the lesion."""
-    metrics = gaze_metrics(read_gazes(peaked(spots(where)), claiming(words(what)), lesions, ALL_KNOWN))
+    metrics = metrics_of(read_gazes(peaked(spots(where)), claiming(words(what)), lesions, ALL_KNOWN))
     # What is always the same is exactly at chance; what is drawn is so up to the luck of a thousand gazes.
     pointing = 0.06 if where == "anywhere" else 1e-9
     agreement = pointing if what != "anything" else 0.06
@@ -168,7 +174,7 @@ def test_gazes_on_noise_instead_of_the_image_score_at_chance(lesions: torch.Tens
     generator, found = torch.Generator().manual_seed(3), []
     for _ in range(20):
         order = torch.randperm(CASES, generator=generator)
-        metrics = gaze_metrics(read_gazes(peaked(cells[order]), claiming(said[order]), lesions, ALL_KNOWN))
+        metrics = metrics_of(read_gazes(peaked(cells[order]), claiming(said[order]), lesions, ALL_KNOWN))
         found.append([metrics["gazes/pointing_accuracy"], metrics["gazes/structure_agreement"]])
     assert np.abs(np.mean(found, 0)).max() < 0.03
     assert np.abs(found).max() < 0.2, "each up to the luck of two hundred cases"
@@ -186,11 +192,11 @@ def perfect(lesions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_perfect_explainer_scores_1(lesions: torch.Tensor) -> None:
     cells, said = perfect(lesions)
-    metrics = gaze_metrics(read_gazes(peaked(cells), claiming(said), lesions, ALL_KNOWN))
+    metrics = metrics_of(read_gazes(peaked(cells), claiming(said), lesions, ALL_KNOWN))
     assert metrics["gazes/pointing_accuracy"] == pytest.approx(1)
     assert metrics["gazes/structure_agreement"] == pytest.approx(1)
     half = torch.where(torch.arange(CASES).unsqueeze(1) % 2 == 0, cells, spots("anywhere"))
-    spoilt = gaze_metrics(read_gazes(peaked(half), claiming(said), lesions, ALL_KNOWN))
+    spoilt = metrics_of(read_gazes(peaked(half), claiming(said), lesions, ALL_KNOWN))
     # Where lesions lie in the middle, chance is high inside them: a gaze at the border's side of it, or beside it, weighs more.
     assert 0.1 < spoilt["gazes/pointing_accuracy"] < 0.6
     assert 0.1 < spoilt["gazes/structure_agreement"] < 0.6
@@ -222,7 +228,7 @@ def test_equals_a_loop_over_the_gazes_that_pictures_are_drawn_from(seed: int) ->
             if others:
                 agreed.append((hits[case], np.mean([hits[n] for n in others])))
         assert found.repeated[case].tolist() == [steps - len(points), steps - 1]
-    metrics = gaze_metrics(found)
+    metrics = metrics_of(found)
     for name, pairs in (("structure_agreement", agreed), ("pointing_accuracy", pointed)):
         gainable = sum(1 - chance for _, chance in pairs)
         expected = sum(hit - chance for hit, chance in pairs) / gainable if gainable > 1e-9 else 0.0
@@ -236,7 +242,7 @@ def test_weights_are_repetitions_of_which_none_is_anothers_chance(weights: list[
     truth = (torch.rand(4, len(STRUCTURES), 8, 8, generator=generator) > 0.5).float()
     claims = torch.randn(4, 3, len(STRUCTURES), generator=generator)
     found = read_gazes(maps, claims, truth, torch.ones(4, dtype=torch.bool))
-    metrics = gaze_metrics(found, np.array(weights, dtype=float))
+    metrics = {name: values[0] for name, values in gaze_metrics(found, np.array([weights])).items()}
     hits, total = 0.0, 0.0
     for case, weight in enumerate(weights):
         others = sum(weights) - weight

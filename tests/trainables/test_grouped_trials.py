@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from spaces.fields import complete
-from trainables import attentive, metrics
 from trainables.contract import TrialRequest
-from trainables.data import DATASETS, read, with_group
+from trainables.data import DATASETS, read
 from trainables.data.cases import CaseSet
+from trainables.data.roles import ColumnRoles, with_roles
 from trainables.data.segmented import SegmentedCases
 from trainables.errors import DataError
 from trainables.metrics import bootstrap
@@ -21,9 +21,8 @@ from trainables.tasks import TASKS
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "gated": {"size_px": 96, "width": 0.5, "k": 2, "batches_per_epoch": 1},
-    "attentive": {"size_px": 32, "resize_px": 36, "width": 0.125, "timesteps": 2, "encoder_weights": "none"},
+    "attentive": {"size_px": 32, "crop_from_px": 36, "width": 0.125, "timesteps": 2, "encoder_weights": "none"},
 }
-RESAMPLES = 40
 FORMATS = {"gated": "derm7pt", "attentive": "isic2017"}
 pytestmark = pytest.mark.parametrize("task", SMALL)
 
@@ -48,7 +47,7 @@ def drawn(task: str, folder: Path, owner_of: Any) -> str:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
         table["patient"] = [owners[name] for name in table["derm" if task == "gated" else "image_id"]]
         table.to_csv(file, index=False)
-    return with_group(source, "patient")
+    return with_roles(source, ColumnRoles("patient"))
 
 
 def config_of(task: str) -> dict[str, Any]:
@@ -58,17 +57,6 @@ def config_of(task: str) -> dict[str, Any]:
 def trial_of(task: str, source: str, fingerprint: str) -> Any:
     request = TrialRequest(task, config_of(task), source, 0, TASKS[task].objective, 1, device="cpu", fingerprint=fingerprint)
     return TASKS[task].load().build(request)
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand would take half a minute."""
-
-    def few(*arguments: Any, **settings: Any) -> Any:
-        return bootstrap(*arguments, **{**settings, "resamples": RESAMPLES})
-
-    for module in (metrics, attentive):
-        monkeypatch.setattr(module, "bootstrap", few)
 
 
 def test_a_trial_and_its_checkpoint_know_whose_the_cases_are(task: str, tmp_path: Path) -> None:
@@ -88,7 +76,7 @@ def test_a_trial_and_its_checkpoint_know_whose_the_cases_are(task: str, tmp_path
     assert module.casewise(tmp_path / "best", source, "test").groups is None, "none of these share a patient"
     assert module.casewise(tmp_path / "best", source.partition("#")[0], "valid").groups is None
     evaluation = module.evaluate(tmp_path / "best", source, "valid")
-    expected = bootstrap(found.num_cases, found.measure, groups=found.groups, resamples=RESAMPLES)
+    expected = bootstrap(found.num_cases, found.measure, groups=found.groups)
     for name in ("valid/melanoma/auroc", "valid/melanoma/average_precision"):
         assert evaluation.intervals[name] == pytest.approx(expected[name])
     ungrouped = module.evaluate(tmp_path / "best", source.partition("#")[0], "valid")

@@ -11,6 +11,7 @@ from PIL import Image
 from trainables.data import derm7pt, isic2017, read_labelled, table
 from trainables.data.cases import CaseSet
 from trainables.data.derm7pt_synthetic import write
+from trainables.data.roles import ColumnRoles
 from trainables.errors import DataError
 
 SPLITS = ("train", "train", "valid", "valid")
@@ -51,7 +52,7 @@ def test_a_tables_group_is_the_first_column_of_its_name_or_the_one_asked_for(
     tmp_path: Path, columns: Sequence[str], asked: str | None, group: str, tasks: list[str], left_out: str
 ) -> None:
     cells = {name: ["a", "b", "", "c"] if name == group else ["x", "y", "x", "y"] for name in columns}
-    found = table.read(write_table(tmp_path / "a table", cells), group=asked)
+    found = table.read(write_table(tmp_path / "a table", cells), roles=ColumnRoles(asked))
     assert ([task.name for task in found.tasks], found.group_column) == (tasks, group)
     assert found.groups == (("a", "b", "", "c") if group else ())
     told = (
@@ -72,7 +73,7 @@ def test_the_column_travels_in_the_source(tmp_path: Path) -> None:
 def test_a_column_that_is_no_group_is_refused(tmp_path: Path, column: str) -> None:
     expected = f"--group must name a column of cases.csv that says whose each case is; got '{column}' (there are image, split, "
     with pytest.raises(DataError, match=re.escape(expected)):
-        table.read(write_table(tmp_path / "a table", {"site": ["x", "y", "x", "y"]}), group=column)
+        table.read(write_table(tmp_path / "a table", {"site": ["x", "y", "x", "y"]}), roles=ColumnRoles(column))
 
 
 def test_a_checkpoints_task_that_is_called_group_stays_a_task(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def _set(release: Path, values: dict[int, str], column: str) -> CaseSet:
     meta = pd.read_csv(file, dtype=str, keep_default_na=False)
     meta[column] = [values.get(row, "") for row in range(len(meta))]
     meta.to_csv(file, index=False)
-    return derm7pt.read(release, group=None if column == "case_id" else column)
+    return derm7pt.read(release, roles=ColumnRoles(None if column == "case_id" else column))
 
 
 def test_derm7pts_group_is_its_case_id_where_there_is_one(release: Path) -> None:
@@ -125,7 +126,7 @@ def test_derm7pt_takes_another_column_of_meta_csv(release: Path) -> None:
     found = _set(release, {0: "x", 1: "x"}, "patient")
     assert (found.group_column, found.groups[:3]) == ("patient", ("x", "x", ""))
     with pytest.raises(DataError, match=r"--group must name a column of meta\.csv .*; got 'nobody'"):
-        derm7pt.read(release, group="nobody")
+        derm7pt.read(release, roles=ColumnRoles("nobody"))
 
 
 def test_isic_2017_has_no_groups_but_those_that_were_added_to_part_3(tmp_path: Path) -> None:
@@ -136,12 +137,12 @@ def test_isic_2017_has_no_groups_but_those_that_were_added_to_part_3(tmp_path: P
     with pytest.raises(
         DataError, match=r"--group must name a column of ISIC-2017_Training_Part3_GroundTruth\.csv .*got 'lesion'"
     ):
-        isic2017.read(release, group="lesion")
+        isic2017.read(release, roles=ColumnRoles("lesion"))
     for part, cells in (("Training", "ab"), ("Validation", "bb")):
         file = release / f"ISIC-2017_{part}_Part3_GroundTruth.csv"
         header, *rows = file.read_text().splitlines()
         file.write_text("\n".join([f"{header},lesion", *(f"{row},{cell}" for row, cell in zip(rows, cells, strict=True))]) + "\n")
-    found = isic2017.read(release, group="lesion")
+    found = isic2017.read(release, roles=ColumnRoles("lesion"))
     assert found.groups == found.cases.groups == ("a", "b", "b", "b")
     assert found.leaks() == [
         "lesion 'b' must be in one split; got it in train (ISIC_2) and in valid (ISIC_3, ISIC_4)" + OTHER_COLUMN

@@ -313,3 +313,33 @@ def test_two_processes_that_ask_at_once_build_one_folder(cache: Path, tmp_path: 
     assert len({digest for digest, _ in found}) == 1
     assert sorted(built for _, built in found) == [0, 40]
     assert len(_entries(cache)) == 1
+
+
+@pytest.mark.parametrize(
+    ("white", "kind"), [(1, np.float32), (255, np.float32), (65535, np.float32), (255, np.int32), (65535, np.int32)]
+)
+def test_pixels_of_32_bits_are_not_black(white: float, kind: type) -> None:
+    """Float TIFFs of 0 to 1, as scikit-image writes them, were read as black images without a word."""
+    ramp = np.linspace(0, white, 256).reshape(16, 16)
+    written = io.BytesIO()
+    Image.fromarray(ramp.astype(kind)).save(written, "TIFF")
+    read = decode(written.getvalue(), 16)
+    expected = np.broadcast_to(np.arange(256).reshape(16, 16), (3, 16, 16))
+    np.testing.assert_allclose(read.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(("white", "peak"), [(1, 1.02), (1, 2), (255, 257.5)])
+def test_floats_that_overshoot_white_are_clipped_and_not_black(white: float, peak: float) -> None:
+    written = io.BytesIO()
+    Image.fromarray(np.array([[0, white / 2], [white, peak]], dtype=np.float32)).save(written, "TIFF")
+    np.testing.assert_allclose(decode(written.getvalue(), 2)[0].astype(int), [[0, 128], [255, 255]], atol=1)
+
+
+@pytest.mark.parametrize("pixels", [[-0.5, 0.5], [0.0, 70000.0], [0.0, np.nan], [0.0, np.inf]])
+def test_pixels_whose_white_nobody_knows_are_refused(pixels: list[float]) -> None:
+    written = io.BytesIO()
+    Image.fromarray(np.array([pixels], dtype=np.float32)).save(written, "TIFF")
+    with pytest.raises(
+        DataError, match=r"must be an image that decodes; got pixels of 32 bits must be 0 to 1, to 255 or to 65535"
+    ):
+        decode(written.getvalue(), 16)

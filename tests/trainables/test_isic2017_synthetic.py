@@ -80,7 +80,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_others(tmp_path: Path) 
 
 
 def test_what_is_written_reads_back_without_a_problem(cases: SegmentedCases) -> None:
-    assert inspect(cases) == Findings(problems=[], notes=[], twins=[])
+    assert inspect(cases) == Findings(problems=[], warnings=[], notes=[], twins=[])
     assert {split: len(members) for split, members in cases.cases.splits.items()} == {"train": 36, "valid": 15, "test": 9}
     assert cases.attributes_known.all()
     assert cases.presence[:, 2:].sum(0).tolist() == [34, 4, 17, 3]

@@ -1,13 +1,15 @@
 """What follows from labels that are not there, a line each, and that it is true of the metrics."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from trainables.counted import of_all
 from trainables.data.cases import CaseSet, LabelTask
-from trainables.data.label_notes import label_notes
+from trainables.data.label_notes import label_notes, nothing_to_rank, sparse_notes
 from trainables.metrics import classification_metrics
 
 TASKS = (LabelTask("DIAG", ("NEV", "MEL", "SK")), LabelTask("PN", ("ABS", "TYP")))
@@ -77,6 +79,11 @@ def test_a_class_that_is_measured_and_never_learnt(
             ],
         ),
         (
+            [[0, -1], [1, -1]],
+            [[0, 0], [1, 1]],
+            ["PN: no training case has a label: it learns nothing, and what is measured of it elsewhere is chance"],
+        ),
+        (
             BOTH,
             [[0, 1]],
             [
@@ -93,6 +100,31 @@ def test_tasks_with_one_label_or_none_and_splits_of_one_case(
     assert label_notes(case_set(train, valid)) == expected
 
 
+FEW = "without a case a class is no part of AUROC and recall there, and one case alone makes its share 0 or 1"
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "expected"),
+    [
+        (BOTH, BOTH, []),
+        ([*BOTH, [2, 0], [2, 0]], [*BOTH, [1, 0]], [f"DIAG: one case or none of SK (validation 0): {FEW}"]),
+        ([*BOTH, [2, 0]], [*BOTH, *BOTH, [2, 0], [2, 0]], [f"DIAG: one case or none of SK (training 1): {FEW}"]),
+        (BOTH, [*BOTH, *BOTH, [2, 0]], []),  # of which `label_notes` tells
+        ([*BOTH, *BOTH], [[0, 0], [0, 0], [1, 1], [1, 0]], [f"PN: one case or none of TYP (validation 1): {FEW}"]),
+        ([*BOTH, *BOTH], [[0, 0], [1, 0], [0, 0], [1, 0]], []),
+    ],
+)
+def test_classes_of_one_case_or_none(train: Sequence[Sequence[int]], valid: Sequence[Sequence[int]], expected: list[str]) -> None:
+    assert sparse_notes(case_set(train, valid)) == expected
+
+
+def test_a_primary_task_of_one_label_leaves_nothing_to_rank() -> None:
+    assert nothing_to_rank(case_set(BOTH, BOTH)) == []
+    ((line,), (none,)) = (nothing_to_rank(case_set([[code, 0], [code, 1]], BOTH)) for code in (1, -1))
+    assert line.startswith("the primary task, DIAG, must have two labels or more in training; got MEL only, so that there is ")
+    assert "; got none, so that there is nothing to learn and nothing to rank trials by (--set primary_task=TASK" in none
+
+
 def test_a_split_without_training_cases_is_only_measured() -> None:
     cases = case_set(BOTH, BOTH)
     assert label_notes(CaseSet(**{**cases.__dict__, "splits": {"test": np.arange(4)}})) == []
@@ -101,11 +133,15 @@ def test_a_split_without_training_cases_is_only_measured() -> None:
 def test_what_is_said_of_the_metrics_is_so() -> None:
     """A class that nobody says has recall 0 in the mean; a task with one label has no AUROC; one without labels no metric."""
     said = np.array([[[0.9, 0.1, 0.0], [0.3, 0.7, 0.0]], [[0.1, 0.9, 0.0], [0.4, 0.6, 0.0]], [[0.6, 0.4, 0.0], [0.9, 0.1, 0.0]]])
-    found = classification_metrics(said, np.array([[0, 1], [1, 1], [2, 1]]), TASKS, "DIAG")
+
+    def metrics_of(codes: np.ndarray) -> dict[str, float]:
+        return of_all(partial(classification_metrics, said, codes, TASKS, "DIAG"), 3)
+
+    found = metrics_of(np.array([[0, 1], [1, 1], [2, 1]]))
     assert found["DIAG/recall"] == pytest.approx(2 / 3)
     assert "PN/auroc" not in found
     assert found["auroc_mean"] == found["DIAG/auroc"]
     assert found["PN/accuracy"] == pytest.approx(2 / 3)
-    unlabelled = classification_metrics(said, np.array([[0, -1], [1, -1], [2, -1]]), TASKS, "DIAG")
+    unlabelled = metrics_of(np.array([[0, -1], [1, -1], [2, -1]]))
     assert not [name for name in unlabelled if name.startswith("PN/")]
     assert unlabelled["accuracy_mean"] == unlabelled["DIAG/accuracy"]

@@ -107,33 +107,48 @@ class Clock:
 
 
 class Slow(OneWeight):
-    """A loss takes the next of given seconds; with a gradient and without one are told apart."""
+    """What it does takes the next of given seconds."""
 
-    def __init__(self, clock: Clock, trained: list[float], seen: list[float], batches: int) -> None:
+    def __init__(self, clock: Clock, trained: list[float], seen: float, validated: float, batches: int) -> None:
         super().__init__([])
-        self.clock, self.seconds, self.batches_per_epoch = clock, {True: trained, False: seen}, batches
+        self.clock, self.trained, self.seen, self.validated, self.batches_per_epoch = clock, trained, seen, validated, batches
+
+    def draw_batch(self) -> Tensor:
+        """One number, after a second."""
+        self.clock.now += 1.0
+        return super().draw_batch()
 
     def loss(self, batch: Tensor) -> Tensor:
         """Of any kind, after some time."""
-        self.clock.now += self.seconds[torch.is_grad_enabled()].pop(0)
+        self.clock.now += self.trained.pop(0) if torch.is_grad_enabled() else self.seen
         return super().loss(batch)
+
+    def validate(self) -> dict[str, float]:
+        """The same for ever."""
+        self.clock.now += self.validated
+        return super().validate()
 
 
 @pytest.mark.parametrize(
-    ("batches", "expected"),
+    ("batches", "seen", "epoch_s"),
     [
-        # The fastest but for the first, which also pays for what is made once; 2.5 validation batches.
-        (40, 40 * 3.0 + 2.5 * 1.0),
-        (3, 3 * 3.0 + 2.5 * 1.0),
-        (1, 1 * 3.0 + 2.5 * 1.0),
+        # A second to draw and the middle of 7, 3 and 5 but for the first; a validation of 2.5 batches is short, and measured.
+        (40, 1.0, 40 * 6.0 + 4.0),
+        (1, 1.0, 1 * 6.0 + 4.0),
+        # One that is expected to be long is not: 2.5 batches of 2 s.
+        (3, 2.0, 3 * 6.0 + 5.0),
     ],
 )
-def test_a_rehearsal_multiplies_the_fastest_batches(batches: int, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsal_multiplies_what_a_batch_takes(
+    batches: int, seen: float, epoch_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     monkeypatch.setattr(loop, "time", clock)
-    learner = Slow(clock, [0.5, 7.0, 5.0, 3.0], [0.25, 2.0, 1.5, 1.0], batches)
+    learner = Slow(clock, [25.0, 7.0, 3.0, 5.0], seen, 4.0, batches)
     trial = trial_of(learner)
-    assert trial.rehearse() == pytest.approx(expected)
+    found = trial.rehearse()
+    assert found.epoch_s == pytest.approx(epoch_s)
+    assert found.cold_s == pytest.approx(26.0 - 6.0), "what the first batch paid for what is made once"
     # Each batch is the first of a pass, never its small last one, in an epoch in which everything is trained.
     assert learner.calls == [(9, True), "batch"] * 4
     assert trial.epoch == 0
@@ -171,4 +186,4 @@ def test_a_best_checkpoint_holds_what_was_shown_up_to_its_epoch(tmp_path: Path) 
         later.step()  # no better than the third, the first whose score is a mean of three
         later.save_best(tmp_path / folder)
         traced = checkpoints.read(tmp_path / folder, TRACE)
-        assert {name: tensor.tolist() for name, tensor in traced.items()} == {"epoch": [1, 2, 3], "validated": [1, 2, 3]}
+        assert {name: tensor.tolist() for name, tensor in traced.items()} == {"epoch": [0, 1, 2, 3], "validated": [0, 1, 2, 3]}

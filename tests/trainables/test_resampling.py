@@ -13,27 +13,34 @@ from trainables.resampling import Resampling
 
 def test_without_groups_each_case_is_drawn_for_itself() -> None:
     resampling = Resampling(6)
-    expected = np.random.default_rng(3).integers(0, 6, 6)
+    expected = np.bincount(np.random.default_rng(3).integers(0, 6, 6), minlength=6)
     assert resampling.num_groups == 6
-    assert resampling.draw(np.random.default_rng(3)).tolist() == expected.tolist()
+    assert resampling.counts(np.random.default_rng(3), 1).tolist() == [expected.tolist()]
 
 
-def test_groups_are_drawn_whole_in_the_order_in_which_they_were_drawn() -> None:
+def test_groups_are_drawn_whole() -> None:
     """Groups 7 (cases 0, 2), 8 (case 1) and 9 (cases 3, 4, 5); the generator says 2, 0, 0."""
     resampling = Resampling(6, np.array([7, 8, 7, 9, 9, 9]))
     seed = next(s for s in range(1000) if np.random.default_rng(s).integers(0, 3, 3).tolist() == [2, 0, 0])
     assert resampling.num_groups == 3
-    assert resampling.draw(np.random.default_rng(seed)).tolist() == [3, 4, 5, 0, 2, 0, 2]
+    assert resampling.counts(np.random.default_rng(seed), 1).tolist() == [[2, 0, 2, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("groups", [None, np.array([7, 8, 7, 9, 9])])
+def test_samples_are_the_same_at_once_and_one_by_one(groups: np.ndarray | None) -> None:
+    """So that no interval hangs on how many are measured at once."""
+    resampling, generator = Resampling(5, groups), np.random.default_rng(3)
+    one_by_one = [resampling.counts(generator, 1)[0].tolist() for _ in range(9)]
+    assert resampling.counts(np.random.default_rng(3), 9).tolist() == one_by_one
 
 
 @given(st.lists(st.integers(-3, 12), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
 def test_a_sample_has_as_many_groups_as_there_are_and_each_of_them_whole(codes: list[int], seed: int) -> None:
     groups = np.array(codes)
-    chosen = Resampling(len(codes), groups).draw(np.random.default_rng(seed))
-    times = np.bincount(chosen, minlength=len(codes))
-    drawn = {code: set(times[groups == code].tolist()) for code in set(codes)}
-    assert all(len(counts) == 1 for counts in drawn.values()), "members of a group come equally often"
-    assert sum(next(iter(counts)) for counts in drawn.values()) == len(drawn)
+    for times in Resampling(len(codes), groups).counts(np.random.default_rng(seed), 2):
+        drawn = {code: set(times[groups == code].tolist()) for code in set(codes)}
+        assert all(len(counts) == 1 for counts in drawn.values()), "members of a group come equally often"
+        assert sum(next(iter(counts)) for counts in drawn.values()) == len(drawn)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,9 @@ def test_what_cannot_be_drawn_from_is_refused(num_cases: int, groups: np.ndarray
 
 
 def _interval(values: np.ndarray, groups: np.ndarray | None, seed: int) -> tuple[float, float]:
-    mean = bootstrap(len(values), lambda chosen: {"mean": values[chosen].mean()}, groups=groups, resamples=300, seed=seed)
+    mean = bootstrap(
+        len(values), lambda counts: {"mean": counts @ values / counts.sum(1)}, groups=groups, resamples=300, seed=seed
+    )
     low, high = mean["mean"]
     return low, high
 

@@ -4,6 +4,8 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainables.contract import Objective
 from trainables.errors import TrialDiverged
@@ -27,7 +29,8 @@ def test_selection_by_metric_takes_the_best_trailing_mean_of_three() -> None:
     found = follow(best, [0.5, 0.8, 0.2, 0.8, 0.8, 0.5])
     assert [score for score, _ in found] == pytest.approx([0.5, 0.65, 0.5, 0.6, 0.6, 0.7])
     assert [flag for _, flag in found] == [True, True, True, True, False, True]
-    assert (best.epoch, best.value) == (6, 0.5)
+    assert best.epoch == 6
+    assert (best.kept, best.value) == (5, 0.8), "of the epochs in the mean the last of the best value"
     assert best.score == pytest.approx(0.7)
 
 
@@ -138,3 +141,31 @@ def test_a_state_put_back_from_json_goes_on_as_if_nothing_had_happened(selection
     rest = [second.observe(epoch, metrics[epoch - 1]) for epoch in range(stop + 1, len(values) + 1)]
     assert rest == expected[stop:]
     assert second.state() == unbroken.state()
+
+
+VALUES = st.lists(st.integers(0, 9).map(lambda value: value / 10), min_size=1, max_size=12)
+
+
+@given(VALUES, st.sampled_from([MAX, MIN]), st.integers(0, 4))
+def test_the_epoch_kept_is_no_worse_than_the_mean_and_was_a_candidate_until_then(
+    values: list[float], objective: Objective, delay: int
+) -> None:
+    best, held = BestEpoch(objective, selection="metric", patience=99, delay=delay), set[int]()
+    for epoch, value in enumerate(values, start=1):
+        before = best.kept
+        best.observe(epoch, {objective.metric: value})
+        assert best.kept in {*held, epoch}, "its model is still there"
+        assert before <= best.kept <= best.epoch
+        assert best.value == values[best.kept - 1]
+        assert objective.sign * best.value >= objective.sign * best.score - 1e-12
+        held = {best.kept, *best.candidates(epoch)}
+        assert len(held) <= 3
+
+
+def test_by_loss_and_in_a_confirmation_the_epoch_itself_is_kept() -> None:
+    best = BestEpoch(MAX, selection="loss", patience=5)
+    follow(best, [0.9, 0.1, 0.5], [3.0, 2.0, 4.0])
+    assert (best.epoch, best.kept, best.value, best.candidates(3)) == (2, 2, 0.1, [])
+    last = BestEpoch(MAX, selection="metric", patience=5, only=3)
+    follow(last, [0.9, 0.1, 0.5])
+    assert (last.kept, last.value, last.candidates(3)) == (3, 0.5, [])

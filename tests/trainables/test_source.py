@@ -1,11 +1,13 @@
 """Data by path, by URI and drawn by each node."""
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from trainables.data import check_same, fold_of, group_of, portable_source, split_source, with_group, without_group
+from trainables.data import check_same, fold_of, portable_source, split_source
+from trainables.data.roles import ColumnRoles, as_option, from_option, roles_of, with_roles, without_roles
 from trainables.data.source import is_synthetic, synthetic_location
 from trainables.errors import DataError, LocationError
 from trainables.locations import RemoteFolder, fetch, is_uri
@@ -83,31 +85,42 @@ def test_a_source_means_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("source", "plain", "group", "fold"),
+    ("source", "plain", "roles", "fold"),
     [
-        ("table:/a b/c.csv", "table:/a b/c.csv", None, None),
-        ("table:/c.csv#fold=2/5", "table:/c.csv", None, (2, 5)),
-        ("table:/c.csv#group=lesion id", "table:/c.csv", "lesion id", None),
-        ("table:/c.csv#group=no.%20%231#fold=1/3", "table:/c.csv", "no. #1", (1, 3)),
-        ("table:/x#group=y/c.csv", "table:/x#group=y/c.csv", None, None),
-        ("table:/x#fold=1/c.csv#group=p", "table:/x#fold=1/c.csv", "p", None),
+        ("table:/a b/c.csv", "table:/a b/c.csv", {}, None),
+        ("table:/c.csv#fold=2/5", "table:/c.csv", {}, (2, 5)),
+        ("table:/c.csv#group=lesion id", "table:/c.csv", {"group": ("lesion id",)}, None),
+        ("table:/c.csv#group=no.%20%231#fold=1/3", "table:/c.csv", {"group": ("no. #1",)}, (1, 3)),
+        ("table:/x#group=y/c.csv", "table:/x#group=y/c.csv", {}, None),
+        ("table:/x#fold=1/c.csv#group=p", "table:/x#fold=1/c.csv", {"group": ("p",)}, None),
+        ("table:/c.csv#ignore=a,b%2Cc#image=x", "table:/c.csv", {"ignore": ("a", "b,c"), "image": ("x",)}, None),
+        ("table:/c.csv#columns=dx#fold=1/3", "table:/c.csv", {"columns": ("dx",)}, (1, 3)),
     ],
 )
-def test_group_and_fold_stand_behind_a_source(source: str, plain: str, group: str | None, fold: tuple[int, int] | None) -> None:
-    assert (without_group(source), group_of(source), fold_of(source)) == (plain, group, fold)
+def test_roles_and_fold_stand_behind_a_source(
+    source: str, plain: str, roles: dict[str, tuple[str, ...]], fold: tuple[int, int] | None
+) -> None:
+    assert (without_roles(source), roles_of(source).given(), fold_of(source)) == (plain, roles, fold)
 
 
-@pytest.mark.parametrize("column", ["patient_id", "Patient #", "a/b", "100 %", "größe", "#fold=1/5", " "])
-def test_any_column_can_be_the_group_and_travels(column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("column", ["patient_id", "Patient #", "a/b", "100 %", "größe", "#fold=1/5", " ", "a,b"])
+def test_any_column_can_have_any_role_and_travels(column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    source = with_group("derm7pt:set#fold=1/5", column)
-    assert (group_of(source), fold_of(source)) == (column, (1, 5))
+    roles = ColumnRoles(column, column, (column, "other"), (column,))
+    source = with_roles("derm7pt:set#fold=1/5", roles)
+    assert (roles_of(source), fold_of(source)) == (roles, (1, 5))
     travelling = portable_source(source)
-    assert (group_of(travelling), fold_of(travelling)) == (column, None)
-    assert without_group(travelling) == f"derm7pt:{tmp_path}/set"
+    assert (roles_of(travelling), fold_of(travelling)) == (roles, None)
+    assert without_roles(travelling) == f"derm7pt:{tmp_path}/set"
     assert portable_source(travelling) == travelling
-    assert with_group(with_group(source, "other"), column) == source
-    assert with_group(source, None) == source
+    assert with_roles(with_roles(source, ColumnRoles("other")), ColumnRoles(column)) == source
+    assert with_roles(source, ColumnRoles()) == source
+
+
+@pytest.mark.parametrize("columns", [("a", "b"), ("a, b", "c"), ('say "x"', "it's")])
+def test_columns_of_an_option_are_read_as_they_are_written(columns: tuple[str, ...]) -> None:
+    assert from_option(shlex.split(as_option(*columns))[0]) == columns
+    assert ColumnRoles(ignore=columns).options() == f"--ignore {as_option(*columns)}"
 
 
 def test_other_data_than_the_drivers_is_refused() -> None:

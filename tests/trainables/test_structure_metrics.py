@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from trainables.case_readings import concatenated
+from trainables.counted import of_all
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
-from trainables.structure_metrics import StructureReadings, auroc_of_counts, read_structures, structure_metrics
+from trainables.structure_metrics import StructureReadings, auroc_of_histograms, read_structures, structure_metrics
 
 LESION, SKIN, PIGMENT, NEGATIVE = 0, 1, 2, 3
 
@@ -52,8 +54,12 @@ def read(masks: Sequence[Tensor], classes: Tensor, truth: Tensor, *, known: bool
     return read_structures(torch.stack(list(masks)).unsqueeze(0), classes, truth, torch.tensor([known]), superpixels)
 
 
+def measured(readings: StructureReadings) -> dict[str, float]:
+    return of_all(partial(structure_metrics, readings), len(readings.iou))
+
+
 def metrics_of(masks: Sequence[Tensor], classes: Tensor, truth: Tensor, *, known: bool = True) -> dict[str, float]:
-    return structure_metrics(read(masks, classes, truth, known=known))
+    return measured(read(masks, classes, truth, known=known))
 
 
 def test_perfect_masks() -> None:
@@ -73,7 +79,7 @@ def test_map_by_hand() -> None:
     assert readings.hits.tolist() == [[[2, 1, 0], [2, 1, 0], [1, 2, 1], [1, 2, 1]]]
     assert readings.hits_once_or_more.tolist() == readings.hits.tolist(), "no structure is hit twice"
     assert readings.any_class_hits.tolist() == [[[2, 0, 0], [2, 0, 0], [2, 1, 0], [2, 1, 0]]]
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert found["structures/map"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 4 + 1 / 4) / 4)
     assert found["structures/any_class_map"] == pytest.approx((1 + 1 + 2 / 3 + 2 / 3) / 4)
 
@@ -82,7 +88,7 @@ def test_right_masks_with_wrong_names_count_only_for_any_class() -> None:
     readings = read([LEFT, RIGHT], said([SKIN, LESION]), HALVES)
     assert readings.hits.tolist() == [[[0, 2, 2]] * 4]
     assert readings.any_class_hits.tolist() == [[[2, 0, 0]] * 4]
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert (found["structures/map"], found["structures/any_class_map"]) == (0.0, 1.0)
     assert found["structures/class_accuracy"] == 0.0
 
@@ -92,7 +98,7 @@ def test_duplicates_and_a_missed_structure() -> None:
     readings = read([LEFT, LEFT, NOTHING], said([LESION, LESION, SKIN]), HALVES)
     assert readings.hits.tolist() == [[[0, 1, 1]] * 4]
     assert readings.hits_once_or_more.tolist() == [[[1, 1, 1]] * 4]
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert found["structures/map"] == 0.0
     assert found["structures/map_matched_once_or_more"] == pytest.approx(1 / 3)
 
@@ -101,7 +107,7 @@ def test_a_structure_that_is_hit_twice_at_one_threshold_counts_at_the_next() -> 
     """Both hit skin at .5 and .6, the exact one alone at .7 and .8."""
     readings = read([RIGHT, MOST_OF_RIGHT], said([SKIN, SKIN]), truth_of(skin=RIGHT))
     assert readings.hits.tolist() == [[[0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0]]]
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert found["structures/map"] == pytest.approx((0 + 0 + 1 / 2 + 1 / 2) / 4)
     assert found["structures/map_matched_once_or_more"] == pytest.approx((1 + 1 + 1 / 2 + 1 / 2) / 4)
 
@@ -117,7 +123,7 @@ def test_map_is_a_mean_over_cases() -> None:
     both = concatenated(
         [read([LEFT, RIGHT], said([LESION, SKIN]), HALVES), read([NOTHING, NOTHING], said([LESION, SKIN]), HALVES)]
     )
-    assert structure_metrics(both)["structures/map"] == pytest.approx(0.5)
+    assert measured(both)["structures/map"] == pytest.approx(0.5)
 
 
 def test_a_mask_is_cut_at_one_half() -> None:
@@ -133,7 +139,7 @@ def test_confusion_by_hand() -> None:
     expected = np.zeros((6, 6), dtype=int)
     expected[LESION, LESION] = expected[SKIN, LESION] = expected[SKIN, SKIN] = expected[LESION, NEGATIVE] = 1
     assert readings.confusion[0].tolist() == expected.tolist()
-    assert structure_metrics(readings)["structures/class_accuracy"] == pytest.approx(2 / 4)
+    assert measured(readings)["structures/class_accuracy"] == pytest.approx(2 / 4)
 
 
 def test_confusion_never_pairs_with_an_absent_structure() -> None:
@@ -148,14 +154,14 @@ def test_iou_is_of_the_surest_timestep() -> None:
     readings = read(masks, classes, HALVES)
     assert readings.iou[0, :2].tolist() == pytest.approx([0.5, 0.625])
     assert np.isnan(readings.iou[0, 2:]).all()
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert found["structures/iou_mean"] == pytest.approx((0.5 + 0.625) / 2)
 
 
 def test_iou_mean_is_over_structures_not_cases() -> None:
     first = read([LEFT, RIGHT], said([LESION, SKIN]), HALVES)
     second = read([NOTHING, RIGHT], said([LESION, SKIN]), truth_of(lesion=LEFT))
-    found = structure_metrics(concatenated([first, second]))
+    found = measured(concatenated([first, second]))
     assert found["lesion/iou"] == pytest.approx(0.5)
     assert found["skin/iou"] == pytest.approx(1.0)
     assert found["structures/iou_mean"] == pytest.approx(0.75)
@@ -175,7 +181,7 @@ def test_unknown_attributes_enter_nothing() -> None:
     assert np.isnan(readings.iou[0, 2:]).all()
     assert readings.pixels.sum() == 0
     assert readings.superpixels.sum() == 0
-    assert not [name for name in structure_metrics(readings) if name.startswith(ATTRIBUTES) or "attributes" in name]
+    assert not [name for name in measured(readings) if name.startswith(ATTRIBUTES) or "attributes" in name]
 
 
 def test_the_arguments_are_left_as_they_were() -> None:
@@ -207,10 +213,11 @@ def test_weights_count_cases_with_repetition_and_joined_puts_parts_together() ->
     both = concatenated([first, second])
     assert both.iou.shape == (2, 6)
     assert both.hits[:, 0, 0].tolist() == [2, 0]
-    found = structure_metrics(both, np.array([1.0, 2.0]))
-    assert found["structures/map"] == pytest.approx(1 / 3)
-    assert found["lesion/iou"] == pytest.approx(1 / 3)
-    assert structure_metrics(both, np.array([3.0, 0.0])) == structure_metrics(first)
+    found = structure_metrics(both, np.array([[1, 2], [3, 0], [0, 0]]))
+    assert found["structures/map"][:2] == pytest.approx([1 / 3, 1])
+    assert found["lesion/iou"][:2] == pytest.approx([1 / 3, 1])
+    assert {name: values[1] for name, values in found.items() if not np.isnan(values[1])} == measured(first)
+    assert all(np.isnan(values[2]) for values in found.values()), "of no case nothing is known"
 
 
 def sigmoid(value: float) -> float:
@@ -250,7 +257,7 @@ def test_pixel_auroc_is_scikit_learns_over_the_masks_that_overlap_an_attribute_m
             if known[case] and structure >= 2:
                 scores[structure] += masks[case, time].flatten().tolist()
                 labels[structure] += truth[case, structure].flatten().tolist()
-    found = structure_metrics(readings)
+    found = measured(readings)
     areas = []
     for structure in range(2, 6):
         name = f"{STRUCTURES[structure]}/pixel_auroc"
@@ -279,14 +286,14 @@ def test_predicted_class_pixel_auroc_is_scikit_learns_over_all_masks(seed: int) 
                 left_out += 1
     assert left_out, "nothing is said to be what was not annotated"
     expected = roc_auc_score(labels, scores)
-    assert structure_metrics(readings)["structures/predicted_class_pixel_auroc"] == pytest.approx(expected, abs=1e-9)
+    assert measured(readings)["structures/predicted_class_pixel_auroc"] == pytest.approx(expected, abs=1e-9)
     assert expected != pytest.approx(0.5, abs=0.005)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_superpixel_auroc_is_scikit_learns_on_the_means(seed: int) -> None:
     masks, classes, truth, known, superpixels, readings = readings_of_many(seed)
-    found = structure_metrics(readings)
+    found = measured(readings)
     areas = []
     for structure in range(2, 6):
         scores, labels = [], []
@@ -311,33 +318,41 @@ def test_every_superpixel_counts_once_and_missing_numbers_count_nowhere() -> Non
     truth = truth_of(pigment_network=mask("###.", "###.", "###.", "###."))
     readings = read_structures(masks, classes, truth, torch.tensor([True]), superpixels)
     assert readings.superpixels.sum(-1)[0].tolist() == [[1, 1], [2, 0], [2, 0], [2, 0]]
-    assert structure_metrics(readings)["pigment_network/superpixel_auroc"] == 1.0
+    assert measured(readings)["pigment_network/superpixel_auroc"] == 1.0
 
 
-def test_auroc_of_counts_is_scikit_learns_with_ties() -> None:
+def auroc_of(counts: np.ndarray) -> float | None:
+    """Of one case that counts three times, beside another that does not."""
+    both = np.stack([counts, np.ones_like(counts)]).astype(float)
+    found = auroc_of_histograms(both, np.array([[3, 0], [1, 1], [0, 3]]))
+    assert found[2] == 0.5
+    return None if np.isnan(found[0]) else found[0]
+
+
+def test_auroc_of_histograms_is_scikit_learns_with_ties() -> None:
     generator = np.random.default_rng(0)
     for bins in (2, 5, 50):
         counts = generator.integers(0, 6, (2, bins))
         scores = [bin_ for row in counts for bin_, count in enumerate(row) for _ in range(count)]
         labels = [label for label, row in enumerate(counts) for _ in range(row.sum())]
-        assert auroc_of_counts(counts.astype(float)) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert auroc_of(counts) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
-def test_auroc_of_counts_by_hand() -> None:
+def test_auroc_of_histograms_by_hand() -> None:
     # Positive in bin 1 beats two of three negatives and ties with one: 2.5 / 3; the one in bin 0 ties with two: 1 / 3.
-    assert auroc_of_counts(np.array([[2.0, 1, 0], [1, 1, 0]])) == pytest.approx((2.5 + 1) / 6)
-    assert auroc_of_counts(np.array([[3.0, 0], [0, 2]])) == 1.0
-    assert auroc_of_counts(np.array([[0.0, 2], [3, 0]])) == 0.0
+    assert auroc_of(np.array([[2.0, 1, 0], [1, 1, 0]])) == pytest.approx((2.5 + 1) / 6)
+    assert auroc_of(np.array([[3.0, 0], [0, 2]])) == 1.0
+    assert auroc_of(np.array([[0.0, 2], [3, 0]])) == 0.0
 
 
 @pytest.mark.parametrize("counts", [[[0, 0], [1, 2]], [[3, 1], [0, 0]], [[0, 0], [0, 0]]])
 def test_auroc_needs_both_kinds(counts: list[list[int]]) -> None:
-    assert auroc_of_counts(np.array(counts, dtype=float)) is None
+    assert auroc_of(np.array(counts)) is None
 
 
 def test_extreme_scores_are_counted() -> None:
     readings = read([1e4 * LEFT], said([PIGMENT], 200.0), truth_of(lesion=RIGHT, pigment_network=LEFT))
-    found = structure_metrics(readings)
+    found = measured(readings)
     assert found["pigment_network/pixel_auroc"] == 1.0
     assert found["pigment_network/superpixel_auroc"] == 1.0
     assert int(readings.superpixels.sum()) == 4 * 16

@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from trainables.data.cases import LabelTask
-from trainables.data.table import MAXIMUM_CLASSES, read
+from trainables.data.column_checks import MAXIMUM_CLASSES
+from trainables.data.label_notes import label_notes, nothing_to_rank
+from trainables.data.roles import ColumnRoles
+from trainables.data.table import read
 from trainables.errors import DataError
 
 HEADER = "image,split,site,diagnosis"
@@ -134,23 +137,45 @@ def test_a_missing_test_split_is_allowed(write: Write) -> None:
     assert list(read(write(LINES[:4])).splits) == ["train", "valid"]
 
 
-def test_classes_are_those_of_the_training_split_and_sorted(write: Write) -> None:
+def test_classes_are_sorted(write: Write) -> None:
     lines = ["img/a.png,train,z,nevus", "img/b.png,train,B,melanoma", "img/c.png,train,a,nevus", "img/a.png,valid,a,nevus"]
     assert read(write(lines)).tasks[0].classes == ("B", "a", "z")
 
 
-def test_a_label_that_training_does_not_know_is_told_with_its_line(write: Write) -> None:
+def test_a_label_that_training_has_not_is_a_class_and_told(write: Write) -> None:
     lines = [*LINES[:3], "img/a.png,valid,leg,nevus", "img/b.png,test,arm,wart"]
-    assert _problems(write(lines)) == [
-        "line 5: site must be one of arm, trunk (the training split's labels); got 'leg'",
-        "line 6: diagnosis must be one of akiec, melanoma, nevus (the training split's labels); got 'wart'",
+    cases = read(write(lines))
+    assert [task.classes for task in cases.tasks] == [("arm", "leg", "trunk"), ("akiec", "melanoma", "nevus", "wart")]
+    cannot = "but not in training: the model cannot learn it, so recall of it stays 0 and is part of the mean"
+    assert label_notes(cases)[:2] == [
+        f"site: class leg is in validation (1 case) {cannot}",
+        "site: validation has no other label than leg (1 case): it has no AUROC there and is no part of its mean, and accuracy is"
+        " the share of cases called leg",
     ]
+    assert f"diagnosis: class wart is in test (1 case) {cannot}" in label_notes(cases)
+
+
+@pytest.mark.parametrize("label", ["Nevus", "nevvus", "newus", "neuvs"])
+def test_a_label_that_training_has_in_another_spelling_is_refused(write: Write, label: str) -> None:
+    lines = [*LINES[:3], f"img/a.png,valid,arm,{label}", f"img/b.png,test,arm,{label}"]
+    (problem,) = _problems(write(lines))
+    assert problem == f"line 5, line 6: diagnosis must be spelt as in training, 'nevus'; got {label!r}, which training has not"
 
 
 @pytest.mark.parametrize("column", ["image", "split"])
 def test_a_table_without_image_or_split_is_refused(write: Write, column: str) -> None:
-    with pytest.raises(DataError, match=rf"^the table must have a column '{column}'; got .*cases\.csv\)$"):
+    with pytest.raises(DataError, match=rf"^the table must have a column '{column}' \(.*\); got .*cases\.csv\)$"):
         read(write(header=HEADER.replace(column, "other")))
+
+
+def test_a_table_without_image_and_split_is_told_both_and_what_looks_like_them(write: Write) -> None:
+    found = "got file, set, site, diagnosis ("
+    first, second = _problems(write(header="file,set,site,diagnosis"))
+    assert first.startswith(f"the table must have a column 'image' (--image file takes that one); {found}")
+    assert second.startswith(
+        "the table must have a column 'split' (rename 'set' if it says train, valid or test of each case, all of a patient's in"
+        f" one); {found}"
+    )
 
 
 def test_a_table_without_a_task_is_refused(write: Write) -> None:
@@ -159,8 +184,16 @@ def test_a_table_without_a_task_is_refused(write: Write) -> None:
 
 
 def test_an_unknown_split_is_told_with_its_line(write: Write) -> None:
-    (problem,) = _problems(write([*LINES, "img/c.png,validation,arm,nevus"]))
-    assert problem == "line 7: split must be train, valid, test; got 'validation'"
+    (problem,) = _problems(write([*LINES, "img/c.png,fold 1,arm,nevus"]))
+    assert problem == "line 7: split must be train, valid, test; got 'fold 1'"
+
+
+def test_splits_are_known_by_what_people_call_them(write: Write) -> None:
+    names = {"train": "Train", "valid": "val", "test": "TEST"}
+    lines = [line.replace(f",{split},", f",{names[split]},") for line in LINES for split in names if f",{split}," in line]
+    found = read(write([*lines, "img/c.png,dev,arm,nevus", "img/c.png,training,arm,nevus"]))
+    assert {k: v.tolist() for k, v in found.splits.items()} == {"train": [0, 1, 2, 6], "valid": [3, 5], "test": [4]}
+    assert found.notes == ("split: Train, training as train; val, dev as valid; TEST as test",)
 
 
 def test_an_empty_split_cell_is_told_with_its_line(write: Write) -> None:
@@ -169,31 +202,75 @@ def test_an_empty_split_cell_is_told_with_its_line(write: Write) -> None:
 
 
 def test_a_table_needs_training_and_validation_cases(write: Write) -> None:
-    assert _problems(write(LINES[:3])) == ["the split 'valid' must have at least one case; got none"]
+    assert _problems(write(LINES[:3])) == [
+        "the split 'valid' must have at least one case; got none (call some of the training cases valid, all of a patient's)"
+    ]
     problems = _problems(write(LINES[3:]))
     assert "the split 'train' must have at least one case; got none" in problems
 
 
-def test_a_column_with_one_class_is_refused(write: Write) -> None:
-    lines = [line.replace("trunk", "arm") for line in LINES]
-    assert _problems(write(lines)) == [
-        f"column 'site' must have 2 to {MAXIMUM_CLASSES} classes on the training split; got 1"
-        " (leave a column that is no task out of the table)"
-    ]
+def test_a_column_with_one_class_is_read_and_told(write: Write) -> None:
+    cases = read(write([line.replace("trunk", "arm") for line in LINES]))
+    assert cases.tasks[0] == LabelTask("site", ("arm",))
+    assert label_notes(cases)[0] == (
+        "site: no case has another label than arm (an empty cell is a missing label): there is nothing to tell apart, it has no"
+        " AUROC and is no part of its mean, and its accuracy, recall and F1 are 1 and raise their means"
+    )
+    assert nothing_to_rank(cases) == []
+    (line,) = nothing_to_rank(cases.with_primary("site"))
+    assert line.startswith("the primary task, site, must have two labels or more in training; got arm only, so that there is ")
 
 
-def test_a_column_with_a_class_for_every_case_is_refused_once(write: Write) -> None:
-    lines = [f"img/a.png,train,p{i},{'nevus' if i % 2 else 'melanoma'}" for i in range(MAXIMUM_CLASSES + 1)]
-    (problem,) = _problems(write([*lines, "img/a.png,valid,new,nevus"]))
-    assert problem.startswith(f"column 'site' must have 2 to {MAXIMUM_CLASSES} classes on the training split; got 51 ")
-    assert problem.endswith("(leave a column that is no task out of the table, or name it by --group if it says whose a case is)")
+def test_an_empty_column_is_no_task(write: Write) -> None:
+    cases = read(write([f"{line}," for line in LINES], header=f"{HEADER},remarks"))
+    assert [task.name for task in cases.tasks] == ["site", "diagnosis"]
+    assert cases.notes == ("remarks is empty and no task",)
+
+
+@pytest.mark.parametrize(
+    ("value", "num_cases", "what"),
+    [
+        (
+            "note {}",
+            MAXIMUM_CLASSES + 1,
+            "free text or ids (--group site if it says whose a case is; else --ignore site leaves it out)",
+        ),
+        ("note {}", 11, "free text or ids (--group site if it says whose a case is; else --ignore site leaves it out)"),
+        ("{}", 60, "numbers (--ignore site leaves it out)"),
+        ("0.{}", 40, "numbers (--ignore site leaves it out)"),
+        ("2024-03-{}", 31, "dates (--ignore site leaves it out)"),
+        ("{}.03.24", 31, "dates (--ignore site leaves it out)"),
+    ],
+)
+def test_a_column_with_nearly_as_many_values_as_cases_is_refused_once(
+    write: Write, value: str, num_cases: int, what: str
+) -> None:
+    lines = [f"img/a.png,train,{value.format(i + 1)},{'nevus' if i % 2 else 'melanoma'}" for i in range(num_cases - 1)]
+    (problem,) = _problems(write([*lines, f"img/a.png,valid,{value.format(num_cases)},nevus"]))
+    assert problem == (
+        f"column 'site' must be labels: at most 50, and above 10 at most half as many as cases; got {num_cases} values in"
+        f" {num_cases} cases, {what}"
+    )
+
+
+def test_ten_values_are_labels_in_a_table_of_any_size(write: Write) -> None:
+    lines = [f"img/a.png,train,site {i},{'nevus' if i % 2 else 'melanoma'}" for i in range(9)]
+    assert len(read(write([*lines, "img/a.png,valid,site 9,nevus"])).tasks[0].classes) == 10
 
 
 def test_missing_images_are_told_with_their_lines(write: Write) -> None:
     file = write([LINES[0].replace("a.png", "x.png"), *LINES[1:], ",train,arm,nevus"])
-    first, second = _problems(file)
-    assert first == f"line 2: image {file.parent / 'img' / 'x.png'} does not exist"
-    assert second.startswith("line 7: image ")
+    assert _problems(file) == [
+        f"line 2: image {file.parent / 'img' / 'x.png'} does not exist",
+        "line 7: image must name a file; got an empty cell",
+    ]
+
+
+def test_two_hundred_missing_images_are_one_line(write: Write) -> None:
+    file = write([*LINES, *(f"img/x{i}.png,train,arm,nevus" for i in range(200))])
+    assert _problems(file) == [
+        f"200 images do not exist in {file.parent}: img/x0.png (line 7), img/x1.png (line 8), img/x2.png (line 9) and 197 more"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -226,31 +303,35 @@ def test_given_classes_decide_codes_and_need_no_training_split(write: Write) -> 
 
 
 def test_a_label_outside_the_given_classes_is_told_with_its_line(write: Write) -> None:
-    with pytest.raises(DataError, match=r"^line 4: diagnosis must be one of melanoma, nevus .*; got 'akiec'$"):
+    with pytest.raises(
+        DataError, match=r"^line 4: diagnosis must be one of melanoma, nevus \(the checkpoint's classes\); got 'akiec'$"
+    ):
         read(write(), {"diagnosis": ["melanoma", "nevus"]})
 
 
 def test_a_column_of_the_given_classes_that_is_absent_is_told(write: Write) -> None:
-    with pytest.raises(DataError, match=r"must have a column for each task; got none for age \(.*cases\.csv\)$"):
+    with pytest.raises(DataError, match=r"must have a column for each task; got none for age \(.*cases\.csv\)"):
         read(write(), {"diagnosis": ["melanoma", "nevus"], "age": ["old", "young"]})
 
 
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
-        ("cases.xlsx", b"PK", r"^the table must be a \.csv or \.parquet file; got .*cases\.xlsx"),
-        ("cases.parquet", b"no parquet", r"^the table must be a readable parquet file; got .*cases\.parquet: [^\n]+$"),
-        ("empty.csv", b"", r"^the table must be a readable csv file; got .*empty\.csv: [^\n]+$"),
         (
-            "latin.csv",
-            "image,split,größe\n".encode("latin-1"),
-            r"^the table must be a readable csv file; got .*latin\.csv: [^\n]+$",
+            "cases.ods",
+            b"PK",
+            r"^the table must be a \.csv, \.tsv, \.xlsx or \.parquet file; got .*ods \(save it as \.xlsx or \.csv\)$",
         ),
+        ("cases.json", b"[]", r"^the table must be a \.csv, \.tsv, \.xlsx or \.parquet file; got .*cases\.json"),
+        ("cases.parquet", b"no parquet", r"^the table must be a readable parquet file; got .*cases\.parquet: [^\n]+$"),
+        ("empty.csv", b"", r"^the table must have a header; got an empty file \(.*empty\.csv\)$"),
         (
             "ragged.csv",
             b"image,split,a\n1,2,3\n1,2,3,4,5\n",
-            r"^the table must be a readable csv file; got .*ragged\.csv: [^\n]+$",
+            r"^every line of the table must have the header's 3 cells; got 5 on line 3 \(.*ragged\.csv; a cell with commas ",
         ),
+        ("twice.csv", b"image,split,a, a\n", r"^the table's columns must have different names; got 'a' twice \(.*twice\.csv\)$"),
+        ("blank.csv", b"\n,,\n,\n", r"^the table must have a header; got an empty file \(.*blank\.csv\)$"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, contents: bytes, message: str) -> None:
@@ -261,7 +342,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, contents:
 
 def test_rows_with_more_cells_than_the_header_are_no_table(write: Write) -> None:
     """Pandas would take the first cell of each for the row's name, and every column for the one beside it."""
-    with pytest.raises(DataError, match=r"the table must be a readable csv file; got .*cases\.csv: .*[Ll]ength of header"):
+    with pytest.raises(DataError, match=r"^every line of the table must have the header's 4 cells; got 5 on line 2 \("):
         read(write([f"{line},more" for line in LINES]))
 
 
@@ -282,3 +363,72 @@ def test_the_shared_table_reads(shared_data: Path) -> None:
     assert counts["train"]["diagnosis"] == {"melanoma": 64, "nevus": 192}
     assert counts["train"]["sex"]["(missing)"] > 50
     assert (cases.primary, cases.melanoma_class) == ("diagnosis", 0)
+
+
+@pytest.mark.parametrize(
+    ("roles", "tasks", "owner"),
+    [
+        (ColumnRoles(), ["site", "diagnosis"], "Patient_ID"),
+        (ColumnRoles(ignore=("site",)), ["diagnosis"], "Patient_ID"),
+        (ColumnRoles(columns=("diagnosis", "site")), ["site", "diagnosis"], "Patient_ID"),
+        (ColumnRoles(ignore=("Patient_ID",)), ["site", "diagnosis"], ""),
+        (ColumnRoles(columns=("diagnosis", "Patient_ID")), ["diagnosis", "Patient_ID"], ""),
+        (ColumnRoles(group="site"), ["diagnosis"], "site"),
+    ],
+)
+def test_roles_say_which_columns_are_tasks(write: Write, roles: ColumnRoles, tasks: list[str], owner: str) -> None:
+    lines = [f"{line},{'p' if row < 3 else 'q'}" for row, line in enumerate(LINES)]
+    cases = read(write(lines, header=f"{HEADER},Patient_ID"), roles=roles)
+    assert ([task.name for task in cases.tasks], cases.group_column) == (tasks, owner)
+
+
+def test_another_column_may_name_the_images(write: Write) -> None:
+    file = write([line.replace("img/", "").replace(".png", "") for line in LINES], header=HEADER.replace("image", "lesion"))
+    cases = read(file, roles=ColumnRoles(image="lesion"))
+    assert cases.images == tuple(file.parent / "img" / f"{name}.png" for name in ("a", "b", "c", "a", "b"))
+    assert cases.notes == (
+        f"image names that are no paths as they stand are looked up in {file.parent} (5: a is read as img/a.png)",
+    )
+
+
+@pytest.mark.parametrize(("gap", "missing"), [("NA", True), ("n/a", True), ("NaN", True), ("None", False), ("unknown", False)])
+def test_a_gap_that_is_spelled_out_is_a_missing_label(write: Write, gap: str, missing: bool) -> None:
+    cases = read(write([*LINES, f"img/c.png,train,{gap},nevus"]))
+    told = f"spelled out gaps are read as missing labels in site ({gap!r}, 1)"
+    assert cases.notes == ((told,) if missing else ())
+    assert cases.tasks[0].classes == (("arm", "trunk") if missing else tuple(sorted(("arm", "trunk", gap))))
+
+
+def test_a_name_with_any_line_end_in_it_is_told_in_one_line(write: Write) -> None:
+    file = write([LINES[0].replace("img/a", "img\x0b\u2028a"), *LINES[1:]])
+    assert _problems(file) == [f"line 2: image {file.parent}/img  a.png does not exist"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "column"),
+    [
+        (['img/a.png,train,"arm', 'img/b.png,train,leg"'], "diagnosis"),
+        (['"img/a.png,train,arm', 'img/b.png",train,leg'], "image"),
+        (['img/a.png,"train,arm', 'img/b.png,train",leg'], "split"),
+    ],
+)
+def test_rows_between_two_stray_quotes_are_one_problem(write: Write, lines: list[str], column: str) -> None:
+    first = ['img/c.png,train,"arm"', "img/c.png,valid,arm"]
+    (problem,) = _problems(write([*first, *lines, "img/c.png,valid,leg"], header="image,split,diagnosis"))
+    assert problem == (
+        f"line 4: {column} must stand on one line; got a cell in quotes that goes on in the next line, so that a quote is"
+        " probably missing"
+    )
+
+
+def test_only_what_is_used_as_image_cannot_be_ignored(write: Write) -> None:
+    lines = [f"https://host/{i},img/{'abc'[i % 3]}.png,{'valid' if i > 8 else 'train'},{'xy'[i % 2]}" for i in range(12)]
+    file = write(lines, header="image,filename,split,dx")
+    cases = read(file, roles=ColumnRoles(image="filename", ignore=("image",)))
+    assert [task.name for task in cases.tasks] == ["dx"]
+    for option, column, use in (("ignore", "filename", "image"), ("columns", "split", "split")):
+        roles = ColumnRoles(image="filename", **{option: (column,)})
+        with pytest.raises(
+            DataError, match=rf"^--{option} must name columns that can be tasks; got '{column}', which is the {use}"
+        ):
+            read(file, roles=roles)

@@ -28,6 +28,11 @@ def test_the_epochs_that_are_kept(num_epochs: int, kept: list[int]) -> None:
     assert found["square"].flatten().tolist() == [epoch**2 for epoch in kept]
 
 
+def test_the_start_is_always_kept() -> None:
+    for num_epochs in (1, 17, 300):
+        assert traced(num_epochs, first=0)["epoch"].tolist()[0] == 0
+
+
 @given(st.integers(1, 500))
 def test_never_many_and_always_the_last(num_epochs: int) -> None:
     epochs = traced(num_epochs)["epoch"].tolist()

@@ -1,26 +1,22 @@
 """Reading data sets. `DATASETS` has a line for each format; `read` takes what a person types after `--data`."""
 
 import platform
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
-from urllib.parse import quote, unquote
 
-from trainables.data.cases import CaseSet
+from trainables.data.cases import CaseSet, PartlyUsable
+from trainables.data.contents import contents_of
 from trainables.data.folds import folded
 from trainables.data.images import Progress
 from trainables.data.inspection import Findings
-from trainables.data.label_notes import label_notes
+from trainables.data.label_notes import label_notes, nothing_to_rank
+from trainables.data.roles import ColumnRoles, parted, roles_of, with_roles, without_roles
 from trainables.data.segmented import SegmentedCases
 from trainables.data.source import is_utf8, local_path, portable
 from trainables.errors import DataError
-
-#: Behind a path: which column says whose a case is, percent-encoded, and one of several stratified splits instead of the
-#: data's own.
-_BEHIND = re.compile(r"(?:#group=(?P<group>[^#/]+))?(?:#fold=(?P<index>\d+)/(?P<count>\d+))?$")
 
 
 @runtime_checkable
@@ -47,9 +43,9 @@ class DataFormat:
     layout: str
 
     @property
-    def read(self) -> Callable[[Path, Mapping[str, Sequence[str]] | None, str | None], Cases]:
-        """(path, classes of a checkpoint or None, column of the group or None) → cases; raises DataError."""
-        return cast("Callable[[Path, Mapping[str, Sequence[str]] | None, str | None], Cases]", _module(self.reader).read)
+    def read(self) -> Callable[[Path, Mapping[str, Sequence[str]] | None, ColumnRoles], Cases]:
+        """(path, classes of a checkpoint or None, roles of columns) → cases; raises DataError."""
+        return cast("Callable[[Path, Mapping[str, Sequence[str]] | None, ColumnRoles], Cases]", _module(self.reader).read)
 
     @property
     def inspect(self) -> Callable[[Any, Progress | None], Findings]:
@@ -68,7 +64,9 @@ def _module(name: str) -> Any:
 
 DATASETS: dict[str, DataFormat] = {
     "derm7pt": DataFormat("derm7pt", "images", "derm7pt_synthetic", "a folder with meta/meta.csv and images/"),
-    "table": DataFormat("table", "images", None, "a .csv or .parquet file with the columns image, split and one per task"),
+    "table": DataFormat(
+        "table", "images", None, "a .csv, .tsv, .xlsx or .parquet file with the columns image, split and one per task"
+    ),
     "isic2017": DataFormat("isic2017", "masks", "isic2017_synthetic", "a folder with ISIC-2017_Training_Data and its like"),
 }
 
@@ -92,50 +90,18 @@ def split_source(
 
 
 def portable_source(source: str, formats: Sequence[str] = tuple(DATASETS)) -> str:
-    """`FORMAT:LOCATION` that means the same in another folder, with its group and without the fold.
+    """`FORMAT:LOCATION` that means the same in another folder, with its roles and without the fold.
 
     Raises:  DataError: when the format is unknown or does not fit.
     """
     name, location = _name_and_location(source, formats)
-    return with_group(f"{name}:{portable(location)}", group_of(source))
-
-
-def with_group(source: str, column: str | None) -> str:
-    """The same data, whose groups stand in another column; None leaves them where they stand.
-
-    Args:    source: `FORMAT:PATH`, with or without what may stand behind it.
-             column: of the table, any name.
-    """
-    if column is None:
-        return source
-    path, behind = _parted(source)
-    fold = "" if behind["index"] is None else f"#fold={behind['index']}/{behind['count']}"
-    return f"{path}#group={quote(column, safe=' ')}{fold}"
-
-
-def without_group(source: str) -> str:
-    """The data themselves, whatever is said of whose the cases are."""
-    return _parted(source)[0]
-
-
-def group_of(source: str) -> str | None:
-    """The column that `FORMAT:PATH#group=COLUMN` names; None leaves it to the format."""
-    group = _parted(source)[1]["group"]
-    return None if group is None else unquote(group)
-
-
-def _parted(source: str) -> tuple[str, re.Match[str]]:
-    """`FORMAT:PATH`, and what stands behind it."""
-    behind = _BEHIND.search(source)
-    if behind is None:  # never: it matches the empty end
-        raise ValueError(f"a source must end; got {source!r}")
-    return source[: behind.start()], behind
+    return with_roles(f"{name}:{portable(location)}", roles_of(source))
 
 
 def _name_and_location(source: str, formats: Sequence[str]) -> tuple[str, str]:
     if not is_utf8(source):
         raise DataError(f"--data must have a name in UTF-8; got {source!a}")
-    name, colon, location = without_group(source).partition(":")
+    name, colon, location = without_roles(source).partition(":")
     if not colon or name not in DATASETS:
         raise DataError(f"--data must be FORMAT:PATH with a format of {', '.join(DATASETS)}; got {source!r}")
     if name not in formats:
@@ -164,10 +130,10 @@ def fold_of(source: str) -> tuple[int, int] | None:
 
     Raises:  DataError: when there is no such fold.
     """
-    behind = _parted(source)[1]
-    if behind["index"] is None:
+    fold = parted(source)[2]
+    if fold is None:
         return None
-    index, count = int(behind["index"]), int(behind["count"])
+    index, count = fold
     if not 1 <= index <= count or count < 2:
         raise DataError(f"--data must end with #fold=I/F, I from 1 to F, F 2 or more, to ask for a fold; got {source!r}")
     return index, count
@@ -184,15 +150,76 @@ def needed(source: str | None) -> str:
 
 
 def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cases:
-    """Reads `FORMAT:PATH`, `FORMAT:PATH#group=COLUMN`, `FORMAT:PATH#fold=1/5` or both in this order.
+    """Reads `FORMAT:PATH`, behind which may stand roles of columns (`#group=COLUMN#ignore=A,B`) and then a fold (`#fold=1/5`).
 
     Args:    source: as typed.
              classes: task → classes of a checkpoint that the cases must fit, None to take the data set's own.
     Raises:  DataError: with every problem found.
     """
     name, path = split_source(source)
-    cases, fold = DATASETS[name].read(path, classes, group_of(source)), fold_of(source)
+    cases, fold = DATASETS[name].read(path, classes, roles_of(source)), fold_of(source)
     return cases if fold is None else folded(cast("CaseSet | SegmentedCases", cases), *fold)
+
+
+def split_contents(source: str, split: str, classes: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
+    """SHA-256 of each image file of a split, none where the data have no such split; what is wrong with labels does not matter.
+
+    Args:    source: as typed.
+             split: its name.
+             classes: task → classes of a checkpoint, for data that can only be read with them.
+    Raises:  DataError: when the data or a file cannot be read.
+    """
+    cases = _whatever_its_labels(source, classes)
+    # Of all images, since these digests have been kept when they were read.
+    contents = contents_of(cases.images)
+    return tuple(contents[index] for index in cases.splits.get(split, ()))
+
+
+def _whatever_its_labels(source: str, classes: Mapping[str, Sequence[str]] | None) -> CaseSet:
+    try:
+        return _labelled(cast("CaseSet | SegmentedCases", read(source)))
+    except DataError as error:
+        if classes is not None:
+            return _labelled(cast("CaseSet | SegmentedCases", read(source, classes)))
+        if isinstance(error, PartlyUsable):
+            return error.cases
+        raise
+
+
+def inspect(source: str, cases: Cases, progress: Progress | None = None) -> Findings:
+    """What opening all files shows, and whether there is anything to search for.
+
+    Args:    source: as typed.
+             cases: read from it.
+             progress: called with (done, all).
+    """
+    found = DATASETS[_name_and_location(source, tuple(DATASETS))[0]].inspect(cases, progress)
+    unranked = nothing_to_rank(_labelled(cast("CaseSet | SegmentedCases", cases))) if fold_of(source) is None else []
+    return replace(found, problems=[*found.problems, *unranked])
+
+
+def examine(source: str, progress: Progress | None = None) -> tuple[Cases | None, Findings]:
+    """Reads a data set and opens all its files: what keeps it from being read hides nothing of what is wrong with the rest.
+
+    Args:    source, progress: see `inspect`.
+    Returns: the cases, None where they cannot be used, and all that was found.
+    """
+    try:
+        cases = read(source)
+        return cases, inspect(source, cases, progress)
+    except DataError as error:
+        found = Findings(problems=list(error.problems), warnings=[], notes=[], twins=[])
+        if not isinstance(error, PartlyUsable) or not error.cases.images:
+            return None, found
+        rest = DATASETS[_name_and_location(source, tuple(DATASETS))[0]].inspect(error.cases, progress)
+        problems = list(dict.fromkeys([*found.problems, *rest.problems]))
+        # What labels are missing cannot be said of a part of the cases.
+        return None, replace(rest, problems=problems, warnings=[])
+
+
+def primary_of(cases: Cases) -> str:
+    """The task that is the diagnosis, "" where the field primary_task must say."""
+    return _labelled(cast("CaseSet | SegmentedCases", cases)).primary
 
 
 def fold_notes(source: str, count: int) -> tuple[str, ...]:

@@ -1,19 +1,45 @@
 """Things made once per node and used by every trial on it: built under a lock, renamed into place."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
 
+from trainables.errors import LocationError
+from trainables.places import home, is_writable, private_folder, temporary_roots
+
+_log = logging.getLogger("dermtune")
+
 
 def cache_root() -> Path:
-    """Where this node keeps what it can make again: $DERMTUNE_CACHE, else dermtune/ in the user's cache folder."""
+    """Where this node keeps what it can make again: $DERMTUNE_CACHE, else dermtune/ in the user's cache folder.
+
+    Where that cannot be written a folder of this account in a temporary one takes its place.
+
+    Raises:  LocationError: when there is none at all.
+    """
     given = os.environ.get("DERMTUNE_CACHE")
     if given:
         return Path(given).resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "dermtune"
+    own = home()
+    cache = os.environ.get("XDG_CACHE_HOME") or (None if own is None else own / ".cache")
+    return _default(None if cache is None else Path(cache).resolve() / "dermtune")
+
+
+@cache
+def _default(folder: Path | None) -> Path:
+    if folder is not None and is_writable(folder):
+        return folder
+    why = "no home" if folder is None else f"{folder}, which cannot be written"
+    instead = private_folder(temporary_roots())
+    if instead is None:
+        raise LocationError(f"DERMTUNE_CACHE must name a folder for decoded images that can be written; got {why}")
+    _log.warning("decoded images are kept in %s: got %s (DERMTUNE_CACHE names another folder)", instead, why)
+    return instead
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -24,10 +50,12 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     Args:    folder: the final place.
              build: fills the empty folder that it is given.
     Returns: the folder.
+    Raises:  LocationError: when it cannot be made.
     """
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not is_writable(folder.parent):
+        raise LocationError(f"DERMTUNE_CACHE must name a folder that can be written; got {folder.parent}")
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
             return folder

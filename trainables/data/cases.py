@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from trainables import seven_point
+from trainables.data.image_files import is_file
+from trainables.data.repeated import some, told
 from trainables.errors import DataError
 
 SPLITS = ("train", "valid", "test")
@@ -39,6 +41,7 @@ class CaseSet:
              groups: whose each case is, of which patient or lesion, "" where unknown; empty where nothing is known of any.
              group_column: where that stands, for messages.
              notes: what the reader has to say of the cases, a line each.
+             warnings: what the reader doubts, a line each.
     """
 
     source: str
@@ -52,6 +55,7 @@ class CaseSet:
     groups: tuple[str, ...] = ()
     group_column: str = ""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def primary_index(self) -> int:
@@ -70,23 +74,11 @@ class CaseSet:
                  DataError: when another task's metrics would be taken for those of melanoma.
         """
         if name == "auto" and self.primary:
-            return self._without_clash()
+            return _without_clash(self)
         known = [task.name for task in self.tasks]
         if name not in known:
             raise ValueError(f"primary_task must be one of {', '.join(known)}; got {name!r} (--set primary_task=)")
-        return replace(self, primary=name)._without_clash()
-
-    def _without_clash(self) -> "CaseSet":
-        """The cases themselves, unless a task's metrics would be called what those of melanoma or the checklist are called."""
-        names = [task.name for task in self.tasks]
-        if "melanoma" in names and self.primary != "melanoma" and self.melanoma_class is not None:
-            raise DataError(f"a task must not be called melanoma beside {self.primary}, which has that class; rename the column")
-        taken = [name for name in ("criteria", "seven_point") if name in names]
-        if taken and set(seven_point.POINTS) <= set(names):
-            raise DataError(
-                f"a task must not be called {taken[0]} beside the seven criteria, over which it is; rename the column"
-            )
-        return self
+        return _without_clash(replace(self, primary=name))
 
     def binary(self) -> "CaseSet":
         """Groups the primary task into melanoma and the rest (Coppola et al. 2020, experiment `binary`).
@@ -111,6 +103,10 @@ class CaseSet:
         codes = [numbers.setdefault(self.groups[case] or case, len(numbers)) for case in map(int, members)]
         return np.array(codes, dtype=np.int64) if len(numbers) < len(codes) else None
 
+    def units(self, members: Int[np.ndarray, " members"]) -> str:
+        """What intervals over some cases go over, in words: "cases", or the groups that they come in."""
+        return "cases" if self.group_codes(members) is None else f"groups by {self.group_column}"
+
     def where(self, index: int) -> str:
         """How a message names a case: its line in the table, or its name where there is none."""
         return f"line {self.rows[index]}" if self.rows else self.names[index]
@@ -131,17 +127,33 @@ class CaseSet:
         }
         return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 
+    def with_images(self) -> "CaseSet":
+        """The cases that are in a split, the first one of several, and whose image is a file; no warnings of the others."""
+        split_of = {int(index): split for split, found in reversed(list(self.splits.items())) for index in found}
+        kept = np.array([index for index in sorted(split_of) if is_file(self.images[index])], dtype=np.int64)
+        return replace(
+            self,
+            images=tuple(self.images[index] for index in kept),
+            names=tuple(self.names[index] for index in kept),
+            rows=tuple(self.rows[index] for index in kept) if self.rows else (),
+            labels=self.labels[kept],
+            splits={split: np.flatnonzero([split_of[int(index)] == split for index in kept]) for split in self.splits},
+            groups=tuple(self.groups[index] for index in kept) if self.groups else (),
+            warnings=(),
+        )
+
     def leaks(self) -> list[str]:
         """One line for each image and each group that stands in two splits: what is measured is not what was not trained on."""
         seen: dict[Path, tuple[str, int]] = {}
-        problems = []
+        lines, names = [], []
         for split, members in self.splits.items():
             for index in map(int, members):
                 before, first = seen.setdefault(self.images[index], (split, index))
                 if before != split:
                     here = f"{self.where(index)}: image {self.names[index]}"
-                    problems.append(f"{here} must be in one split; got {split}, and {before} on {self.where(first)}")
-        return problems + self._shared_groups()
+                    lines.append(f"{here} must be in one split; got {split}, and {before} on {self.where(first)}")
+                    names.append(f"{self._named(index)} in {split} and {before}")
+        return told(lines, names, "{} images must be in one split; got in two") + self._shared_groups()
 
     def _shared_groups(self) -> list[str]:
         """One line for each group that stands in two splits."""
@@ -149,37 +161,67 @@ class CaseSet:
         for split, members in self.splits.items() if self.groups else ():
             for index in map(int, members):
                 places.setdefault(self.groups[index], {}).setdefault(split, []).append(self.where(index))
-        return [
+        torn = {group: by_split for group, by_split in places.items() if group and len(by_split) > 1}
+        hint = " (--group names another column; one that differs in every case has no groups)"
+        lines = [
             f"{self.group_column} {group!r} must be in one split; got it in "
-            + " and in ".join(f"{split} ({_some(found)})" for split, found in by_split.items())
-            + " (--group names another column; one that differs in every case has no groups)"
-            for group, by_split in places.items()
-            if group and len(by_split) > 1
+            + " and in ".join(f"{split} ({some(found)})" for split, found in by_split.items())
+            + hint
+            for group, by_split in torn.items()
         ]
+        names = [f"{group!r} in {' and '.join(by_split)}" for group, by_split in torn.items()]
+        return told(lines, names, f"{{}} groups by {self.group_column} must each be in one split; got", hint)
 
     def twins(self, contents: Sequence[str]) -> list[str]:
         """One line for each image that is byte for byte another one in another split, whatever the files are called.
 
         Args:    contents: digest of each image file, "" where there is none.
         """
-        return [
-            f"{self.where(index)}: image {self.names[index]} must not be in {here}; got the very picture of"
-            f" {self._named(first)}, in {there}"
+        found = [
+            (index, first, here, there)
             for first, index, there, here in self._same(contents)
             if here != there and self.images[first] != self.images[index]  # which `leaks` tells
         ]
+        lines = [
+            f"{self.where(index)}: image {self.names[index]} must not be in {here}; got the very picture of"
+            f" {self._named(first)}, in {there}"
+            for index, first, here, there in found
+        ]
+        names = [f"{self._named(index)} in {here} is {self._named(first)} in {there}" for index, first, here, there in found]
+        return told(lines, names, "{} images must not be the very picture of one in another split; got")
 
     def contradictions(self, contents: Sequence[str]) -> list[str]:
         """One line for each image that is byte for byte another one of its split, with another label.
 
         Args:    contents: see `twins`.
         """
-        return [
-            f"{self.where(index)}: image {self.names[index]} must have the labels of {self._named(first)}, the very same"
-            " picture; got others"
+        found = [
+            (index, first)
             for first, index, there, here in self._same(contents)
             if here == there and not np.array_equal(self.labels[first], self.labels[index])
         ]
+        lines = [
+            f"{self.where(index)}: image {self.names[index]} must have the labels of {self._named(first)}, the very same"
+            " picture; got others"
+            for index, first in found
+        ]
+        names = [f"{self._named(index)} and {self._named(first)}" for index, first in found]
+        return told(lines, names, "{} images must have the labels of the very same picture; got others for")
+
+    def repeats(self, contents: Sequence[str]) -> list[str]:
+        """A line when images stand in one split more than once, with the same labels.
+
+        Args:    contents: see `twins`.
+        """
+        names = [
+            f"{self._named(index)} is {self._named(first)}"
+            for first, index, there, here in self._same(contents)
+            if here == there and np.array_equal(self.labels[first], self.labels[index])
+        ]
+        weight = "each counts as another case in training, metrics and intervals"
+        return [f"{len(names)} image{'s are' if len(names) > 1 else ' is'} in a split again: {some(names)}; {weight}"] * bool(
+            names
+        )
 
     def _same(self, contents: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
         """Every case with a picture that an earlier one has: that one, itself, and the splits of both."""
@@ -201,18 +243,39 @@ class CaseSet:
         }
 
 
+def _without_clash(cases: CaseSet) -> CaseSet:
+    """The cases themselves, unless a task's metrics would be called what those of melanoma or the checklist are called."""
+    names = [task.name for task in cases.tasks]
+    if "melanoma" in names and cases.primary != "melanoma" and cases.melanoma_class is not None:
+        raise DataError(f"a task must not be called melanoma beside {cases.primary}, which has that class; rename the column")
+    taken = [name for name in ("criteria", "seven_point") if name in names]
+    if taken and set(seven_point.POINTS) <= set(names):
+        raise DataError(f"a task must not be called {taken[0]} beside the seven criteria, over which it is; rename the column")
+    return cases
+
+
 def _count(codes: Int[np.ndarray, " members"], classes: Sequence[str]) -> dict[str, int]:
     counts = {name: int(np.sum(codes == code)) for code, name in enumerate(classes)}
     missing = int(np.sum(codes == MISSING))
     return counts | ({"(missing)": missing} if missing else {})
 
 
-def _some(places: Sequence[str], most: int = 3) -> str:
-    """A few places, and how many more there are."""
-    return ", ".join(places[:most]) + (f" and {len(places) - most} more" if len(places) > most else "")
-
-
 def melanoma_class(classes: Sequence[str]) -> int | None:
     """Position of the class called MEL or melanoma in any case, None where there is none."""
     lowered = [name.lower() for name in classes]
     return next((lowered.index(name) for name in ("mel", "melanoma") if name in lowered), None)
+
+
+class PartlyUsable(DataError):
+    """A data set has problems, and cases without them, whose files can be looked at all the same.
+
+    Args:    cases: those without.
+             problems: see `DataError`.
+    """
+
+    def __init__(self, cases: CaseSet, *problems: str) -> None:
+        super().__init__(*problems)
+        self.cases = cases
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, ...]]:
+        return DataError, tuple(self.problems)

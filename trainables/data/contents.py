@@ -42,8 +42,14 @@ def keep_contents(images: Sequence[Path], contents: Sequence[str]) -> None:
 
 
 def state_of(images: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Path, size and time of change of each file, by which a cache knows that they are the same still."""
-    return [(str(path), found.st_size, found.st_mtime_ns) for path in images for found in [path.stat()]]
+    """Path, size and time of change of each file, by which a cache knows that they are the same still.
+
+    Raises:  DataError: when one is not there.
+    """
+    try:
+        return [(str(path), found.st_size, found.st_mtime_ns) for path in images for found in [path.stat()]]
+    except OSError as error:
+        raise DataError(f"images must stay where they are while they are read; got {error}") from error
 
 
 def _write(place: Path, contents: Sequence[str]) -> None:

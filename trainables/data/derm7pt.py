@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from trainables.data.cases import SPLITS, CaseSet, LabelTask
+from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask, PartlyUsable
 from trainables.data.groups import check_column, group_cells, group_note
-from trainables.data.tables import find_image, read_table
+from trainables.data.image_files import ImageFinder, resolved
+from trainables.data.repeated import Problems, some, told
+from trainables.data.roles import ColumnRoles
+from trainables.data.tables import read_table
 from trainables.errors import DataError
 
 #: task → (column of meta.csv, label → raw strings). Melanoma is every string that begins with "melanoma".
@@ -85,62 +88,80 @@ def label_of(task: str, raw: str) -> str:
     raise ValueError(f"{column} must be a string of the Derm7pt release; got {raw!r}")
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> CaseSet:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: ColumnRoles | None = None) -> CaseSet:
     """Reads a Derm7pt folder: `meta/meta.csv`, `meta/{train,valid,test}_indexes.csv` and `images/`.
 
     Args:    path: the folder that holds `meta/` and `images/`.
              classes: of a checkpoint that the cases must fit; the release has the same ones always.
-             group: column of meta.csv that says whose each case is; None takes `case_id` where there is one.
+             roles: whose group is the column of meta.csv that says whose each case is; without one `case_id` where there is one.
     Raises:  DataError: with every problem found.
     """
+    roles = roles or ColumnRoles()
+    roles.check_only_group("derm7pt")
     if not (path / "meta" / "meta.csv").is_file():
         raise DataError(f"a Derm7pt folder must hold meta/meta.csv; got {path} (--data derm7pt:PATH)")
     if classes is not None and any(tuple(classes.get(task.name, task.classes)) != task.classes for task in TASKS):
         raise DataError(f"the checkpoint's classes must be Derm7pt's 24 labels; got {dict(classes)} (--data)")
-    meta = read_table(path / "meta" / "meta.csv")
+    notes: list[str] = []
+    meta = read_table(path / "meta" / "meta.csv", notes)
     columns = ["derm", *(column for column, _ in GROUPS.values())]
     absent = [column for column in columns if column not in meta]
+    problems = [
+        f"meta.csv must have the column {name!r}; got {', '.join(meta.columns)} ({path / 'meta/meta.csv'})" for name in absent
+    ]
+    if roles.group is not None:
+        problems += _group_problems(roles.group, list(meta.columns))
     if absent:
-        raise DataError(f"meta.csv must have the column {absent[0]!r}; got {', '.join(meta.columns)} ({path / 'meta/meta.csv'})")
-    if group is not None:
-        check_column(group, list(meta.columns), "meta.csv")
-    problems: list[str] = []
+        raise DataError(*problems)
     splits = {split: _read_index(path / "meta" / file, len(meta), problems) for split, file in INDEX_FILES.items()}
     labels = _read_labels(meta, problems)
     names = meta["derm"].fillna("").astype(str)
     # A case that no split names is left out, so that its image may be missing.
     used = sorted({int(index) for members in splits.values() for index in members})
-    images = [find_image(path / "images", names[i], f"meta.csv line {i + 2}", problems) for i in used]
+    finder = ImageFinder(path / "images")
+    images = [finder.find(names.iloc[i], f"meta.csv line {meta.index[i]}") for i in used]
+    problems += finder.problems()
     problems += _shared_cases(splits)
-    if problems:
-        raise DataError(*problems)
-    owner = group or GROUP_COLUMN
+    owner = roles.group or GROUP_COLUMN
     groups = group_cells(meta[owner].iloc[used]) if owner in meta else ()
-    return CaseSet(
+    found = CaseSet(
         source=f"derm7pt:{path}",
-        images=tuple(image.resolve() for image in images),
-        names=tuple(names[i] for i in used),
-        rows=tuple(i + 2 for i in used),
+        images=tuple(map(resolved, images)),
+        names=tuple(names.iloc[i] for i in used),
+        rows=tuple(int(meta.index[i]) for i in used),
         tasks=TASKS,
         labels=labels[used],
         splits={split: np.searchsorted(used, members) for split, members in splits.items()},
         primary="DIAG",
         groups=groups,
         group_column=owner,
-        notes=group_note(owner, groups) if groups else (),
+        notes=(*notes, *finder.notes(), *(group_note(owner, groups) if groups else ())),
     )
+    if problems:
+        raise PartlyUsable(found.with_images(), *problems)
+    return found
+
+
+def _group_problems(group: str, columns: Sequence[str]) -> Sequence[str]:
+    try:
+        check_column(group, columns, "meta.csv")
+    except DataError as error:
+        return error.problems
+    return []
 
 
 def _shared_cases(splits: Mapping[str, Int[np.ndarray, " members"]]) -> list[str]:
     """One line for each case that stands twice in the index files: a leak between splits, or a weight by accident."""
     seen: dict[int, str] = {}
-    problems = []
+    problems = Problems()
     for split, members in splits.items():
         for index in map(int, members):
             if index in seen:
-                problems.append(f"meta.csv line {index + 2} must be in one split, once; got {seen[index]} and {split}")
+                line, places = f"meta.csv line {index + 2}", f"{seen[index]} and {split}"
+                many = "{} lines of meta.csv must be in one split, once; got"
+                problems.add(f"{line} must be in one split, once; got {places}", many, f"line {index + 2} in {places}")
             seen[index] = split
-    return problems
+    return problems.lines()
 
 
 def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarray, " members"]:
@@ -148,27 +169,29 @@ def _read_index(file: Path, num_cases: int, problems: list[str]) -> Int[np.ndarr
     if not file.is_file():
         problems.append(f"{file} must exist; got no such file")
         return empty
-    table = read_table(file)
+    table = read_table(file, notes=[])
     if "indexes" not in table:
         problems.append(f"{file.name} must have one column, indexes; got {', '.join(table.columns)}")
         return empty
     numbers = pd.to_numeric(table["indexes"], errors="coerce")
     bad = numbers.isna() | (numbers < 0) | (numbers >= num_cases) | (numbers % 1 != 0)
-    problems += [
-        f"{file.name} line {i + 2}: index must be 0 to {num_cases - 1}; got {table['indexes'].iloc[i]}"
-        for i in np.flatnonzero(bad)
-    ]
+    must = f"index must be 0 to {num_cases - 1}; got"
+    found = [(f"line {table.index[i]}", str(table["indexes"].iloc[i])) for i in map(int, np.flatnonzero(bad))]
+    lines, names = [f"{file.name} {line}: {must} {value}" for line, value in found], [f"{v} ({line})" for line, v in found]
+    problems += told(lines, names, f"{{}} lines of {file.name}: {must}")
     if not len(table):
         problems.append(f"{file.name} must name at least one case; got an empty split")
     return numbers[~bad].to_numpy(dtype=np.int64)
 
 
 def _read_labels(meta: pd.DataFrame, problems: list[str]) -> Int[np.ndarray, "cases tasks"]:
-    labels = np.zeros((len(meta), len(GROUPS)), dtype=np.int64)
+    labels = np.full((len(meta), len(GROUPS)), MISSING, dtype=np.int64)
     for column, task in enumerate(TASKS):
+        wrong: dict[str, list[str]] = {}
         for row, raw in enumerate(meta[GROUPS[task.name][0]].fillna("").astype(str)):
             try:
                 labels[row, column] = task.classes.index(label_of(task.name, raw))
             except ValueError as error:
-                problems.append(f"meta.csv line {row + 2}: {error}")
+                wrong.setdefault(str(error), []).append(f"line {meta.index[row]}")
+        problems += [f"meta.csv {some(lines)}: {error}" for error, lines in wrong.items()]
     return labels

@@ -11,15 +11,16 @@ from trainables.errors import DataError
 GROUP_COLUMNS = ("patient_id", "lesion_id", "group")
 
 
-def check_column(asked: str, columns: Collection[str], table: str) -> None:
+def check_column(asked: str, columns: Collection[str], table: str, taken: Collection[str] = ()) -> None:
     """Refuses a group that no table can give.
 
     Args:    asked: after `--group`.
              columns: that the table has.
              table: its name, for the message.
+             taken: columns that say something else.
     Raises:  DataError: when there is no such column, or it says something else.
     """
-    if asked not in columns or asked in ("image", "split"):
+    if asked not in columns or asked in taken:
         raise DataError(
             f"--group must name a column of {table} that says whose each case is; got {asked!r} (there are {', '.join(columns)})"
         )

@@ -17,13 +17,14 @@ from trainables.data.cache import build_once, cache_root
 from trainables.data.cases import CaseSet
 from trainables.data.contents import content_digest, contents_of, keep_contents, state_of
 from trainables.data.inspection import Findings, Look, findings_of
+from trainables.data.repeated import unusable
 from trainables.data.twins import HASHED_PX, picture_hash
 from trainables.errors import DataError
 
 Progress = Callable[[int, int], None]
 #: Without regard to an image's aspect; or the shorter side to the size, and what is beyond the square's centre cut off.
 Resize = Literal["stretch", "keep_aspect"]
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 #: What is opened, whatever a file's suffix says. Pillow would also run Ghostscript on a PostScript file.
 _PLUGINS = (Jpeg2KImagePlugin.Jpeg2KImageFile, TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", *(plugin.format for plugin in _PLUGINS))
@@ -98,12 +99,30 @@ def _undecodable(source: Path | bytes, error: Exception) -> DataError:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """RGB without surprises: 16 bits are scaled, not clipped; a palette's transparency goes the quiet way."""
-    if image.mode.startswith("I"):
+    """RGB without surprises: 16 bits are scaled, not clipped; a palette's transparency goes the quiet way.
+
+    Raises:  ValueError: when pixels of 32 bits are below 0, above 65535 or no numbers.
+    """
+    if image.mode in ("F", "I"):
+        image = _of_eight_bits(np.asarray(image))
+    elif image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _of_eight_bits(pixels: np.ndarray) -> Image.Image:
+    """Pixels of 32 bits, whose format does not say what white is: the least of 1, 255 and 65535 that holds all.
+
+    Floats may overshoot 1 and 255, as resampling and colour correction leave them, up to twice as much: they are clipped.
+    """
+    peak, floats = float(pixels.max()), pixels.dtype.kind == "f"
+    limits = {1: 2, 255: 510, 65535: 65535} if floats else {255: 255, 65535: 65535}
+    whites = [white for white, limit in limits.items() if peak <= limit]
+    if not whites or not float(pixels.min()) >= 0:
+        raise ValueError(f"pixels of 32 bits must be 0 to 1, to 255 or to 65535; got {pixels.min():g} to {peak:g}")
+    return Image.fromarray((pixels.astype(np.float64) * (255 / whites[0])).clip(0, 255).round().astype(np.uint8))
 
 
 def load_images(cases: CaseSet, size_px: int, progress: Progress | None = None, resize: Resize = "stretch") -> ImageArray:
@@ -163,14 +182,16 @@ def _build(place: Path, cases: CaseSet, size_px: int, progress: Progress | None,
             return "", f"{cases.where(index)}: {error}"
         return content_digest(path), None
 
-    contents, problems = [], []
+    contents, problems, broken = [], [], []
     with ThreadPoolExecutor() as pool:
         for done, (digest, problem) in enumerate(pool.map(fill, range(len(cases.images))), start=1):
             contents.append(digest)
-            problems += [problem] if problem else []
+            if problem:
+                problems.append(problem)
+                broken.append(cases.names[done - 1])
             if progress is not None:
                 progress(done, len(cases.images))
     if problems:
-        raise DataError(*problems)
+        raise DataError(*unusable(problems, broken))
     pixels.flush()
     keep_contents(cases.images, contents)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainables.data.cases import CaseSet
-from trainables.data.label_notes import label_notes
+from trainables.data.label_notes import label_notes, sparse_notes
+from trainables.data.repeated import unusable
 from trainables.data.twins import PictureHash, near_twins
 from trainables.errors import DataError
 
@@ -14,11 +15,13 @@ class Findings:
     """What opening all files of a data set shows, a line each.
 
     Args:    problems: what keeps a search from beginning, or a label from meaning anything.
-             notes: what follows from labels and groups.
+             warnings: what a search would do and its user may not want.
+             notes: how the data were read.
              twins: images that look like others.
     """
 
     problems: list[str]
+    warnings: list[str]
     notes: list[str]
     twins: list[str]
 
@@ -46,9 +49,16 @@ def findings_of(cases: CaseSet, leaks: Sequence[str], looks: Sequence[Look]) -> 
     """
     contents = [look.content for look in looks]
     broken = [look.problem for look in looks if look.problem]
+    at_fault = [cases.names[index] for index, look in enumerate(looks) if look.problem]
     return Findings(
-        problems=[*leaks, *broken, *cases.twins(contents), *cases.contradictions(contents)],
-        notes=[*cases.notes, *label_notes(cases)],
+        problems=[
+            *leaks,
+            *unusable(broken, at_fault),
+            *cases.twins(contents),
+            *cases.contradictions(contents),
+        ],
+        warnings=[*cases.warnings, *label_notes(cases), *sparse_notes(cases), *cases.repeats(contents)],
+        notes=list(cases.notes),
         twins=near_twins(cases, contents, [look.picture for look in looks]),
     )
 
@@ -64,6 +74,6 @@ def notes_unless_leaking(cases: CaseSet, leaks: Sequence[str], contents: Sequenc
     shared = [*leaks, *cases.twins(contents)]
     if shared:
         raise DataError(*shared)
-    told = cases.contradictions(contents)
-    more = f" (and {len(told) - 1} more: `dermtune data check` lists all)" if len(told) > 1 else ""
-    return (*cases.notes, *label_notes(cases), *(f"{line}{more}" for line in told[:1]))
+    contrary = cases.contradictions(contents)
+    more = f" (and {len(contrary) - 1} more: `dermtune data check` lists all)" if len(contrary) > 1 else ""
+    return (*cases.notes, *cases.warnings, *label_notes(cases), *(f"{line}{more}" for line in contrary[:1]))

@@ -14,6 +14,8 @@ import pandas as pd
 
 from trainables.data.cases import CaseSet, LabelTask
 from trainables.data.groups import check_column, group_cells, group_note
+from trainables.data.repeated import Problems
+from trainables.data.roles import ColumnRoles
 from trainables.data.segmented import ATTRIBUTES, Annotation, SegmentedCases
 from trainables.data.source import is_utf8
 from trainables.data.tables import read_table
@@ -22,6 +24,7 @@ from trainables.errors import DataError
 #: split → the challenge's name of that part.
 PARTS = {"train": "Training", "valid": "Validation", "test": "Test_v2"}
 _SUFFIXES = (".jpg", ".jpeg")
+_BAD_FEATURES = "the features of {} cases must be lists of 0 and 1 of one length; got others for"
 MELANOMA = LabelTask("melanoma", ("benign", "melanoma"))
 
 
@@ -59,19 +62,22 @@ class Part:
         return self.root / f"ISIC-2017_{self.name}_Part2_GroundTruth" / f"{case}_features.json"
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> SegmentedCases:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: ColumnRoles | None = None) -> SegmentedCases:
     """Reads the challenge's layout. Training and Validation must be there, Test_v2 may.
 
     A case without superpixels or features has unknown attributes. Rows of Part 3 without an image are left out.
 
     Args:    path: the folder that holds `ISIC-2017_Training_Data` and its like.
              classes: of a checkpoint that the cases must fit; the challenge has the same ones always.
-             group: column of the tables of Part 3 that says whose each case is; None for no groups.
+             roles: whose group is the column of the tables of Part 3 that says whose each case is; without one there are none.
     Raises:  DataError: with every problem found that reading the tables and JSON files can show.
     """
     if classes is not None and {name: tuple(names) for name, names in classes.items()} != {MELANOMA.name: MELANOMA.classes}:
         raise DataError(f"the checkpoint's classes must be those of isic2017; got {dict(classes)} (--data)")
-    problems: list[str] = []
+    roles = roles or ColumnRoles()
+    roles.check_only_group("isic2017")
+    group = roles.group
+    problems = Problems()
     names: list[str] = []
     images: list[Path] = []
     labels: list[int] = []
@@ -84,7 +90,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: 
         part = Part(path, part_name)
         if not part.images.is_dir():
             if split != "test":
-                problems.append(f"an ISIC 2017 folder must hold {part.images.name}; got none in {path} (--data isic2017:PATH)")
+                problems.add(f"an ISIC 2017 folder must hold {part.images.name}; got none in {path} (--data isic2017:PATH)")
             continue
         start, diagnoses = len(names), _read_diagnoses(part.diagnoses, problems)
         cells = _groups(diagnoses, group, part.diagnoses.name, problems)
@@ -96,15 +102,16 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: 
             labels.append(_label(case, diagnoses, part.diagnoses, problems))
             lesions.append(part.lesion(case).resolve())
             if not lesions[-1].is_file():
-                problems.append(f"{case}: the lesion mask {lesions[-1]} must exist; got no such file")
+                line = f"{case}: the lesion mask {lesions[-1]} must exist; got no such file"
+                problems.add(line, f"{{}} cases of {part_name} must have a lesion mask; got none for", case)
             annotation = _read_features(part, case, problems)
             annotations.append(annotation)
             superpixels.append(part.superpixels(case).resolve() if annotation is not None else None)
         splits[split] = np.arange(start, len(names))
         if start == len(names):
-            problems.append(f"{part.images.name} must hold at least one .jpg image; got none")
-    if problems:
-        raise DataError(*problems)
+            problems.add(f"{part.images.name} must hold at least one .jpg image; got none")
+    if lines := problems.lines():
+        raise DataError(*lines)
     cases = CaseSet(
         source=f"isic2017:{path}",
         images=tuple(images),
@@ -121,56 +128,70 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: 
     return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
 
 
-def _images(part: Part, problems: list[str]) -> list[Path]:
+def _images(part: Part, problems: Problems) -> list[Path]:
     """A part's images whose names can be written down, in order."""
     found = sorted(file for file in part.images.iterdir() if file.suffix.lower() in _SUFFIXES)
     unwritable = [image for image in found if not is_utf8(image.stem)]
-    problems += [f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}" for image in unwritable]
+    for image in unwritable:
+        problems.add(f"the name of every image must be UTF-8; got {image.name!a} in {part.images.name}")
     return [image for image in found if image not in unwritable]
 
 
-def _read_diagnoses(file: Path, problems: list[str]) -> pd.DataFrame | None:
+def _read_diagnoses(file: Path, problems: Problems) -> pd.DataFrame | None:
     """Part 3 by image; None where it cannot be used."""
     try:
-        table = read_table(file)
+        table = read_table(file, notes=[])
     except DataError as error:
-        problems += [f"Part 3 must be readable: {problem}" for problem in error.problems]
+        for problem in error.problems:
+            problems.add(f"Part 3 must be readable: {problem}")
         return None
     absent = [name for name in ("image_id", "melanoma") if name not in table]
+    for name in absent:
+        problems.add(f"{file.name} must have the column {name!r}; got {', '.join(table.columns)}")
     if absent:
-        problems.append(f"{file.name} must have the column {absent[0]!r}; got {', '.join(table.columns)}")
         return None
     twice = table["image_id"][table["image_id"].duplicated()]
-    problems += [f"{file.name} must have one row for {case}; got several" for case in twice.unique()]
+    for case in twice.unique():
+        problems.add(
+            f"{file.name} must have one row for {case}; got several",
+            f"{file.name} must have one row for {{}} cases; got several",
+            case,
+        )
     return table.drop_duplicates("image_id").set_index("image_id")
 
 
-def _groups(diagnoses: pd.DataFrame | None, group: str | None, table: str, problems: list[str]) -> dict[str, str]:
+def _groups(diagnoses: pd.DataFrame | None, group: str | None, table: str, problems: Problems) -> dict[str, str]:
     """Image → its group, where a table of Part 3 gives one."""
     if diagnoses is None or group is None:
         return {}
     try:
         check_column(group, list(diagnoses.columns), table)
     except DataError as error:
-        problems += error.problems
+        for problem in error.problems:
+            problems.add(problem)
         return {}
     return dict(zip(diagnoses.index, group_cells(diagnoses[group]), strict=False))
 
 
-def _label(case: str, diagnoses: pd.DataFrame | None, file: Path, problems: list[str]) -> int:
+def _label(case: str, diagnoses: pd.DataFrame | None, file: Path, problems: Problems) -> int:
     if diagnoses is None:
         return 0
     if case not in diagnoses.index:
-        problems.append(f"{case}: {file.name} must have its row; got none")
+        problems.add(
+            f"{case}: {file.name} must have its row; got none",
+            f"{file.name} must have the rows of {{}} cases; got none for",
+            case,
+        )
         return 0
     value = pd.to_numeric(pd.Series([diagnoses.loc[case, "melanoma"]]), errors="coerce").iloc[0]
     if value not in (0.0, 1.0):
-        problems.append(f"{case}: melanoma in {file.name} must be 0 or 1; got {diagnoses.loc[case, 'melanoma']!r}")
+        line = f"{case}: melanoma in {file.name} must be 0 or 1; got {diagnoses.loc[case, 'melanoma']!r}"
+        problems.add(line, f"melanoma of {{}} cases in {file.name} must be 0 or 1; got others for", case)
         return 0
     return int(value)
 
 
-def _read_features(part: Part, case: str, problems: list[str]) -> Annotation | None:
+def _read_features(part: Part, case: str, problems: Problems) -> Annotation | None:
     file = part.features(case)
     if not file.is_file() or not part.superpixels(case).is_file():
         return None
@@ -178,11 +199,12 @@ def _read_features(part: Part, case: str, problems: list[str]) -> Annotation | N
         document = json.loads(file.read_text())
         lists = {name: np.asarray(document[name], dtype=float) for name in ATTRIBUTES}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        problems.append(f"{case}: {file.name} must hold a list of 0 and 1 for each of {', '.join(ATTRIBUTES)}; got {error!r}")
+        line = f"{case}: {file.name} must hold a list of 0 and 1 for each of {', '.join(ATTRIBUTES)}; got {error!r}"
+        problems.add(line, _BAD_FEATURES, case)
         return None
     lengths = {len(values) if values.ndim == 1 else -1 for values in lists.values()}
     if len(lengths) > 1 or -1 in lengths or not all(np.isin(values, (0, 1)).all() for values in lists.values()):
         found = ", ".join(f"{name} {values.shape}" for name, values in lists.items())
-        problems.append(f"{case}: the lists of {file.name} must be of one length and hold 0 and 1; got {found}")
+        problems.add(f"{case}: the lists of {file.name} must be of one length and hold 0 and 1; got {found}", _BAD_FEATURES, case)
         return None
     return {name: values == 1 for name, values in lists.items()}

@@ -3,7 +3,12 @@
 import numpy as np
 
 from trainables.data.cases import MISSING, CaseSet, LabelTask
+from trainables.data.repeated import some
 
+_ONE_LABEL = (
+    " (an empty cell is a missing label): there is nothing to tell apart, it has no AUROC and is no part of its mean, and its"
+    " accuracy, recall and F1 are 1 and raise their means"
+)
 _WORDS = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -13,6 +18,13 @@ def label_notes(cases: CaseSet) -> list[str]:
     notes = []
     for column, task in enumerate(cases.tasks):
         counts = {split: _counts(cases, split, column) for split in cases.splits}
+        if len(task.classes) == 1:
+            notes.append(f"{task.name}: no case has another label than {task.classes[0]}{_ONE_LABEL}")
+            continue
+        if not sum(counts.get("train", [1])):
+            measured = any(sum(found) for found in counts.values())
+            chance = ", and what is measured of it elsewhere is chance" if measured else ""
+            notes.append(f"{task.name}: no training case has a label: it learns nothing{chance}")
         notes += _unlearnt(task, counts)
         for split, found in counts.items():
             notes += _one_sided(task, split, found)
@@ -24,6 +36,39 @@ def label_notes(cases: CaseSet) -> list[str]:
     return notes
 
 
+def sparse_notes(cases: CaseSet) -> list[str]:
+    """One line for each task with classes of one case or none in a split, but for those of which `label_notes` tells more."""
+    notes = []
+    for column, task in enumerate(cases.tasks):
+        counts = {split: found for split in cases.splits if sum(map(bool, found := _counts(cases, split, column))) > 1}
+        few = []
+        for code, name in enumerate(task.classes):
+            places = [f"{_WORDS[split]} {found[code]}" for split, found in counts.items() if found[code] <= 1]
+            if places and ("train" not in counts or counts["train"][code]):
+                few.append(f"{name} ({', '.join(places)})")
+        if few:
+            notes.append(
+                f"{task.name}: one case or none of {some(few)}: without a case a class is no part of AUROC and recall there, and"
+                " one case alone makes its share 0 or 1"
+            )
+    return notes
+
+
+def nothing_to_rank(cases: CaseSet) -> list[str]:
+    """One line when training has fewer than two labels of the primary task, by which trials are compared."""
+    if not cases.primary or "train" not in cases.splits:
+        return []
+    task, counts = cases.tasks[cases.primary_index], _counts(cases, "train", cases.primary_index)
+    present = [name for name, count in zip(task.classes, counts, strict=True) if count]
+    if len(present) > 1:
+        return []
+    return [
+        f"the primary task, {task.name}, must have two labels or more in training; got {present[0] if present else 'none'}"
+        f"{' only' if present else ''}, so that there is nothing to learn and nothing to rank trials by (--set primary_task=TASK"
+        " names another)"
+    ]
+
+
 def _counts(cases: CaseSet, split: str, column: int) -> list[int]:
     """Cases of each class of a task."""
     codes = cases.labels[cases.splits[split], column]
@@ -32,7 +77,7 @@ def _counts(cases: CaseSet, split: str, column: int) -> list[int]:
 
 def _unlearnt(task: LabelTask, counts: dict[str, list[int]]) -> list[str]:
     notes: list[str] = []
-    if "train" not in counts:
+    if not sum(counts.get("train", [])):
         return notes
     for code, name in enumerate(task.classes):
         held = [f"{_WORDS[split]} ({_cases(found[code])})" for split, found in counts.items() if split != "train" and found[code]]
@@ -49,8 +94,8 @@ def _one_sided(task: LabelTask, split: str, counts: list[int]) -> list[str]:
     if len(present) > 1:
         return []
     if not present:
-        follows = "it learns nothing" if split == "train" else "it has no metric there, and is no part of the means"
-        return [f"{task.name}: no {_WORDS[split]} case has a label: {follows}"]
+        follows = "it has no metric there, and is no part of the means"
+        return [f"{task.name}: no {_WORDS[split]} case has a label: {follows}"] if split != "train" else []
     here = f"{task.name}: {_WORDS[split]} has no other label than {present[0]} ({_cases(sum(counts))})"
     if split == "train":
         return [f"{here}: there is nothing to tell apart, and the model says {present[0]} of every case"]

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from trainables.data.cache import build_once, cache_root
 from trainables.data.images import FORMATS, Progress, Resize, kept, look_at, upright_size
 from trainables.data.inspection import Findings, Look, findings_of
+from trainables.data.repeated import unusable
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES, Annotation, SegmentedCases
 from trainables.errors import DataError
 
@@ -207,15 +208,17 @@ def _build(place: Path, cases: SegmentedCases, size_px: int, progress: Progress 
         content = b"|".join(file.read_bytes() for file in files if file is not None)
         return hashlib.sha256(content + _packed(cases.annotations[index])).hexdigest(), None
 
-    digests, problems = [], []
+    digests, problems, broken = [], [], []
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, (digest, problem) in enumerate(pool.map(fill, range(count)), start=1):
             digests.append(digest)
-            problems += [problem] if problem else []
+            if problem:
+                problems.append(problem)
+                broken.append(cases.cases.names[done - 1])
             if progress is not None:
                 progress(done, count)
     if problems:
-        raise DataError(*problems)
+        raise DataError(*unusable(problems, broken))
     bits.flush()
     lesions.flush()
     superpixels.flush()

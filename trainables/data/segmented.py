@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from trainables.data.cases import CaseSet
+from trainables.data.repeated import Problems
 
 ATTRIBUTES = ("pigment_network", "negative_network", "milia_like_cyst", "streaks")
 #: Generic structures first: lesion and skin are known of every case, the attributes only where they were annotated.
@@ -73,12 +74,14 @@ class SegmentedCases:
     def leaks(self) -> list[str]:
         """One line for each case, image file and group that stands in two splits."""
         seen: dict[str, str] = {}
-        problems = []
+        problems = Problems()
         for split, members in self.cases.splits.items():
             for name in (self.cases.names[index] for index in members):
                 if seen.setdefault(name, split) != split:
-                    problems.append(f"{name} must be in one split; got {seen[name]} and {split}")
-        return problems + self.cases.leaks()
+                    places = f"{seen[name]} and {split}"
+                    many = "{} cases must be in one split; got in two"
+                    problems.add(f"{name} must be in one split; got {places}", many, f"{name} in {places}")
+        return problems.lines() + self.cases.leaks()
 
     def fingerprint(self, image_digest: str, mask_digest: str) -> str:
         """Names what was trained on: labels, splits, images and masks.

@@ -10,6 +10,7 @@ from pathlib import Path
 from trainables.data.cache import build_once, cache_root
 from trainables.errors import DataError
 from trainables.locations import RemoteFolder, is_uri
+from trainables.places import absolute
 
 #: Raised when a synthetic set is drawn differently, so that an old one in the cache is not taken for it.
 _SYNTHETIC_VERSION = 6
@@ -32,7 +33,7 @@ def is_synthetic(source: str | None) -> bool:
 
 def portable(location: str) -> str:
     """A location that means the same in another folder: an absolute path, or the URI itself."""
-    return location if is_uri(location) else str(Path(location).expanduser().resolve())
+    return location if is_uri(location) else str(absolute(location))
 
 
 def local_path(format_name: str, location: str, synthesise: Synthesise | None, say: Callable[[str], None] | None = None) -> Path:
@@ -49,7 +50,7 @@ def local_path(format_name: str, location: str, synthesise: Synthesise | None, s
         return _drawn(format_name, location, synthesise, say)
     if is_uri(location):
         return _fetched(location, say)
-    return Path(location).expanduser().resolve()
+    return absolute(location)
 
 
 def _drawn(format_name: str, location: str, synthesise: Synthesise | None, say: Callable[[str], None] | None) -> Path:

@@ -1,4 +1,4 @@
-"""A table of one's own: a CSV or Parquet file with `image`, `split`, one column per task, and whose each case is if known."""
+"""A table of one's own: text, Excel or Parquet with `image`, `split`, a column for each task, and whose a case is if known."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,64 +7,108 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask
-from trainables.data.groups import GROUP_COLUMNS, check_column, group_cells, group_note
-from trainables.data.tables import find_image, read_table
+from trainables.data.cases import MISSING, SPLITS, CaseSet, LabelTask, PartlyUsable
+from trainables.data.column_checks import doubts, no_labels, owners_left_out
+from trainables.data.columns import Layout, lay_out
+from trainables.data.delimited import GAPS
+from trainables.data.groups import group_cells, group_note
+from trainables.data.image_files import ImageFinder, resolved
+from trainables.data.label_notes import nothing_to_rank
+from trainables.data.misspelling import misspelt
+from trainables.data.repeated import some, told
+from trainables.data.roles import ColumnRoles
+from trainables.data.split_names import SPLIT_OF
+from trainables.data.tables import TEXTS, read_table
 from trainables.errors import DataError
 
-MAXIMUM_CLASSES = 50
-_GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
+#: A missing label, spelled out, in any case; "none" and "unknown" may be labels.
+_ALL_AS_ONE = {"train": "", "valid": " (call some of the training cases valid, all of a patient's)"}
 
 
-def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, group: str | None = None) -> CaseSet:
+def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: ColumnRoles | None = None) -> CaseSet:
     """Reads a table; image paths are relative to its folder and stay in it, an empty cell is a missing label.
 
-    Args:    path: the CSV or Parquet file.
-             classes: task → classes of a checkpoint that the cases must fit; None discovers them on the training split.
-             group: column that says whose each case is; None takes the first of `GROUP_COLUMNS` that there is.
+    Args:    path: the file, of a kind that `read_table` reads.
+             classes: task → classes of a checkpoint that the cases must fit; None discovers them, those of the training split
+                 and what others have beside them.
+             roles: what the columns are, where their names do not say.
     Raises:  DataError: with every problem found.
     """
-    table = read_table(path)
-    for column in ("image", "split"):
-        if column not in table:
-            found = ", ".join(map(str, table.columns))
-            hint = "; columns must be parted by commas" if ";" in found or "\t" in found else ""
-            raise DataError(f"the table must have a column {column!r}; got {found} ({path}{hint})")
-    owners = [name for name in GROUP_COLUMNS if name in table and name not in (classes or ())]
-    if group is not None:
-        check_column(group, [str(name) for name in table.columns], path.name)
-        owners = [group, *(name for name in owners if name != group)]
-    others = ("image", "split", *owners)
-    columns = list(classes) if classes is not None else [str(name) for name in table.columns if name not in others]
-    absent = [name for name in columns if name not in table]
-    if not columns or absent:
-        raise DataError(f"the table must have a column for each task; got none{' for ' + absent[0] if absent else ''} ({path})")
-    table["split"] = table["split"].str.strip()
+    notes: list[str] = []
     problems: list[str] = []
-    splits = _read_splits(table, problems, needed=() if classes is not None else ("train", "valid"))
-    problems += _spelled_out_gaps(table, columns)
-    tasks = tuple(
-        LabelTask(name, tuple(classes[name]) if classes is not None else _discover(table, name, problems)) for name in columns
-    )
-    labels = _read_labels(table, tasks, problems)
-    names = table["image"].fillna("").astype(str)
-    groups = group_cells(table[owners[0]]) if owners else ()
-    images = [find_image(path.parent, name, f"line {row}", problems) for row, name in enumerate(names, start=2)]
-    if problems:
+    roles = roles or ColumnRoles()
+    table = read_table(path, notes, roles)
+    layout = lay_out(table, path, classes, roles, notes, problems)
+    if path.suffix.lower() in TEXTS:
+        _check_breaks(table, [name for name in (layout.image, layout.split, *layout.tasks) if name is not None], problems)
+    table = _with_gaps(table, layout.image, layout.tasks, notes)
+    needed = () if classes is not None else ("train", "valid")
+    torn = list[str]()
+    splits = {} if layout.split is None else _read_splits(table[layout.split], torn, notes, needed)
+    tasks, unfit = _tasks(table, layout, classes, splits)
+    problems += torn + unfit
+    finder = ImageFinder(path.parent)
+    names = () if layout.image is None else tuple(table[layout.image].fillna("").astype(str))
+    images = [finder.find(name, f"line {row}") for row, name in zip(table.index, names, strict=False)]
+    problems += finder.problems()
+    if layout.image is None or layout.split is None:
         raise DataError(*problems)
-    return CaseSet(
+    groups = group_cells(table[layout.owners[0]]) if layout.owners else ()
+    unused = [name for name in map(str, table.columns) if name not in (layout.image, layout.split, *layout.owners, *layout.tasks)]
+    notes += finder.notes()
+    if layout.owners:
+        notes += group_note(layout.owners[0], groups or ("",) * len(table), layout.owners[1:])
+    labels = _read_labels(table, tasks)
+    doubted = classes is None and not problems
+    found = CaseSet(
         source=f"table:{path}",
-        images=tuple(image.resolve() for image in images),
-        names=tuple(names),
-        rows=tuple(range(2, len(table) + 2)),
+        images=tuple(map(resolved, images)),
+        names=names,
+        rows=tuple(map(int, table.index)),
         tasks=tasks,
         labels=labels,
         splits=splits,
-        primary=_primary(columns),
+        primary=_primary(layout.tasks),
         groups=groups,
-        group_column=owners[0] if owners else "",
-        notes=group_note(owners[0], groups or ("",) * len(table), owners[1:]) if owners else (),
+        group_column=layout.owners[0] if layout.owners else "",
+        notes=tuple(notes),
+        warnings=(*owners_left_out(table, unused, splits, is_grouped=groups is not None), *doubts(tasks, labels))
+        if doubted
+        else (),
     )
+    if problems:
+        unranked = nothing_to_rank(found) if found.primary in [task.name for task in tasks] and not torn else []
+        raise PartlyUsable(found.with_images(), *problems, *unranked)
+    return found
+
+
+def _tasks(
+    table: pd.DataFrame,
+    layout: Layout,
+    classes: Mapping[str, Sequence[str]] | None,
+    splits: Mapping[str, Int[np.ndarray, " members"]],
+) -> tuple[tuple[LabelTask, ...], list[str]]:
+    """Tasks whose columns hold labels, and what is wrong with labels."""
+    if classes is not None:
+        tasks = tuple(LabelTask(name, tuple(classes[name])) for name in layout.tasks)
+        return tasks, _unknown_labels(table, tasks)
+    unfit = no_labels(table, layout.tasks) if layout.image is not None else []
+    fit = [name for name in layout.tasks if not unfit or not no_labels(table, [name])]
+    tasks = tuple(_discover(table[name], splits) for name in fit)
+    return tasks, unfit + _misspelt_elsewhere(table, tasks, splits)
+
+
+def _check_breaks(table: pd.DataFrame, columns: Sequence[str], problems: Sequence[str]) -> None:
+    """Raises:  DataError: with these problems, too, when a cell holds a line break, as it does between two stray quotes."""
+    broken = [(row, name) for name in columns for row in table.index[table[name].str.contains(r"[\r\n]").fillna(False)]]
+    if broken:
+        row, name = min(broken)
+        more = f"; {len(broken)} such cells" if len(broken) > 1 else ""
+        raise DataError(
+            *problems,
+            f"line {row}: {name} must stand on one line; got a cell in quotes that goes on in the next line, so that a quote is"
+            f" probably missing{more}",
+        )
 
 
 def _primary(columns: Sequence[str]) -> str:
@@ -74,54 +118,86 @@ def _primary(columns: Sequence[str]) -> str:
     return columns[0] if len(columns) == 1 else ""
 
 
-def _read_splits(table: pd.DataFrame, problems: list[str], needed: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:
-    names = table["split"]
+def _with_gaps(table: pd.DataFrame, image: str | None, tasks: Sequence[str], notes: list[str]) -> pd.DataFrame:
+    """The table with missing labels that are spelled out made empty."""
+    found, counts = table.copy(), []
+    for name in table.columns:
+        gaps = table[name].str.lower().isin(GAPS).fillna(False)
+        if name != image and gaps.any():
+            found.loc[gaps, name] = pd.NA
+            if name in tasks:
+                spelled = ", ".join(f"{gap!r}, {count}" for gap, count in table[name][gaps].value_counts().items())
+                counts.append(f"{name} ({spelled})")
+    if counts:
+        notes.append(f"spelled out gaps are read as missing labels in {', '.join(counts)}")
+    return found
+
+
+def _read_splits(
+    column: "pd.Series[str]", problems: list[str], notes: list[str], needed: Sequence[str]
+) -> dict[str, Int[np.ndarray, " members"]]:
+    names = column.str.lower().map(SPLIT_OF)
     wrong: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~names.isin(SPLITS).fillna(False)):
-        wrong.setdefault(repr(names.iloc[row]), []).append(int(row) + 2)
+    for row in map(int, np.flatnonzero(names.isna())):
+        wrong.setdefault(repr(column.iloc[row]), []).append(int(column.index[row]))
     for value, lines in wrong.items():
         more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 else ""
         problems.append(f"line {lines[0]}: split must be {', '.join(SPLITS)}; got {value}{more}")
+    others = {split: [str(v) for v in column[names == split].unique() if v != split] for split in SPLITS}
+    guessed = [f"{', '.join(values)} as {split}" for split, values in others.items() if values]
+    if guessed:
+        notes.append(f"split: {'; '.join(guessed)}")
     splits = {split: np.flatnonzero((names == split).fillna(False)).astype(np.int64) for split in SPLITS}
-    problems += [f"the split {split!r} must have at least one case; got none" for split in needed if not len(splits[split])]
+    problems += [
+        f"the split {split!r} must have at least one case; got none{_ALL_AS_ONE[split]}"
+        for split in needed
+        if not len(splits[split])
+    ]
     return {split: members for split, members in splits.items() if len(members)}
 
 
-def _spelled_out_gaps(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """One line for each column in which a missing label seems to be spelled out, which would make it a class."""
+def _discover(column: "pd.Series[str]", splits: Mapping[str, Int[np.ndarray, " members"]]) -> LabelTask:
+    """A column's labels: of all splits, since one that is only measured counts in metrics too."""
+    members = np.concatenate(list(splits.values())) if splits else np.zeros(0, dtype=np.int64)
+    return LabelTask(str(column.name), tuple(sorted(set(column.iloc[members].dropna()))))
+
+
+def _misspelt_elsewhere(
+    table: pd.DataFrame, tasks: Sequence[LabelTask], splits: Mapping[str, Int[np.ndarray, " members"]]
+) -> list[str]:
+    """One line for each label that training lacks and has in another spelling."""
     problems = []
-    for name in columns:
-        rows = np.flatnonzero(table[name].str.strip().isin(_GAPS).fillna(False))
-        if len(rows):
-            got = f"{table[name].iloc[rows[0]]!r} on line {rows[0] + 2}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
-            problems.append(f"column {name!r} must leave a missing label's cell empty; got {got}")
+    for task in tasks:
+        column = table[task.name]
+        trained = sorted(set(column.iloc[splits["train"]].dropna())) if "train" in splits else []
+        for label in (name for name in task.classes if name not in trained):
+            like = next((known for known in trained if misspelt(label, known)), None)
+            if like is not None:
+                lines = [f"line {row}" for row in column.index[(column == label).fillna(False)]]
+                problems.append(
+                    f"{some(lines)}: {task.name} must be spelt as in training, {like!r}; got {label!r}, which training has not"
+                )
     return problems
 
 
-def _discover(table: pd.DataFrame, name: str, problems: list[str]) -> tuple[str, ...]:
-    found = sorted({str(value).strip() for value in table.loc[table["split"] == "train", name].dropna()})
-    if not 2 <= len(found) <= MAXIMUM_CLASSES:
-        owner = ", or name it by --group if it says whose a case is" if len(found) > MAXIMUM_CLASSES else ""
-        problems.append(
-            f"column {name!r} must have 2 to {MAXIMUM_CLASSES} classes on the training split; got {len(found)}"
-            f" (leave a column that is no task out of the table{owner})"
+def _unknown_labels(table: pd.DataFrame, tasks: Sequence[LabelTask]) -> list[str]:
+    """What the classes of a checkpoint do not have, by task."""
+    problems = []
+    for task in tasks:
+        cells = table[task.name].dropna()
+        unknown = cells[~cells.isin(task.classes)]
+        must = f"{task.name} must be one of {', '.join(task.classes)} (the checkpoint's classes)"
+        problems += told(
+            [f"line {row}: {must}; got {value!r}" for row, value in unknown.items()],
+            [f"{value!r} (line {row})" for row, value in unknown.items()],
+            f"{{}} cells of {must}; got",
         )
-    return tuple(found)
+    return problems
 
 
-def _read_labels(table: pd.DataFrame, tasks: Sequence[LabelTask], problems: list[str]) -> Int[np.ndarray, "cases tasks"]:
+def _read_labels(table: pd.DataFrame, tasks: Sequence[LabelTask]) -> Int[np.ndarray, "cases tasks"]:
     labels = np.full((len(table), len(tasks)), MISSING, dtype=np.int64)
     for column, task in enumerate(tasks):
         codes = {name: code for code, name in enumerate(task.classes)}
-        for row, value in enumerate(table[task.name]):
-            if pd.isna(value):
-                continue
-            text = str(value).strip()
-            if text in codes:
-                labels[row, column] = codes[text]
-            elif len(task.classes) <= MAXIMUM_CLASSES:
-                problems.append(
-                    f"line {row + 2}: {task.name} must be one of {', '.join(task.classes)}"
-                    f" (the training split's labels); got {text!r}"
-                )
+        labels[:, column] = [codes.get(value, MISSING) if isinstance(value, str) else MISSING for value in table[task.name]]
     return labels

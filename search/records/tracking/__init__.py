@@ -2,6 +2,8 @@
 
 import os
 
+from search.records.proxies import reach_this_machine_directly
+
 # Before MLflow is imported: it does not phone home about other people's patients, and it unpickles nothing. Its own retries
 # would make a run twice and keep a search waiting for minutes; the tracker asks again itself.
 _SETTINGS = {
@@ -14,3 +16,4 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+reach_this_machine_directly()

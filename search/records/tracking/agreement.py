@@ -7,21 +7,25 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Run
 
-from search.records.ledger import Event
+from search.errors import PlanError
+from search.records.events import Event
 from search.records.plan import Plan
+from search.records.state import SearchState
 from search.records.tracking.entities import STATUS, reported_values, trial_params
+from search.records.tracking.mark import mark_of
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.store import TRIAL_TAG, open_client, runs_of, summary_run
-from search.records.trials import TrialRecord, TrialTable
+from search.records.trials import TrialRecord
 
 _OPEN = "RUNNING"
 
 
-def mlflow_differences(uri: str, plan: Plan, table: TrialTable) -> list[tuple[str, str]]:
+def mlflow_differences(uri: str, plan: Plan, storage: Path, table: SearchState) -> list[tuple[str, str]]:
     """Trial (or "") and what differs in MLflow, a line each.
 
     Args:    uri: of the tracking store.
              plan: of the search.
+             storage: folder of all searches.
              table: its trials.
     Raises:  PlanError: when the store cannot be opened.
     """
@@ -29,6 +33,10 @@ def mlflow_differences(uri: str, plan: Plan, table: TrialTable) -> list[tuple[st
     experiment = client.get_experiment_by_name(plan.name)
     if experiment is None:
         return [("", f"no experiment {plan.name} in this store")]
+    try:
+        mark_of(storage, plan.created).check(plan.name, uri, experiment.tags)
+    except PlanError as error:
+        return [("", str(error))]
     runs: dict[str, list[Run]] = defaultdict(list)
     for run in runs_of(client, experiment.experiment_id):
         runs[run.data.tags[TRIAL_TAG]].append(run)
@@ -65,7 +73,7 @@ def _history(record: TrialRecord) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for epoch in record.epochs:
         for key, value in reported_values(epoch).items():
-            found[key][epoch["epoch"]] = value
+            found[key][epoch.epoch] = value
     return found
 
 
@@ -77,13 +85,17 @@ def mend_mlflow(uri: str, plan: Plan, storage: Path, events: Sequence[Event], tr
              storage: folder of all searches.
              trials: whose runs differ.
     Returns: what kept the store from taking them, None when it has.
+    Raises:  PlanError: when the store cannot be opened, or its experiment of this name is another's.
     """
-    table = TrialTable.of(events, plan.objective, plan.constraints)
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(plan.name)
+    if experiment is not None:
+        mark_of(storage, plan.created).check(plan.name, uri, experiment.tags)
+    table = SearchState.of(events, plan.objective, plan.constraints)
     failure = _write_again(uri, plan, storage, events, trials)
-    still = {trial for trial, _ in mlflow_differences(uri, plan, table) if trial} if failure is None else set()
+    still = {trial for trial, _ in mlflow_differences(uri, plan, storage, table) if trial} if failure is None else set()
     if not still:
         return failure
-    client = open_client(uri)
     experiment = client.get_experiment_by_name(plan.name)
     for run in runs_of(client, experiment.experiment_id):
         if run.data.tags[TRIAL_TAG] in still:

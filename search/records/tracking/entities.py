@@ -3,17 +3,19 @@
 import getpass
 import json
 import math
+import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from search.records.description import STATES, search_page, trial_page
-from search.records.ledger import Event
+from search.records.events import EpochResult, Event, Reported
 from search.records.plan import Plan
-from search.records.trials import TrialRecord, TrialTable
+from search.records.standing import baseline_of, paper_label, paper_settings
+from search.records.state import SearchState
+from search.records.trials import TrialRecord
 
 STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 NOTE_TAG = MLFLOW_RUN_NOTE
@@ -35,22 +37,20 @@ _TAG_LENGTH = 5000
 
 def ms(event: Event) -> int:
     """The event's time in milliseconds since 1970: the same when it is written again."""
-    return round(datetime.fromisoformat(event["time"]).timestamp() * 1000)
+    return round(datetime.fromisoformat(event.time).timestamp() * 1000)
 
 
-def reported_values(epoch: Mapping[str, Any]) -> dict[str, float]:
+def reported_values(epoch: EpochResult) -> dict[str, float]:
     """An epoch's metrics by their names in MLflow, those of its process among them."""
-    system = {f"system/{name}": value for name, value in epoch.get("system", {}).items()}
-    return {**epoch["metrics"], **system, "score": epoch["score"], "epoch_s": epoch["seconds"]}
+    system = {f"system/{name}": value for name, value in (epoch.system or {}).items()}
+    return {**epoch.metrics, **system, "score": epoch.score, "epoch_s": epoch.seconds}
 
 
-def metrics_of(event: Event) -> list[Metric]:
+def metrics_of(event: Reported) -> list[Metric]:
     """What a report's epochs become: each metric with its epoch as the step."""
     stamp = ms(event)
     return [
-        Metric(name, float(value), stamp, epoch["epoch"])
-        for epoch in event["epochs"]
-        for name, value in reported_values(epoch).items()
+        Metric(name, float(value), stamp, epoch.epoch) for epoch in event.epochs for name, value in reported_values(epoch).items()
     ]
 
 
@@ -62,9 +62,8 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
 def closing_metrics(trial: TrialRecord, stamp: int) -> list[Metric]:
     """`best/<metric>` and `best/epoch`, since MLflow's table shows a metric's last value, and what the trial took."""
     metrics = [Metric("train_s", trial.train_s, stamp, 0)]
-    best = next((epoch for epoch in trial.epochs if epoch["epoch"] == trial.best_epoch), None)
-    if best is not None:
-        found = {**best["metrics"], "score": best["score"], "epoch": best["epoch"]}
+    if trial.score is not None:
+        found = {**trial.best_metrics, "score": trial.score, "epoch": trial.best_epoch}
         metrics += [Metric(f"best/{name}", float(value), stamp, 0) for name, value in found.items()]
     return metrics
 
@@ -72,12 +71,19 @@ def closing_metrics(trial: TrialRecord, stamp: int) -> list[Metric]:
 def closing_tags(trial: TrialRecord, plan: Plan, checkpoint: str | None) -> list[RunTag]:
     """Why it ended, where it ran, where its checkpoint lies, and all that in words."""
     tags = {"state": trial.state, "reason": trial.reason or "", NOTE_TAG: trial_page(trial, plan, checkpoint)}
+    tags |= paper_tags(trial, plan)
     if plan.reproduction is not None:
         tags["experiment"] = plan.reproduction.experiment_of(trial.trial).name
     if checkpoint is not None:
         tags |= {"checkpoint": checkpoint, "sha256": trial.sha256 or ""}
     tags |= {key: str(value) for key, value in trial.where.items()}
     return [RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()]
+
+
+def paper_tags(trial: TrialRecord, plan: Plan) -> dict[str, str]:
+    """What marks the trial that has the paper's configuration; nothing for the others."""
+    settings = paper_settings(plan, trial.config)
+    return {} if settings is None else {"configuration": paper_label(settings)[:_TAG_LENGTH]}
 
 
 def plan_params(plan: Plan) -> list[Param]:
@@ -93,7 +99,7 @@ def plan_tags(plan: Plan, environment: Mapping[str, str]) -> list[RunTag]:
     return limits + [RunTag(f"env.{key}", value) for key, value in environment.items()]
 
 
-def summary_values(table: TrialTable, plan: Plan) -> dict[str, float]:
+def summary_values(table: SearchState, plan: Plan) -> dict[str, float]:
     """Where a search stands: trials by state, the best so far, what it has cost."""
     trials = list(table.trials.values())
     train_s = math.fsum(trial.train_s for trial in trials)
@@ -108,10 +114,15 @@ def summary_values(table: TrialTable, plan: Plan) -> dict[str, float]:
     best = table.best
     if best is not None:
         values |= {"best/value": best.value or 0.0, "best/score": best.score or 0.0, "best/epoch": best.best_epoch}
+    baseline = baseline_of(plan, table)
+    if baseline is not None and baseline.trial.score is not None:
+        values |= {"paper/value": baseline.trial.value or 0.0, "paper/score": baseline.trial.score}
+        if baseline.gain is not None:
+            values["gain"] = baseline.gain
     return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
 
-def summary_tags(table: TrialTable, plan: Plan, notices: list[str]) -> list[RunTag]:
+def summary_tags(table: SearchState, plan: Plan, notices: list[str]) -> list[RunTag]:
     """The best trial so far and the search's page."""
     tags = {NOTE_TAG: search_page(table, plan, notices)}
     if table.ended is not None:
@@ -119,6 +130,9 @@ def summary_tags(table: TrialTable, plan: Plan, notices: list[str]) -> list[RunT
     best = table.best
     if best is not None:
         tags |= {"best_trial": best.trial, "best_config": json.dumps(dict(best.config))}
+    baseline = baseline_of(plan, table)
+    if baseline is not None:
+        tags |= {"paper_trial": baseline.trial.trial, "paper_gain": " ".join(baseline.sentences(plan.name))}
     return [RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()]
 
 
@@ -128,5 +142,12 @@ def source_tags(plan: Plan) -> dict[str, str]:
     return {
         "mlflow.source.name": f"dermtune {command} {plan.task}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _account(),
     }
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # of a container that does not know its own account
+        return str(os.getuid())

@@ -2,8 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +17,7 @@ from mlflow.types.schema import ColSpec, Schema
 import models
 import spaces
 import trainables
+from search.records.tracking.mlflow_internals import save_example
 from trainables import served
 
 with warnings.catch_warnings():
@@ -111,20 +111,12 @@ def save_model(checkpoint: Path, folder: Path, example: bytes, description: Mode
         )
     # By hand: MLflow would check the example by predicting in another process, and warns of its size.
     model = Model.load(str(folder))
-    _save_example(model, table, folder)
+    save_example(model, table, folder)
     model.save(str(folder / "MLmodel"))
     for pycache in folder.rglob("__pycache__"):
         for file in pycache.iterdir():
             file.unlink()
         pycache.rmdir()
-
-
-def _save_example(model: Model, table: pd.DataFrame, folder: Path) -> None:
-    from mlflow.models.utils import _Example
-
-    saved = _Example(table)
-    saved.save(str(folder))
-    model.saved_input_example_info = saved.info
 
 
 def _signature(said: list[dict[str, Any]]) -> ModelSignature:
@@ -143,38 +135,3 @@ def model_of(client: mlflow.MlflowClient, experiment_id: str, trial: str, sha256
     found = client.search_logged_models([experiment_id], filter_string=f"tags.{_TRIAL} = '{trial}'")
     ready = [m for m in found if m.status == LoggedModelStatus.READY and m.tags.get(_SHA256) == sha256]
     return str(ready[0].model_id) if ready else None
-
-
-def register(client: mlflow.MlflowClient, name: str, model_id: str, run_id: str, alias: str | None, description: str) -> str:
-    """Makes a logged model a version of a registered one; gives the version.
-
-    Args:    client: of the store.
-             name: of the registered model; made if missing.
-             model_id, run_id: see `log_model`.
-             alias: that points to this version from now on, None for none.
-             description: of the version, Markdown.
-    """
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Made by dermtune. Research software, not a medical device.")
-    source = f"models:/{model_id}"
-    versions = [v for v in client.search_model_versions(f"name = '{name}'") if v.source == source]
-    if versions:
-        version = str(versions[0].version)
-    else:
-        with _everywhere(client.tracking_uri):
-            made = client.create_model_version(name, source, run_id=run_id, model_id=model_id, description=description)
-        version = str(made.version)
-    if alias is not None:
-        client.set_registered_model_alias(name, alias, version)
-    return version
-
-
-@contextmanager
-def _everywhere(uri: str) -> Iterator[None]:
-    """Makes a store MLflow's global one for a while: its registry looks a logged model up there, not in the client's own."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)

@@ -15,10 +15,25 @@ from typing import TypeVar
 from mlflow.entities import Metric, Param, RunTag
 
 from search.records.description import search_page
+from search.records.events import (
+    CheckpointDeleted,
+    Continued,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Reported,
+    SearchEnded,
+    SearchResumed,
+    Stopped,
+    Suggested,
+    TrialEvent,
+)
 from search.records.folder import SearchFolder
-from search.records.ledger import Event
 from search.records.notices import notice
 from search.records.plan import Plan
+from search.records.state import SearchState
+from search.records.tracking.address import is_on_server
 from search.records.tracking.entities import (
     NOTE_TAG,
     STATUS,
@@ -35,8 +50,8 @@ from search.records.tracking.entities import (
 from search.records.tracking.patience import PATIENCE_S, PatientCaller, StoreAway
 from search.records.tracking.runs import SearchRuns
 from search.records.tracking.senders import Senders
-from search.records.tracking.store import STORE_ERRORS, connect, is_on_server, reason
-from search.records.trials import ENDED, TrialRecord, TrialTable
+from search.records.tracking.store import STORE_ERRORS, connect, reason
+from search.records.trials import ENDED, TrialRecord
 
 #: Seconds between two looks at what has come, and what a running trial's metrics wait at most, so that one call carries many.
 GATHER_S, FLUSH_S = 0.5, 2.0
@@ -90,7 +105,7 @@ class MlflowTracker:
     ) -> None:
         self.uri, self.experiment_id = uri, ""
         self._plan, self._storage, self._environment, self._anew = plan, storage, environment, anew
-        self._table = TrialTable(plan.objective, plan.constraints)
+        self._table = SearchState(plan.objective, plan.constraints)
         self._past: list[Event] = []
         self._notices: list[str] = []
         self._skipped: set[str] = set()
@@ -154,7 +169,7 @@ class MlflowTracker:
         """What has come until a trial ended or a moment passed; None when nothing more will come."""
         events: list[Event] = []
         deadline = time.monotonic() + GATHER_S
-        while not (events and events[-1]["event"] in ENDED):
+        while not (events and events[-1].event in ENDED):
             try:
                 event = self._events.get(timeout=max(deadline - time.monotonic(), 0.001))
             except queue.Empty:
@@ -170,18 +185,13 @@ class MlflowTracker:
     def _handle(self, events: list[Event]) -> None:
         for event in events:
             self._table.apply(event)
-            kind, trial = event["event"], event.get("trial", "")
-            if trial in self._skipped:
-                continue
-            if kind == "reported":
-                self._waiting[trial].metrics += metrics_of(event)
-            elif trial:
-                self._of_trial(event)
-            else:
+            if not isinstance(event, TrialEvent):
                 self._of_search(event)
+            elif event.trial not in self._skipped:
+                self._of_trial(event)
         self._flush(older_than_s=FLUSH_S)
-        ends = [event for event in events if event["event"] in (*ENDED, "search_ended")]
-        if events and (time.monotonic() >= self._summary_due or events[-1]["event"] == "search_ended"):
+        ends = [event for event in events if event.event in (*ENDED, "search_ended")]
+        if events and (time.monotonic() >= self._summary_due or events[-1].event == "search_ended"):
             self._summarise((ends or events)[-1])
 
     def _flush(self, older_than_s: float = 0.0) -> None:
@@ -190,29 +200,32 @@ class MlflowTracker:
         for trial in [t for t, batch in self._waiting.items() if batch.since <= limit or len(batch.metrics) >= _BATCH]:
             self._write_trial(trial, self._waiting.pop(trial))
 
-    def _of_trial(self, event: Event) -> None:
-        kind, trial = event["event"], event["trial"]
+    def _of_trial(self, event: TrialEvent) -> None:
+        trial = event.trial
         record = self._table.trials[trial]
-        if kind == "suggested":
-            self._guard(trial, lambda: self._runs.open(record, event))
-            self._waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
-        elif kind in STATUS:
-            batch, status, end = self._waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
-            batch.metrics += closing_metrics(record, end)
-            batch.tags = closing_tags(record, self._plan, self._checkpoint(record))
-            self._write_trial(trial, batch)
-            self._tell(trial, lambda: self._client.set_terminated(self._runs.trials[trial], status=status, end_time=end))
-        elif kind == "continued":
-            self._tell(trial, lambda: self._client.update_run(self._runs.trials[trial], status="RUNNING"))
-        elif kind == "checkpoint_deleted":
-            self._waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
+        match event:
+            case Reported():
+                self._waiting[trial].metrics += metrics_of(event)
+            case Suggested():
+                self._guard(trial, lambda: self._runs.open(record, event))
+                self._waiting[trial].params = [Param(*item) for item in trial_params(record).items()]
+            case Finished() | Stopped() | Failed() | Interrupted() if record.state in STATUS:
+                batch, status, end = self._waiting.pop(trial, _Batch()), STATUS[record.state], ms(event)
+                batch.metrics += closing_metrics(record, end)
+                batch.tags = closing_tags(record, self._plan, self._checkpoint(record))
+                self._write_trial(trial, batch)
+                self._tell(trial, lambda: self._client.set_terminated(self._runs.trials[trial], status=status, end_time=end))
+            case Continued():
+                self._tell(trial, lambda: self._client.update_run(self._runs.trials[trial], status="RUNNING"))
+            case CheckpointDeleted():
+                self._waiting[trial].tags.append(RunTag("checkpoint", "deleted: not among the best"))
 
     def _of_search(self, event: Event) -> None:
-        kind, run = event["event"], self._runs.summary
-        if kind == "search_resumed":
+        run = self._runs.summary
+        if isinstance(event, SearchResumed):
             self._tell("", lambda: self._client.update_run(run, status="RUNNING"))
-        elif kind == "search_ended":
-            status, end = "KILLED" if event["reason"] == "interrupted" else "FINISHED", ms(event)
+        elif isinstance(event, SearchEnded):
+            status, end = "KILLED" if event.reason == "interrupted" else "FINISHED", ms(event)
             self._tell("", lambda: self._client.set_terminated(run, status=status, end_time=end))
             page = search_page(self._table, self._plan, self._notices)
             self._tell("", lambda: self._client.set_experiment_tag(self.experiment_id, NOTE_TAG, page))
@@ -275,6 +288,6 @@ class MlflowTracker:
 
     def _ended_before(self) -> set[str]:
         """Trials that ended in earlier processes and in the store, too: their past is not written again."""
-        records = TrialTable.of(self._past, self._plan.objective).trials
+        records = SearchState.of(self._past, self._plan.objective).trials
         ended = {trial for trial, status in self._runs.find().items() if status in ("FINISHED", "FAILED")}
         return {t for t in ended if t in records and records[t].state in ENDED and t not in self._anew}

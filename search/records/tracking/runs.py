@@ -7,22 +7,25 @@ from pathlib import Path
 import mlflow
 
 from search.records.description import search_page
-from search.records.ledger import Event
+from search.records.events import Event
 from search.records.plan import Plan
-from search.records.tracking.entities import EXPERIMENT_KIND, NOTE_TAG, ms, source_tags
+from search.records.state import SearchState
+from search.records.tracking.address import is_on_server
+from search.records.tracking.entities import EXPERIMENT_KIND, NOTE_TAG, ms, paper_tags, source_tags
+from search.records.tracking.mark import mark_of
 from search.records.tracking.patience import PatientCaller
+from search.records.tracking.removal import artifacts_folder
 from search.records.tracking.store import (
     KIND_TAG,
     SUMMARY,
     TRIAL,
     TRIAL_TAG,
-    is_on_server,
     statuses_of,
     summary_run,
     trial_run,
 )
 from search.records.tracking.view import VIEW_TAG, saved_view
-from search.records.trials import TrialRecord, TrialTable
+from search.records.trials import TrialRecord
 
 
 class SearchRuns:
@@ -33,11 +36,13 @@ class SearchRuns:
              uri: of the store.
              plan: of the search.
              storage: folder of all searches; artifacts go below it when no server takes them.
+    Raises:  PlanError: when the experiment of the search's name is another's.
     """
 
     def __init__(self, client: mlflow.MlflowClient, caller: PatientCaller, uri: str, plan: Plan, storage: Path) -> None:
-        self._client, self._caller, self._plan = client, caller, plan
-        self._place = None if is_on_server(uri) else (storage / "mlartifacts" / plan.name).as_uri()
+        self._client, self._caller, self._plan, self._uri = client, caller, plan, uri
+        self._mark = mark_of(storage, plan.created)
+        self._place = None if is_on_server(uri) else artifacts_folder(storage, plan.name).as_uri()
         self.experiment_id: str = caller.call(self._experiment)
         self.summary: str = caller.call(self._summary)
         #: Trial → run id, of those that have been opened here.
@@ -58,9 +63,11 @@ class SearchRuns:
         plan = self._plan
         found = self._client.get_experiment_by_name(plan.name)
         if found is not None:
+            self._mark.check(plan.name, self._uri, found.tags)
             return str(found.experiment_id)
-        page = search_page(TrialTable(plan.objective), plan, [])
-        tags = {**EXPERIMENT_KIND, NOTE_TAG: page, VIEW_TAG: saved_view(plan, time.time_ns() // 1_000_000)}
+        page = search_page(SearchState(plan.objective), plan, [])
+        view = saved_view(plan, time.time_ns() // 1_000_000)
+        tags = {**EXPERIMENT_KIND, **self._mark.tags(), NOTE_TAG: page, VIEW_TAG: view}
         return str(self._client.create_experiment(plan.name, artifact_location=self._place, tags=tags))
 
     def _summary(self) -> str:
@@ -76,6 +83,7 @@ class SearchRuns:
 
     def _create(self, trial: TrialRecord, event: Event) -> str:
         tags = {KIND_TAG: TRIAL, TRIAL_TAG: trial.trial, "state": "running", **source_tags(self._plan)}
+        tags |= paper_tags(trial, self._plan)
         asked = False
 
         def create() -> str:

@@ -20,18 +20,27 @@ class Senders:
         Args:    run: whatever names it.
                  work: its error is raised by `wait`, and what follows it for this run is left out.
         """
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             work()
             return
-        before = self._last.get(run)
+        before, piece = self._last.get(run), Future[None]()
+        self._last[run] = piece
 
         def follow() -> None:
-            if before is not None:
-                before.result()
-            work()
+            try:
+                if before is not None:
+                    before.result()
+                work()
+            except BaseException as error:  # noqa: BLE001 - raised by `wait`
+                piece.set_exception(error)
+            else:
+                piece.set_result(None)
 
-        # Taken in the order of submission, so what a piece waits for is always under way or done.
-        self._last[run] = self._pool.submit(follow)
+        if before is None:
+            pool.submit(follow)
+        else:  # Only then: a piece that waited in a thread would keep other runs' pieces from it.
+            before.add_done_callback(lambda _: pool.submit(follow))
 
     def wait(self) -> None:
         """Until all is done.

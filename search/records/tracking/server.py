@@ -1,6 +1,7 @@
 """MLflow's web page on the store in use."""
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -26,4 +27,5 @@ def serve(uri: str, host: str, port: int) -> NoReturn:
     command += ["--uvicorn-opts", "--log-level critical"]
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execv(sys.executable, command)

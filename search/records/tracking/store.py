@@ -1,22 +1,23 @@
 """The tracking store: opening it, what its errors mean, the runs of a search in it."""
 
 import logging
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import mlflow
-from mlflow.entities import LifecycleStage, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
-from search.records.database import alone, masked
+from search.records.database import alone, masked, sqlite_file
+from search.records.plan import Plan
+from search.records.tracking.address import check_store, is_on_server
+from search.records.tracking.mark import mark_of
+from trainables.errors import DermtuneError
 from trainables.folders import sync
 
 SUMMARY, TRIAL = "search", "trial"
@@ -40,11 +41,6 @@ _LOCKED_WITHIN_S, _AGAIN_S = 30.0, 0.2
 Answer = TypeVar("Answer")
 
 
-def default_tracking_uri(storage: Path) -> str:
-    """`mlflow.db` of a storage folder, unless MLFLOW_TRACKING_URI says otherwise."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
-
-
 def connect(uri: str) -> mlflow.MlflowClient:
     """A client of a tracking store, which has answered once; a new store's tables are made by one process at a time.
 
@@ -64,8 +60,8 @@ def _make_file(uri: str) -> None:
 
     MLflow itself makes it in many steps, and one whose process dies between two of them can never be opened again.
     """
-    file = Path(make_url(uri).database or "") if uri.startswith("sqlite:") else Path()
-    if file.name in ("", ":memory:") or file.exists():
+    file = sqlite_file(uri)
+    if file is None or file.exists():
         return
     unfinished = file.with_name(f".{file.name}.unfinished")
     for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
@@ -114,14 +110,9 @@ def is_full(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """An error in one line, without a password."""
+    """An error in one line, without a password; of ours the whole line."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return masked(text)[:300]
-
-
-def is_on_server(uri: str) -> bool:
-    """Whether artifacts go through a server, and not straight to a folder."""
-    return uri.startswith(("http:", "https:"))
+    return masked(text)[: None if isinstance(error, DermtuneError) else 300]
 
 
 def summary_run(client: mlflow.MlflowClient, experiment_id: str) -> str | None:
@@ -168,17 +159,27 @@ def trial_runs(uri: str, name: str) -> dict[str, tuple[str, str]]:
     return ask(uri, runs)
 
 
-def run_ids(uri: str, name: str, trials: list[str]) -> dict[str, str]:
-    """Trial → run id for some trials of a search; those that MLflow does not know are left out."""
+def run_ids(uri: str, plan: Plan, storage: Path, trials: list[str]) -> dict[str, str]:
+    """Trial → run id for some trials of a search; those that MLflow does not know are left out.
+
+    Raises:  PlanError: when the store cannot be asked, or its experiment of this name is another's.
+    """
 
     def runs(client: mlflow.MlflowClient) -> dict[str, str]:
-        experiment = client.get_experiment_by_name(name)
+        experiment = client.get_experiment_by_name(plan.name)
         if experiment is None:
             return {}
+        mark_of(storage, plan.created).check(plan.name, uri, experiment.tags)
         found = {trial: trial_run(client, experiment.experiment_id, trial) for trial in trials}
         return {trial: run for trial, run in found.items() if run is not None}
 
     return ask(uri, runs)
+
+
+def is_made(uri: str) -> bool:
+    """Whether a store is there to be asked; a sqlite store that is not takes seconds to make, which the tracker does."""
+    file = sqlite_file(uri)
+    return file is None or file.exists()
 
 
 def has_experiment(uri: str, name: str) -> bool:
@@ -186,29 +187,23 @@ def has_experiment(uri: str, name: str) -> bool:
 
     Raises:  PlanError: when the store cannot be opened.
     """
-    # A sqlite store that is not there yet is made by the tracker, in the background: it takes seconds.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return False
-    return ask(uri, lambda client: client.get_experiment_by_name(name) is not None)
+    return is_made(uri) and ask(uri, lambda client: client.get_experiment_by_name(name) is not None)
 
 
-def delete_experiment(uri: str, name: str, storage: Path) -> None:
-    """Removes a search's experiment and its artifacts on this machine, and frees its name.
+def check_experiment(uri: str, plan: Plan, storage: Path) -> None:
+    """Makes sure that an experiment of the search's name, if there is one, is the search's.
 
-    Raises:  PlanError: when the store does not let it go.
+    A store that is away cannot be asked: who writes to it when it is back looks again.
+
+    Raises:  PlanError: when it is another's.
     """
-    client = open_client(uri)
     try:
-        experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            # MLflow keeps a deleted experiment's name; renamed first, the name can be used again.
-            if experiment.lifecycle_stage == LifecycleStage.DELETED:
-                client.restore_experiment(experiment.experiment_id)
-            client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
-            client.delete_experiment(experiment.experiment_id)
-    except STORE_ERRORS as error:
-        raise PlanError(f"NAME must be a search whose experiment MLflow deletes; got {name!r}: {reason(error)}") from error
-    shutil.rmtree(storage / "mlartifacts" / name, ignore_errors=True)
+        check_store(uri)
+        found = ask(uri, lambda client: client.get_experiment_by_name(plan.name)) if is_made(uri) else None
+    except PlanError:
+        return
+    if found is not None:
+        mark_of(storage, plan.created).check(plan.name, uri, found.tags)
 
 
 def newest_experiments(uri: str, count: int) -> list[tuple[str, str]]:

@@ -19,12 +19,14 @@ def saved_view(plan: Plan, created_ms: int) -> str:
     Args:    plan: its objectives and searched fields become columns.
              created_ms: milliseconds since 1970.
     """
-    metrics = ["best/score", "best/epoch", *(f"best/{objective.metric}" for objective in plan.objectives), "train_s"]
+    values = [f"best/{objective.metric}" for objective in plan.objectives]
+    scored = plan.ranked_by == "score"
+    metrics = [*(["best/score"] if scored else []), "best/epoch", *values, "train_s"]
     columns = [f"metrics.`{name}`" for name in metrics]
     columns += ["tags.`reason`", "attributes.`Models`", *(f"params.`{field.name}`" for field in plan.searched)]
     state = {
         "searchFilter": f"tags.{KIND_TAG} = '{TRIAL}'",
-        "orderByKey": "metrics.`best/score`",
+        "orderByKey": f"metrics.`{'best/score' if scored else values[0]}`",
         "orderByAsc": plan.objective.mode == "min",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
