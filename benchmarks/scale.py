@@ -2,7 +2,7 @@
 
 1000 slots in simulated time, without Ray: trials are real `bowl` trials, one report an epoch, whose epochs take simulated
 seconds. All else is what `dermtune search bowl` runs in its own process: sampler, scheduler, Optuna's study, ledger (on disk,
-synced), table, checkpoint store, lines on the terminal, the translation for MLflow (told to nobody), and the files written at
+synced), state, checkpoint store, lines on the terminal, the translation for MLflow (told to nobody), and the files written at
 the end. What the trials themselves cost is left out. Every size runs in a process of its own.
 
     python benchmarks/scale.py [--slots 1000] [--trials 1000 2000 5000 10000] [--sampler tpe]
@@ -80,7 +80,7 @@ PARTS = {
     "judge": "the scheduler",
     "rungs": "how rungs correlate",
     "ledger": "lines and fsync",
-    "table": "the trials",
+    "state": "the trials",
     "store": "which checkpoints stay",
     "lines": "on the terminal",
     "mlflow": "translation only",
@@ -186,18 +186,18 @@ class Translation:
     """Makes what MLflow would be told of every event, and tells nobody."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._table = plan, SearchState(plan.objective, plan.constraints)
+        self._plan, self._state = plan, SearchState(plan.objective, plan.constraints)
         self._waiting: defaultdict[str, list[Any]] = defaultdict(list)
 
     def on_event(self, event: Event) -> None:
         """Takes one event."""
-        self._table.apply(event)
+        self._state.apply(event)
         if isinstance(event, Suggested):
-            self._waiting[event.trial] += trial_params(self._table.trials[event.trial]).items()
+            self._waiting[event.trial] += trial_params(self._state.trials[event.trial]).items()
         elif isinstance(event, Reported):
             self._waiting[event.trial] += metrics_of(event)
         elif isinstance(event, Finished | Stopped | Failed):
-            record, told = self._table.trials[event.trial], self._waiting.pop(event.trial, [])
+            record, told = self._state.trials[event.trial], self._waiting.pop(event.trial, [])
             told += closing_metrics(record, ms(event)) + closing_tags(record, self._plan, record.checkpoint)
 
 
@@ -320,24 +320,24 @@ def drive(plan: Plan, folder: SearchFolder, meter: Meter, found: Size) -> None:
              meter: of this process.
              found: filled here.
     """
-    clock, table = SimulatedClock(), SearchState(plan.objective, plan.constraints)
+    clock, state = SimulatedClock(), SearchState(plan.objective, plan.constraints)
     with MeteredLedger(folder.ledger_file, clock, meter) as ledger, Path(os.devnull).open("w") as nowhere:
-        store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives)
-        view = SearchView(plan, table, Console(file=nowhere))
-        listeners = {"table": table.apply, "store": store.on_event, "mlflow": Translation(plan).on_event}
+        store = CheckpointStore(folder, ledger, state, plan.keep_checkpoints, plan.objectives)
+        view = SearchView(plan, state, Console(file=nowhere))
+        listeners = {"state": state.apply, "store": store.on_event, "mlflow": Translation(plan).on_event}
         for name, listener in {**listeners, "lines": view.on_event}.items():
             ledger.subscribe(meter.around(name, listener))
         ledger.subscribe(meter.around(SLOTS, Follower(plan, meter, found).on_event))
         ledger.append(SearchStarted(name=plan.name, num_trials=plan.num_trials, code_version=plan.code_version))
-        _search(MeteredBridge(plan, ledger, meter, table), folder, meter, clock)
+        _search(MeteredBridge(plan, ledger, meter, state), folder, meter, clock)
         ledger.append(SearchEnded(reason="all trials"))
     found.peak = memory_mib("VmHWM")
     with meter.part(END):
         say("writing study.db and curves.parquet")
-        export_to_file(study_of(plan, table), folder.study_file)
-        write_curves(table, folder.curves_file)
-    if table.count(*ENDED) != plan.num_trials:
-        raise SystemExit(f"the search must end {plan.num_trials} trials; got {table.count(*ENDED)}")
+        export_to_file(study_of(plan, state), folder.study_file)
+        write_curves(state, folder.curves_file)
+    if state.count(*ENDED) != plan.num_trials:
+        raise SystemExit(f"the search must end {plan.num_trials} trials; got {state.count(*ENDED)}")
 
 
 def _search(bridge: Bridge, folder: SearchFolder, meter: Meter, clock: SimulatedClock) -> None:

@@ -88,13 +88,13 @@ def looks_of_a_simulation(plan: Plan, seed: int, every: int = 1) -> list[Look]:
              every: at which of the ends it is asked.
     """
     clock = SimulatedClock()
-    journal, table, said = Journal(clock), SearchState(plan.objective), list[tuple[float, Span]]()
+    journal, state, said = Journal(clock), SearchState(plan.objective), list[tuple[float, Span]]()
 
     def look(event: Event) -> None:
-        table.apply(event)
-        if event.event not in ENDED or table.count(*ENDED) % every:
+        state.apply(event)
+        if event.event not in ENDED or state.count(*ENDED) % every:
             return
-        if (found := time_left(plan, table, event.elapsed_s)) is not None:
+        if (found := time_left(plan, state, event.elapsed_s)) is not None:
             said.append((clock.now_s, found))
 
     journal.subscribe(look)
@@ -112,11 +112,11 @@ def looks_of_a_ledger(folder: Path) -> list[Look]:
     found = open_search(folder.parent, folder.name)
     events = list(read_events(found.folder.ledger_file))
     end_s = max(event.elapsed_s for event in events if event.event in ENDED)
-    table, said = SearchState(found.plan.objective, found.plan.constraints), list[Look]()
+    state, said = SearchState(found.plan.objective, found.plan.constraints), list[Look]()
     for event in events:
-        table.apply(event)
+        state.apply(event)
         if event.event in ENDED and event.elapsed_s < end_s:
-            span = time_left(found.plan, table, event.elapsed_s)
+            span = time_left(found.plan, state, event.elapsed_s)
             said += [] if span is None else [(span, end_s - event.elapsed_s)]
     return said
 

@@ -88,10 +88,10 @@ def timed(options: SearchOptions, folder: Path, uri: str, *, tracked: bool) -> f
             begun = time.monotonic()
 
     with mock.patch.object(session, "MlflowTracker", session.MlflowTracker if tracked else Untracked):
-        result = session.run_search(plan, folder, tracking_uri=uri, listeners=lambda plan, table: [on_event])
+        result = session.run_search(plan, folder, tracking_uri=uri, listeners=lambda plan, state: [on_event])
     seconds = time.monotonic() - begun
-    if len(result.table.ranked()) != options.num_trials:
-        raise SystemExit(f"our search must end {options.num_trials} trials; got {len(result.table.ranked())}")
+    if len(result.state.ranked()) != options.num_trials:
+        raise SystemExit(f"our search must end {options.num_trials} trials; got {len(result.state.ranked())}")
     return seconds
 
 

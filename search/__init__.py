@@ -93,7 +93,7 @@ def open(name: str, storage: str = "runs") -> "SearchResult":  # noqa: A001 - as
     from search.records.folder import storage_folder
 
     found = open_search(storage_folder(storage), name)
-    return SearchResult(found.plan, found.folder, found.table, {}, found.table.ended or "not ended", experiment_id=None)
+    return SearchResult(found.plan, found.folder, found.state, {}, found.state.ended or "not ended", experiment_id=None)
 
 
 #: What of `run` is no field of `SearchOptions`.

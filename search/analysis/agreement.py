@@ -46,19 +46,19 @@ def differences(found: RecordedSearch, tracking_uri: str) -> list[Difference]:
              tracking_uri: MLflow's store.
     Raises:  PlanError: when the search runs, or the store cannot be opened.
     """
-    if found.state == "running":
+    if found.status == "running":
         raise PlanError(f"NAME must be a search that has ended; got {found.plan.name!r}, which runs (dermtune stop)")
-    mlflow = mlflow_differences(tracking_uri, found.plan, found.folder.storage, found.table)
+    mlflow = mlflow_differences(tracking_uri, found.plan, found.folder.storage, found.state)
     in_mlflow = [Difference("mlflow", trial, text) for trial, text in mlflow]
     return [*_tune_differences(found), *_optuna_differences(found), *in_mlflow]
 
 
 def _tune_differences(found: RecordedSearch) -> list[Difference]:
     said = statuses(found.folder.tune_file)
-    strangers = [Difference("tune", trial, "the ledger does not know it") for trial in said.keys() - found.table.trials.keys()]
+    strangers = [Difference("tune", trial, "the ledger does not know it") for trial in said.keys() - found.state.trials.keys()]
     return strangers + [
         Difference("tune", trial, f"{said.get(trial)}, the ledger says {record.state}")
-        for trial, record in found.table.trials.items()
+        for trial, record in found.state.trials.items()
         if said.get(trial) not in _TUNE[record.state]
     ]
 
@@ -67,7 +67,7 @@ def _optuna_differences(found: RecordedSearch) -> list[Difference]:
     exported = exported_trials(found.folder.study_file, found.plan.name)
     if exported is None:
         return [Difference("optuna", "", "no study.db")]
-    expected = study_of(found.plan, found.table).get_trials(deepcopy=False)
+    expected = study_of(found.plan, found.state).get_trials(deepcopy=False)
     result = []
     if len(exported) != len(expected):
         result.append(Difference("optuna", "", f"{len(exported)} trials, the ledger has {len(expected)}"))
@@ -100,10 +100,10 @@ def repair(found: RecordedSearch, tracking_uri: str) -> None:
     """
     wrong = differences(found, tracking_uri)
     with found.folder.lock():
-        lost = [d.trial for d in wrong if d.where == "tune" and _may_be_lost(found.table.trials.get(d.trial))]
+        lost = [d.trial for d in wrong if d.where == "tune" and _may_be_lost(found.state.trials.get(d.trial))]
         mark_lost(found.folder.tune_file, lost)
-        export_to_file(study_of(found.plan, found.table), found.folder.study_file)
-        write_curves(found.table, found.folder.curves_file)
+        export_to_file(study_of(found.plan, found.state), found.folder.study_file)
+        write_curves(found.state, found.folder.curves_file)
         trials = sorted({d.trial for d in wrong if d.where == "mlflow"})
         if trials:
             events = list(read_events(found.folder.ledger_file))

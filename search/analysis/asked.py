@@ -67,7 +67,7 @@ def _goal(found: RecordedSearch) -> list[tuple[str, str]]:
     rows = [("task", f"{plan.task}, preset {plan.preset}"), ("ranks trials", f"{ranking_words(plan)} ({first.mode})")]
     if further:
         rows.append(("searched for beside it", ", ".join(f"{objective.metric} ({objective.mode})" for objective in further)))
-    ranked = found.table.ranked()
+    ranked = found.state.ranked()
     for limit in plan.constraints:
         keep = sum(limit.excess(trial.best_metrics) <= 0 for trial in ranked)
         rows.append(("limit", f"{limit}: kept by {keep} of {len(ranked)} trials"))
@@ -115,7 +115,7 @@ def _where(found: RecordedSearch, events: Iterable[Event]) -> list[tuple[str, st
     parts = [event.environment for event in events if isinstance(event, SearchStarted | SearchResumed)]
     told = list(dict.fromkeys(text for part in parts if (text := _versions(part))))
     drivers = list(dict.fromkeys(f"{part['host']} ({part['cpus']} CPUs)" for part in parts if "cpus" in part))
-    machines = sorted({_machine(trial.where) for trial in found.table.trials.values() if trial.where})
+    machines = sorted({_machine(trial.where) for trial in found.state.trials.values() if trial.where})
     gpus = plan.gpus_per_trial
     share = f"CPUs: {plan.cpus_per_trial:g}, GPUs: {'as measured' if gpus is None else f'{gpus:.3g}'}"
     at_once = f", {plan.max_concurrent} at once" if plan.max_concurrent is not None else ""

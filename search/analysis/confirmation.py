@@ -69,8 +69,8 @@ def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = la
     race = plan.confirmation
     if race is None:
         raise PlanError(f"NAME must be a confirmation; got the search {plan.name}")
-    if found.table.ended not in ("all trials",):
-        raise PlanError(f"{plan.name} must have ended to be reported; got {found.table.ended} (dermtune resume {plan.name})")
+    if found.state.ended not in ("all trials",):
+        raise PlanError(f"{plan.name} must have ended to be reported; got {found.state.ended} (dermtune resume {plan.name})")
     runs = _runs(found, race, progress)
     sign = plan.objective.sign
     complete = max(len(of.every) for of in runs)
@@ -78,7 +78,7 @@ def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = la
     winner = max(eligible, key=lambda index: sign * _mean(runs[index]), default=None)
     standings = _standings(found, race, runs, winner)
     first, mean = race.candidates[0], standings[0].mean
-    on_cases = any(table.shape[1] for of in runs if of.whole for table in of.of(plan.objective.metric).influences)
+    on_cases = any(influences.shape[1] for of in runs if of.whole for influences in of.of(plan.objective.metric).influences)
     return Verdict(
         search=race.search,
         name=plan.name,
@@ -137,7 +137,7 @@ def _mean(runs: _Runs) -> float:
 def _standings(found: RecordedSearch, race: Confirmation, runs: Sequence[_Runs], winner: int | None) -> list[Standing]:
     """Every candidate's, in the order of the plan."""
     objective = found.plan.objective
-    out = found.table.out_of_race
+    out = found.state.out_of_race
     limits = range_of(objective.metric)
     seeds = [own.of(objective.metric) for own in runs]
     intervals = mean_intervals(seeds, limits)
@@ -174,8 +174,8 @@ def _turned(interval: Interval | None, sign: int) -> Interval | None:
 def _runs(found: RecordedSearch, race: Confirmation, progress: Progress) -> list[_Runs]:
     """Runs that ended well, by candidate."""
     blocks: list[dict[int, _Run]] = [{} for _ in race.candidates]
-    heat_of = heats_of(found.plan, found.table.trials)
-    ended = [record for record in found.table.trials.values() if record.state == "finished" and record.value is not None]
+    heat_of = heats_of(found.plan, found.state.trials)
+    ended = [record for record in found.state.trials.values() if record.state == "finished" and record.value is not None]
     for done, record in enumerate(ended, start=1):
         heat = heat_of[record.trial]
         blocks[heat.candidate][heat.block] = _run(found, race, heat, record)

@@ -100,8 +100,8 @@ def expected_time(plan: Plan, storage: Path, *, on_this_machine: bool) -> Span |
         raise ValueError(f"expected_time must be of a confirmation; got the search {plan.name}")
     fitted = with_resources(plan, local_nodes()) if on_this_machine else plan
     found = open_search(storage, race.search)
-    known = standing_of(found.plan, found.table, found.table.wall_s)
-    records = [found.table.trials[one.trial] for one in race.candidates if one.trial in found.table.trials]
+    known = standing_of(found.plan, found.state, found.state.wall_s)
+    records = [found.state.trials[one.trial] for one in race.candidates if one.trial in found.state.trials]
     epoch_s = [epoch_s_of(record) for record in records if record.epochs]
     if known is None or not epoch_s or fitted.max_concurrent is None:
         return None

@@ -30,7 +30,7 @@ def latest_confirmation(storage: Path, search: str) -> RecordedSearch:
     """
     names = [row["name"] for row in searches(storage) if row["confirms"] == search]
     found = [open_search(storage, name) for name in names]
-    ended = [confirmation for confirmation in found if confirmation.table.ended == "all trials"]
+    ended = [confirmation for confirmation in found if confirmation.state.ended == "all trials"]
     if not ended:
         raise SearchNotFound(
             f"--confirmed must be of a search that has been confirmed; got {search!r} (dermtune confirm {search})"
@@ -46,5 +46,5 @@ def winners_checkpoints(found: RecordedSearch, winner: str) -> list[Path]:
     """
     names = [candidate.trial for candidate in found.plan.confirmation.candidates] if found.plan.confirmation else []
     own = {heat.trial for heat in heats(found.plan) if names[heat.candidate] == winner}
-    runs = [record for record in found.table.trials.values() if record.trial in own and record.checkpoint is not None]
+    runs = [record for record in found.state.trials.values() if record.trial in own and record.checkpoint is not None]
     return [found.folder.fetched(str(record.checkpoint)) for record in runs]

@@ -125,7 +125,7 @@ def _mark(folder: SearchFolder) -> Mark:
 def _num_trials(folder: SearchFolder) -> int:
     """Trials of a search; of one whose records are damaged, those that have a folder."""
     try:
-        return len(open_search(folder.storage, folder.name).table.trials)
+        return len(open_search(folder.storage, folder.name).state.trials)
     except (PlanError, LedgerDamaged):
         return sum(place.is_dir() for place in (folder.path / "trials").glob("*"))
 

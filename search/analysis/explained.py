@@ -106,7 +106,7 @@ def common_explanations(found: RecordedSearch, explained: Mapping[str, Explanati
     """
     metrics: dict[str, list[float]] = {}
     for trial in explained:
-        for name, value in found.table.trials[trial].best_metrics.items():
+        for name, value in found.state.trials[trial].best_metrics.items():
             if name.startswith(_EXPLAINING):
                 metrics.setdefault(name, []).append(value)
     sharings = [explanation.sharing for explanation in explained.values() if explanation.sharing is not None]

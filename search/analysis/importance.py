@@ -47,13 +47,13 @@ class Importance:
         )
 
 
-def importance_of(plan: Plan, table: SearchState, *, seed: int = 0) -> Importance | None:
+def importance_of(plan: Plan, state: SearchState, *, seed: int = 0) -> Importance | None:
     """Importance of every field that varies in enough trials; None with too few trials to say anything.
 
-    Args:    plan, table: of the search.
+    Args:    plan, state: of the search.
              seed: of the shuffling.
     """
-    trials = table.ranked()
+    trials = state.ranked()
     active = {f.name: [v for t in trials if (v := t.config.get(f.name)) is not None] for f in plan.searched}
     names = [name for name, values in active.items() if len(values) >= FEWEST and len(set(values)) > 1]
     if not names:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import LedgerDamaged, PlanError, SearchNotFound
-from search.records.checkpoint_store import read_table
+from search.records.checkpoint_store import read_state
 from search.records.description import objective_words
 from search.records.failure import failure_trace
 from search.records.folder import SearchFolder, list_searches
@@ -28,28 +28,28 @@ _log = logging.getLogger("dermtune")
 class RecordedSearch:
     """A search read from its folder.
 
-    Args:    folder, plan, table: see there.
+    Args:    folder, plan, state: see there.
     """
 
     folder: SearchFolder
     plan: Plan
-    table: SearchState
+    state: SearchState
 
     @property
-    def state(self) -> str:
+    def status(self) -> str:
         """ "running", "finished" or "interrupted"."""
         if self.folder.is_running():
             return "running"
-        return "interrupted" if self.table.ended in (None, "interrupted") else "finished"
+        return "interrupted" if self.state.ended in (None, "interrupted") else "finished"
 
     def trial(self, name: str) -> TrialRecord:
         """The trial of that id.
 
         Raises:  SearchNotFound: when there is none.
         """
-        if name not in self.table.trials:
+        if name not in self.state.trials:
             raise SearchNotFound(f"--trial must be a trial of {self.plan.name} (`dermtune show`); got {name!r}")
-        return self.table.trials[name]
+        return self.state.trials[name]
 
 
 def open_search(storage: Path, name: str) -> RecordedSearch:
@@ -59,7 +59,7 @@ def open_search(storage: Path, name: str) -> RecordedSearch:
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    return RecordedSearch(folder, plan, read_table(folder, plan))
+    return RecordedSearch(folder, plan, read_state(folder, plan))
 
 
 def searches(storage: Path) -> list[dict[str, Any]]:
@@ -73,29 +73,29 @@ def searches(storage: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def leading(plan: Plan, table: SearchState) -> TrialRecord | None:
+def leading(plan: Plan, state: SearchState) -> TrialRecord | None:
     """The trial that is ahead: by score in a search, by value where nothing is chosen by scores.
 
     A confirmation trains to a given epoch and a reproduction takes the epoch of the least validation loss: there the mean of
     three validations ranks nothing.
     """
-    return table.leader if plan.ranked_by == "score" else next(iter(by_value(plan, table.ranked())), None)
+    return state.leader if plan.ranked_by == "score" else next(iter(by_value(plan, state.ranked())), None)
 
 
 def _search_row(found: RecordedSearch) -> dict[str, Any]:
-    best = found.table.best if found.plan.kind == "search" else leading(found.plan, found.table)
+    best = found.state.best if found.plan.kind == "search" else leading(found.plan, found.state)
     return {
         "name": found.plan.name,
         "task": found.plan.task,
         "kind": found.plan.kind,
-        "state": found.state,
+        "state": found.status,
         "metric": found.plan.objective.metric,
-        "num_trials": len(found.table.trials),
-        "num_failed": found.table.count("failed"),
+        "num_trials": len(found.state.trials),
+        "num_failed": found.state.count("failed"),
         "best_value": best.value if best else None,
         "best_score": best.score if best else None,
         "confirms": found.plan.confirmation.search if found.plan.confirmation else None,
-        "wall_s": found.table.wall_s,
+        "wall_s": found.state.wall_s,
         "created": found.plan.created,
         "data": found.plan.source,
     }
@@ -103,13 +103,13 @@ def _search_row(found: RecordedSearch) -> dict[str, Any]:
 
 def trial_rows(found: RecordedSearch) -> list[dict[str, Any]]:
     """One JSON object per trial, best first, those without a score last (`dermtune show`)."""
-    ranked, objectives = found.table.ranked(), found.plan.objectives
+    ranked, objectives = found.state.ranked(), found.plan.objectives
     if found.plan.ranked_by == "value":
         ranked = by_value(found.plan, ranked)
     names = {trial.trial for trial in ranked}
-    rest = [trial for trial in found.table.trials.values() if trial.trial not in names]
-    front = {trial.trial for trial in found.table.pareto(objectives)}
-    baseline = baseline_of(found.plan, found.table)
+    rest = [trial for trial in found.state.trials.values() if trial.trial not in names]
+    front = {trial.trial for trial in found.state.pareto(objectives)}
+    baseline = baseline_of(found.plan, found.state)
     paper = None if baseline is None else baseline.trial.trial
     return [
         {
@@ -189,9 +189,9 @@ def tradeoff_of(found: RecordedSearch) -> Tradeoff | None:
     if explanation is None or explanation.metric in {objective.metric for objective in found.plan.objectives}:
         return None
     objectives = (found.plan.objective, explanation)
-    within = [trial for trial in found.table.ranked() if not trial.excess(found.plan.constraints)]
+    within = [trial for trial in found.state.ranked() if not trial.excess(found.plan.constraints)]
     points = {trial.trial: (scores[0], scores[1]) for trial in within if (scores := trial.scores(objectives)) is not None}
-    front = tuple(trial.trial for trial in found.table.pareto(objectives))
+    front = tuple(trial.trial for trial in found.state.pareto(objectives))
     return None if len(points) < 2 else Tradeoff(*objectives, objective_words(found.plan), points, front)
 
 
@@ -201,7 +201,7 @@ def confirmed_gain(found: RecordedSearch) -> dict[str, Any] | None:
     Returns: `name` of the confirmation, its `winner`, the `gain` in the mean over fresh seeds and its 95 % `interval` over cases
         and seeds, None for fewer than three seeds; None in all where no confirmation had both.
     """
-    baseline = baseline_of(found.plan, found.table)
+    baseline = baseline_of(found.plan, found.state)
     reports = found.folder.storage.glob(f"{found.plan.name[:68]}-confirm*/confirmation.json") if baseline is not None else ()
     for report in sorted(reports, key=lambda file: file.stat().st_mtime, reverse=True):
         verdict = json.loads(report.read_text())
@@ -220,13 +220,13 @@ def confirmed_gain(found: RecordedSearch) -> dict[str, Any] | None:
     return None
 
 
-def rung_predictions(plan: Plan, table: SearchState) -> list[dict[str, Any]]:
+def rung_predictions(plan: Plan, state: SearchState) -> list[dict[str, Any]]:
     """How well each rung predicts the next one: one JSON object per pair with enough trials."""
     sign = plan.objective.sign
     if plan.scheduler == "none" or plan.kind != "search":
         return []
     levels = [*rungs(plan.grace_period, plan.max_epochs, plan.reduction), plan.max_epochs]
-    records = [record for record in list(table.trials.values()) if record.state != "failed"]
+    records = [record for record in list(state.trials.values()) if record.state != "failed"]
     at: dict[int, dict[str, float]] = {level: {} for level in levels}
     for record in records:
         delay = plan.delay_of(record.config)  # rungs count from where the objective is trained
@@ -254,18 +254,18 @@ def best_rows(found: RecordedSearch, top: int, trials: Sequence[str] | None = No
              SearchNotFound: when no trial has reported anything yet.
     """
     objectives = found.plan.objectives
-    ordered = found.table.front_first(objectives)
+    ordered = found.state.front_first(objectives)
     if found.plan.ranked_by == "value":
         ordered = by_value(found.plan, ordered)
     ranked = [trial for trial in ordered if not trial.excess(found.plan.constraints)]
     if not ranked:
         wanted = "a trial that reported" + (" and kept all limits" if found.plan.constraints else "")
-        why = why_none(found.plan, found.table)
+        why = why_none(found.plan, found.state)
         raise SearchNotFound(f"NAME must be a search with {wanted}; got {found.plan.name!r}: {why} (`dermtune show`)")
     kept = [trial for trial in ranked if trial.checkpoint is not None and (trials is None or trial.trial in trials)]
     if not 1 <= top <= len(kept):
         raise PlanError(f"--top must be 1 to {len(kept)}, the checkpoints that {found.plan.name} keeps; got {top}")
-    front = [trial.trial for trial in found.table.pareto(objectives)]
+    front = [trial.trial for trial in found.state.pareto(objectives)]
     return [
         {
             "trial": trial.trial,

@@ -65,11 +65,11 @@ def publish(
              say: called with what begins.
     """
     result = Publication(page or found.folder.path / "report.html")
-    kept = [trial for trial in found.table.front_first(found.plan.objectives) if trial.checkpoint is not None]
+    kept = [trial for trial in found.state.front_first(found.plan.objectives) if trial.checkpoint is not None]
     total = 2 * len(kept) + 2
     say("drawing pictures")
-    importance = importance_of(found.plan, found.table)
-    search = _drawn(partial(pictures_of_search, found.plan, found.table, importance), found.plan.name, result)
+    importance = importance_of(found.plan, found.state)
+    search = _drawn(partial(pictures_of_search, found.plan, found.state, importance), found.plan.name, result)
     progress(1, total)
     trials: dict[str, dict[str, bytes]] = {}
     explanations = dict[str, Explanation]()

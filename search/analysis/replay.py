@@ -143,7 +143,7 @@ def replay(
              progress: called with (done, all).
     Raises:  PlanError: when fewer than two trials have reported, or a strategy does not fit.
     """
-    records = [record for record in found.table.trials.values() if record.epochs and record.state != "failed"]
+    records = [record for record in found.state.trials.values() if record.epochs and record.state != "failed"]
     if len(records) < 2:
         raise PlanError(f"NAME must be a search with two trials or more that reported; got {found.plan.name!r}")
     sign = found.plan.objective.sign
@@ -211,9 +211,9 @@ def whole_curve(record: TrialRecord, max_epochs: int) -> list[EpochResult]:
 
 def _outcome(strategy: Strategy, several: Sequence[Sequence[Observation]], best: float, sign: int, end_s: float) -> Outcome:
     times = np.linspace(0, end_s, _POINTS + 1)[1:]
-    table = np.stack([_regret_at(times, observed, best, sign) for observed in several])
-    quarter, half_way, final = table[:, _POINTS // 4 - 1], table[:, _POINTS // 2 - 1], table[:, -1]
-    band = Band(times.tolist(), *(values.tolist() for values in (table.mean(0), *np.percentile(table, (10, 90), axis=0))))
+    regrets = np.stack([_regret_at(times, observed, best, sign) for observed in several])
+    quarter, half_way, final = regrets[:, _POINTS // 4 - 1], regrets[:, _POINTS // 2 - 1], regrets[:, -1]
+    band = Band(times.tolist(), *(values.tolist() for values in (regrets.mean(0), *np.percentile(regrets, (10, 90), axis=0))))
     reach = 1.96 * half_way.std(ddof=1) / len(half_way) ** 0.5 if len(half_way) > 1 else 0.0
     return Outcome(
         strategy=strategy,

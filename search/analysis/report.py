@@ -61,7 +61,7 @@ def report_page(
     plan = found.plan
     events = list(read_events(found.folder.ledger_file))
     notices = [line for event in events if (line := notice(event)) is not None]
-    parts = [search_page(found.table, plan, notices), _confirmed(found), asked_text(found, events)]
+    parts = [search_page(found.state, plan, notices), _confirmed(found), asked_text(found, events)]
     parts += ["## Leaderboard", _leaderboard(found), _rungs(found)]
     parts.append("## The search")
     for name in search:
@@ -71,7 +71,7 @@ def report_page(
     parts.append("## The best trials")
     parts.append("Best first, the trials whose checkpoint is kept; some were stopped early." if trials else "")
     for trial, pictures in trials.items():
-        record = found.table.trials[trial]
+        record = found.state.trials[trial]
         parts += [f"### {trial}", trial_page(record, plan, record.checkpoint), told.get(trial, "")]
         for name in pictures:
             parts += [_pictures(trial, name), *(constant.get(trial, ()) if name == "confusion" else [])]
@@ -86,7 +86,7 @@ def _pictures(owner: str, name: str) -> str:
 
 def _without_importance(found: RecordedSearch) -> str:
     """Why nothing is said of which hyperparameters mattered."""
-    count = len(found.table.ranked())
+    count = len(found.state.ranked())
     if found.plan.kind != "search" or not found.plan.searched:
         return ""
     if count < FEWEST:
@@ -127,7 +127,7 @@ def _leaderboard(found: RecordedSearch) -> str:
 
 
 def _row(found: RecordedSearch, row: Mapping[str, Any], metrics: Sequence[str], several: bool, limited: bool) -> list[str]:
-    best = found.table.trials[row["trial"]].best_metrics
+    best = found.state.trials[row["trial"]].best_metrics
     scores = [row["scores"].get(metric, row["score"] if index == 0 else None) for index, metric in enumerate(metrics)]
     kept = {True: "kept", False: "not kept", None: "–"}[row["within_limits"]]
     return [
@@ -153,10 +153,10 @@ def _legend(found: RecordedSearch, several: bool, limited: bool) -> str:
     lines = [f"The score ranks trials: the best {ranking_words(plan)}; {metric} is its value at the best epoch among these."]
     if plan.ranked_by == "value":
         lines = [f"Runs are ranked by {metric} at the epoch of their checkpoints; the first of many runs is partly luck."]
-    if (baseline := baseline_of(plan, found.table)) is not None:
+    if (baseline := baseline_of(plan, found.state)) is not None:
         lines.append(f"† {baseline.label}.")
     if several:
-        front = [trial.trial for trial in found.table.pareto(plan.objectives)]
+        front = [trial.trial for trial in found.state.pareto(plan.objectives)]
         lines.append(
             "The other metrics' columns are of the same epoch. Pareto front, by the scores: no other trial equals these in every"
             f" metric and beats them in one: {', '.join(front) or 'empty'}."
@@ -170,6 +170,6 @@ def _rungs(found: RecordedSearch) -> str:
     lines = [
         f"- epoch {pair['rung']} predicts epoch {pair['later']} with a rank correlation of about {pair['estimate']:.2f}"
         f" ({pair['num_trials']} trials)"
-        for pair in leaderboard.rung_predictions(found.plan, found.table)
+        for pair in leaderboard.rung_predictions(found.plan, found.state)
     ]
     return "\n".join(["How well early epochs predict late ones:", "", *lines]) if lines else ""

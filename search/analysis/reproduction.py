@@ -161,15 +161,15 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
     plan, reproduction = found.plan, found.plan.reproduction
     if reproduction is None or plan.source is None:
         raise PlanError(f"NAME must be a reproduction; got {plan.name!r}, which is a {plan.kind}")
-    if found.table.ended != "all trials":
-        raise PlanError(f"{plan.name} must have ended to be reported; got {found.table.ended} (dermtune resume {plan.name})")
+    if found.state.ended != "all trials":
+        raise PlanError(f"{plan.name} must have ended to be reported; got {found.state.ended} (dermtune resume {plan.name})")
     cases = read(plan.source)
     counts = cases.counts()
     split = "test" if "test" in counts else "valid"
     runs: dict[str, list[TrialRecord]] = {experiment.name: [] for experiment in reproduction.experiments}
-    for record in found.table.trials.values():
+    for record in found.state.trials.values():
         runs[reproduction.experiment_of(record.trial).name].append(record)
-    reader, total = _Reader(found, TASKS[plan.task].load(), plan.source, split), len(found.table.trials)
+    reader, total = _Reader(found, TASKS[plan.task].load(), plan.source, split), len(found.state.trials)
     read_runs = {}
     for name, records in runs.items():
         read_runs[name] = [reader.read(record) for record in records if record.state == "finished" and record.checkpoint]
@@ -190,7 +190,7 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
         other_data=why,
         note=reader.note,
         unlike_paper=_unlike_paper(found),
-        notes=tuple(dict.fromkeys([*plan.notes, *(note for r in found.table.trials.values() for note in r.notes)])),
+        notes=tuple(dict.fromkeys([*plan.notes, *(note for r in found.state.trials.values() for note in r.notes)])),
     )
 
 
@@ -203,9 +203,9 @@ def _unlike_paper(found: RecordedSearch) -> tuple[str, ...]:
         for name, value in plan.fixed.items()
         if value is not None and name not in task.paper_rules and value != fields[name].default
     ]
-    cut = sum(record.reason == "max_epochs" for record in found.table.trials.values())
+    cut = sum(record.reason == "max_epochs" for record in found.state.trials.values())
     if cut:
-        lines.append(f"{cut} of {len(found.table.trials)} runs were ended by the limit of {plan.max_epochs} epochs")
+        lines.append(f"{cut} of {len(found.state.trials)} runs were ended by the limit of {plan.max_epochs} epochs")
     return tuple(lines)
 
 

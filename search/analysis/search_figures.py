@@ -29,10 +29,10 @@ _HALO = {"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linew
 _COORDINATES = 9
 
 
-def best_so_far(plan: Plan, table: SearchState) -> Figure:
+def best_so_far(plan: Plan, state: SearchState) -> Figure:
     """The best score over the training time that all trials together have taken, and every trial's own best."""
     epochs = sorted(
-        ((epoch, trial) for trial in table.trials.values() if trial.state != "failed" for epoch in trial.epochs),
+        ((epoch, trial) for trial in state.trials.values() if trial.state != "failed" for epoch in trial.epochs),
         key=lambda pair: (pair[0].time or "", pair[0].epoch),
     )
     spent = np.cumsum([epoch.seconds for epoch, _ in epochs]) if epochs else np.zeros(0)
@@ -68,10 +68,10 @@ def score_label(plan: Plan) -> str:
     return f"score ({plan.objective.mode}):\n{words}"
 
 
-def pareto_front(plan: Plan, table: SearchState) -> Figure:
+def pareto_front(plan: Plan, state: SearchState) -> Figure:
     """The first objective against each of the others, by the scores that make the front; trials beyond a limit are crosses."""
-    front = {trial.trial for trial in table.pareto(plan.objectives)}
-    scored = [(trial, scores) for trial in table.ranked() if (scores := trial.scores(plan.objectives)) is not None]
+    front = {trial.trial for trial in state.pareto(plan.objectives)}
+    scored = [(trial, scores) for trial in state.ranked() if (scores := trial.scores(plan.objectives)) is not None]
     figure, grid = panels(len(plan.further_objectives), columns=2, width=5.6, height=4.2)
     for column, (axes, objective) in enumerate(zip(grid, plan.further_objectives, strict=True), start=1):
         for label, marker, colour, chosen in (
@@ -110,12 +110,12 @@ class _Axis:
     ticks: Sequence[tuple[float, str]]
 
 
-def parallel_coordinates(plan: Plan, table: SearchState) -> Figure:
+def parallel_coordinates(plan: Plan, state: SearchState) -> Figure:
     """Every trial as a line through its hyperparameters to its score; the better, the lighter and the further in front.
 
     Every field that varies is shown; where there are many they stand in rows, each of which ends with the score.
     """
-    trials = table.ranked()[::-1]
+    trials = state.ranked()[::-1]
     fields = varied(plan, trials)
     rows = [list(part) for part in np.array_split(np.array(fields, dtype=object), -(-len(fields) // _COORDINATES))]
     longest = max(map(len, rows)) + 1
@@ -173,9 +173,9 @@ def importance_bars(importance: Importance) -> Figure:
     return figure
 
 
-def slices(plan: Plan, table: SearchState) -> Figure:
+def slices(plan: Plan, state: SearchState) -> Figure:
     """The score over each hyperparameter: filled for trials that ran to their end, hollow for those stopped early."""
-    trials = table.ranked()
+    trials = state.ranked()
     fields = varied(plan, trials)
     # A single row must have room for what stands beside it.
     figure, grid = panels(len(fields), columns=4, width=2.4, height=2.0 if len(fields) > 4 else 3.2)
@@ -195,10 +195,10 @@ def slices(plan: Plan, table: SearchState) -> Figure:
     return figure
 
 
-def rung_survival(plan: Plan, table: SearchState) -> Figure:
+def rung_survival(plan: Plan, state: SearchState) -> Figure:
     """Trials that went on past each epoch; the scheduler's rungs are dashed."""
-    delays = [plan.delay_of(trial.config) for trial in table.trials.values()]
-    lasts = [trial.last_epoch - delay for trial, delay in zip(table.trials.values(), delays, strict=True)]
+    delays = [plan.delay_of(trial.config) for trial in state.trials.values()]
+    lasts = [trial.last_epoch - delay for trial, delay in zip(state.trials.values(), delays, strict=True)]
     figure, axes = panel(width=6.8, height=3.6)
     if not lasts:
         nothing(axes, "nothing to draw: there is no trial")
@@ -250,18 +250,18 @@ def _text(value: Value) -> str:
 
 
 @plain_text
-def pictures_of_search(plan: Plan, table: SearchState, importance: Importance | None) -> Mapping[str, Figure]:
+def pictures_of_search(plan: Plan, state: SearchState, importance: Importance | None) -> Mapping[str, Figure]:
     """Every picture of a search that it has enough trials for, by name.
 
-    Args:    plan, table: of the search.
+    Args:    plan, state: of the search.
              importance: of its hyperparameters, None when there are too few trials.
     """
-    found = {"best_so_far": best_so_far(plan, table), "rung_survival": rung_survival(plan, table)}
-    ranked = table.ranked()
+    found = {"best_so_far": best_so_far(plan, state), "rung_survival": rung_survival(plan, state)}
+    ranked = state.ranked()
     if plan.further_objectives and any(trial.scores(plan.objectives) is not None for trial in ranked):
-        found["pareto_front"] = pareto_front(plan, table)
+        found["pareto_front"] = pareto_front(plan, state)
     if len(ranked) > 1 and varied(plan, ranked):
-        found |= {"parallel_coordinates": parallel_coordinates(plan, table), "slices": slices(plan, table)}
+        found |= {"parallel_coordinates": parallel_coordinates(plan, state), "slices": slices(plan, state)}
     if importance is not None:
         found["importance"] = importance_bars(importance)
     return found

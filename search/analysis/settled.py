@@ -33,16 +33,16 @@ class SettledSearch:
 
         Args:    where: what names its storage in a command, behind a space.
         """
-        plan, table = self.recorded.plan, self.recorded.table
+        plan, state = self.recorded.plan, self.recorded.state
         confirmed = plan.confirmation.search if plan.confirmation is not None else ""
         command, meaning = {
-            "search": _MORE[str(table.ended)],
+            "search": _MORE[str(state.ended)],
             "confirmation": (f"confirm {confirmed}", "begins another on other seeds"),
             "reproduction": ("reproduce {task}", "begins another"),
         }[plan.kind]
         what = "trials" if plan.kind == "search" else "runs"
         return (
-            f"{plan.name} has ended ({table.ended}: {table.count(*ENDED)} {what}), and nothing is left to do: dermtune"
+            f"{plan.name} has ended ({state.ended}: {state.count(*ENDED)} {what}), and nothing is left to do: dermtune"
             f" {command.format(name=plan.name, task=plan.task)}{where} {meaning}"
         )
 
@@ -57,11 +57,11 @@ def settled(storage: Path, name: str, extension: Extension, tracking_uri: str) -
     Raises:  SearchNotFound, PlanError: when there is no such search, or its plan is damaged.
     """
     found = open_search(storage, name)
-    plan, table = found.plan, found.table
+    plan, state = found.plan, found.state
     more = any(getattr(plan, field) != total for field, total in extension.changes(plan).items())
-    if found.state != "finished" or table.ended not in _MORE or more:
+    if found.status != "finished" or state.ended not in _MORE or more:
         return None
-    if any(trial.state not in ENDED for trial in table.trials.values()):
+    if any(trial.state not in ENDED for trial in state.trials.values()):
         return None
     settlement = settlement_of(found.folder, tracking_uri)
     return None if settlement is None else SettledSearch(found, settlement)

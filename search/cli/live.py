@@ -32,7 +32,7 @@ class SearchView:
     """Follows a ledger and shows where the search stands.
 
     Args:    plan: of the search.
-             table: already up to date when this listener is called.
+             state: already up to date when this listener is called.
              console: on stderr.
              closing: what follows on the last trial.
              clock: seconds, monotonic.
@@ -41,15 +41,15 @@ class SearchView:
     def __init__(
         self,
         plan: Plan,
-        table: SearchState,
+        state: SearchState,
         console: Console,
         closing: Span = NOTHING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._plan, self._table, self._console, self._clock = plan, table, console, clock
-        self._start, self._left = clock(), TimeLeft(plan, table, closing, clock)
+        self._plan, self._state, self._console, self._clock = plan, state, console, clock
+        self._start, self._left = clock(), TimeLeft(plan, state, closing, clock)
         self._said: set[str] = set()
-        self._failures = Counter(kind_of(trial.reason or "") for trial in table.trials.values() if trial.state == "failed")
+        self._failures = Counter(kind_of(trial.reason or "") for trial in state.trials.values() if trial.state == "failed")
         self._predicted: list[str] = []
         self._look_again = 0.0
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
@@ -68,7 +68,7 @@ class SearchView:
                 self._say_once(f"{event.trial}: {note}", key=note)
         elif event.event in ENDED:
             if not self._console.is_terminal:
-                self._console.print(f"{self._line(self._table.trials[event.trial])} | {self._status()}", markup=False)
+                self._console.print(f"{self._line(self._state.trials[event.trial])} | {self._status()}", markup=False)
             if event.event == "failed":
                 self._count_failure(event.trial, event.reason)
 
@@ -107,22 +107,22 @@ class SearchView:
         score = f"{number(leader.score)}{_over(leader)}"
         if leader.excess(self._plan.constraints):
             return f"no trial keeps the limits yet; nearest {leader.trial}, score {score}"
-        if is_constant(self._table):
+        if is_constant(self._state):
             return f"score {score} in all trials so far: nothing distinguishes them"
-        alike = len(tied_with(self._table, leader)) - 1
+        alike = len(tied_with(self._state, leader)) - 1
         others = f" and {alike} other{'s' * (alike > 1)}" if alike else f", checkpoint of epoch {leader.best_epoch}"
         return f"best score {score} ({leader.trial}{others})"
 
     def _status(self) -> str:
-        table, plan = self._table, self._plan
-        ended = table.count(*ENDED)
+        state, plan = self._state, self._plan
+        ended = state.count(*ENDED)
         what = "" if plan.kind == "search" else " runs"
         text = (
-            f"{ended} of {plan.num_trials}{what} done, {table.count('stopped')} stopped early, {table.count('failed')} failed,"
-            f" {table.count('running')} running"
+            f"{ended} of {plan.num_trials}{what} done, {state.count('stopped')} stopped early, {state.count('failed')} failed,"
+            f" {state.count('running')} running"
         )
         # The best run of a confirmation is the luckiest.
-        leader = None if plan.kind == "confirmation" else leading(plan, table)
+        leader = None if plan.kind == "confirmation" else leading(plan, state)
         if leader is not None:
             text += f" | {self._leading(leader)}"
         if ended < plan.num_trials and (left := self._left()) is not None:
@@ -132,11 +132,11 @@ class SearchView:
     def _render(self) -> Group:
         plan, rows = self._plan, list[tuple[str, ...]]()
         scored = plan.ranked_by == "score"
-        trials = list(self._table.trials.values())
+        trials = list(self._state.trials.values())
         running = [trial for trial in trials if trial.state in ("running", "suggested")]
         others = (trial for trial in trials if trial.state not in ("running", "suggested"))
         few = max(_ROWS - len(running), 3)
-        first = self._table.first(few, others) if scored else by_value(plan, self._table.ranked(others))[:few]
+        first = self._state.first(few, others) if scored else by_value(plan, self._state.ranked(others))[:few]
         for trial in [*running[:_ROWS], *first]:
             scores, metrics = [epoch.score for epoch in trial.epochs[-1:]], [epoch.metrics for epoch in trial.epochs[-1:]]
             last = scores if scored else [found.get(plan.objective.metric) for found in metrics]
@@ -153,7 +153,7 @@ class SearchView:
     def _predictions(self) -> list[str]:
         """How well rungs predict each other, looked at anew every few seconds."""
         if self._clock() >= self._look_again:
-            self._predicted = [prediction(pair) for pair in rung_predictions(self._plan, self._table)]
+            self._predicted = [prediction(pair) for pair in rung_predictions(self._plan, self._state)]
             self._look_again = self._clock() + _LOOK_S
         return self._predicted
 

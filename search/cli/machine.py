@@ -53,14 +53,14 @@ def _examine(context: Context, name: str, repair: bool) -> int:
     if repair:
         agreement.repair(found, uri)
     wrong = agreement.differences(found, uri)
-    document = {"name": name, "num_trials": len(found.table.trials), "differences": [asdict(entry) for entry in wrong]}
+    document = {"name": name, "num_trials": len(found.state.trials), "differences": [asdict(entry) for entry in wrong]}
 
     def show() -> None:
         if wrong:
             cells = [(entry.trial or "all", entry.where, entry.text) for entry in wrong]
             show_rows(f"{name}: {len(wrong)} differences to the ledger (--repair mends them)", ("trial", "in", "what"), cells)
         else:
-            out.print(f"{name}: Tune, Optuna and MLflow agree with the ledger on {len(found.table.trials)} trials", markup=False)
+            out.print(f"{name}: Tune, Optuna and MLflow agree with the ledger on {len(found.state.trials)} trials", markup=False)
 
     context.emit(document, show)
     return 1 if wrong else 0

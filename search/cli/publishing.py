@@ -35,7 +35,7 @@ def report(context: Context, name: str, page: Path | None) -> int:
     """Write a search as one self-contained page, and put its pictures and models onto its runs in MLflow."""
     from search.analysis.leaderboard import open_search
 
-    if not open_search(context.storage, name).table.ranked():
+    if not open_search(context.storage, name).state.ranked():
         raise PlanError(f"NAME must be a search in which a trial has reported; got {name!r} (dermtune show {name})")
     result = publish(context, name, page)
     document = {"name": name, "report": str(result.page), "models": result.models, "problems": result.problems}
@@ -99,12 +99,12 @@ def export(context: Context, name: str, url: str | None) -> None:
     if url is not None:
         check_no_password(url, "--to")
     found = open_search(context.storage, name)
-    study = study_of(found.plan, found.table)
+    study = study_of(found.plan, found.state)
     if url is None:
         export_to_file(study, found.folder.study_file)
     else:
         export_study(study, url)
-    write_curves(found.table, found.folder.curves_file)
+    write_curves(found.state, found.folder.curves_file)
     place = url or f"sqlite:///{found.folder.study_file}"
     document = {"name": name, "study": place, "curves": str(found.folder.curves_file)}
     context.emit(document, lambda: out.print(f"study: {place}\ncurves: {found.folder.curves_file}", markup=False))

@@ -74,19 +74,19 @@ def show(context: Context, name: str, trial_name: str | None, trial: str | None)
         context.emit(log, lambda: _show_trial(found, log))
         return
     rows = leaderboard.trial_rows(found)
-    predictions = leaderboard.rung_predictions(found.plan, found.table)
+    predictions = leaderboard.rung_predictions(found.plan, found.state)
     tradeoff = leaderboard.tradeoff_of(found)
-    baseline, gain = baseline_of(found.plan, found.table), leaderboard.confirmed_gain(found)
+    baseline, gain = baseline_of(found.plan, found.state), leaderboard.confirmed_gain(found)
     document = {
         "name": name,
-        "state": found.state,
+        "state": found.status,
         "trials": rows,
         "rungs": predictions,
         "explanation": None if tradeoff is None else tradeoff.to_json(),
         **(NO_BASELINE if baseline is None else baseline.to_json()),
         "confirmed_gain": gain,
-        "constant": is_constant(found.table),
-        "why_no_best": why_none(found.plan, found.table) if found.table.best is None else None,
+        "constant": is_constant(found.state),
+        "why_no_best": why_none(found.plan, found.state) if found.state.best is None else None,
     }
     context.emit(document, lambda: show_search(found, rows, predictions, tradeoff, gain))
 
@@ -168,7 +168,7 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
         named = [*(["score"] if scored else []), *(metrics if len(metrics) > 1 else ["value"])]
         show_rows(f"{name}: {metrics[0]}", ("trial", *named, "epoch"), cells)
         if len(metrics) > 1:
-            front = [trial.trial for trial in found.table.pareto(found.plan.objectives)]
+            front = [trial.trial for trial in found.state.pareto(found.plan.objectives)]
             out.print(f"Pareto front: {', '.join(front)} (--top {len(front)} gives its checkpoints)", markup=False)
         show_config(found.plan.task, rows[0]["config"])
         for row in rows:

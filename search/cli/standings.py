@@ -70,14 +70,14 @@ def show_search(
 
     Args:    gain: what a confirmation says of it, None when there is none (see `search.analysis.leaderboard`).
     """
-    plan, table = found.plan, found.table
-    show_leaderboard(plan, found.state, rows)
+    plan, state = found.plan, found.state
+    show_leaderboard(plan, found.status, rows)
     windows = {row["window"] for row in rows} - {None}
     if len(windows) > 1 and plan.ranked_by == "score":
         out.print("“mean of”: validations in a score; one over fewer never ranks before one over more")
     if 0 in windows and plan.ranked_by == "score":
         out.print("“too early”: in these epochs the objective was not trained yet; any later score ranks before it")
-    for line in _about(plan, table, gain):
+    for line in _about(plan, state, gain):
         out.print(line, markup=False)
     if plan.constraints:
         outside = sum(row["within_limits"] is False for row in rows)
@@ -105,22 +105,22 @@ def prediction(pair: dict[str, Any]) -> str:
     )
 
 
-def _about(plan: Plan, table: SearchState, gain: Any = None) -> list[str]:
+def _about(plan: Plan, state: SearchState, gain: Any = None) -> list[str]:
     """What a leaderboard does not say by itself: nobody is best, nothing distinguishes the trials, what has been gained."""
-    if table.best is None:
-        return [why_none(plan, table)]
+    if state.best is None:
+        return [why_none(plan, state)]
     lines = []
-    if is_constant(table):
-        lines.append(_constant(plan, table))
-    elif len(tied := tied_with(table, table.best)) > 1:
-        lines.append(f"{len(tied)} trials share the best score: {table.best.trial} is the first of them")
-    if (baseline := baseline_of(plan, table)) is not None:
+    if is_constant(state):
+        lines.append(_constant(plan, state))
+    elif len(tied := tied_with(state, state.best)) > 1:
+        lines.append(f"{len(tied)} trials share the best score: {state.best.trial} is the first of them")
+    if (baseline := baseline_of(plan, state)) is not None:
         lines += [f"{_MARK} {line}" for line in baseline.sentences(plan.name, gain)]
     return lines
 
 
-def _constant(plan: Plan, table: SearchState) -> str:
-    scored = [trial for trial in table.trials.values() if trial.score is not None and trial.state != "failed"]
+def _constant(plan: Plan, state: SearchState) -> str:
+    scored = [trial for trial in state.trials.values() if trial.score is not None and trial.state != "failed"]
     return (
         f"nothing distinguishes the trials: {plan.objective.metric} has the same score, {number(scored[0].score)}, in all"
         f" {len(scored)} (choose another --metric, or look whether the validation split can tell)"
@@ -136,21 +136,21 @@ def show_result(result: Any, storage: Path, page: Path | None = None, command_s:
     """
     from search.analysis.leaderboard import RecordedSearch, trial_rows
 
-    plan, table, best = result.plan, result.table, result.best
+    plan, state, best = result.plan, result.state, result.best
     where = storage_flag(storage)
-    rows = trial_rows(RecordedSearch(result.folder, plan, table))
+    rows = trial_rows(RecordedSearch(result.folder, plan, state))
     show_leaderboard(plan, None, rows, limit=10)
     if best is None:
-        out.print(f"{why_none(plan, table)}\nsee: {_where_to_look(plan, table)}{where}", markup=False)
+        out.print(f"{why_none(plan, state)}\nsee: {_where_to_look(plan, state)}{where}", markup=False)
         return
-    stopped, constant = table.count("stopped"), is_constant(table)
+    stopped, constant = state.count("stopped"), is_constant(state)
     show_config(plan.task, dict(best.config), title=f"Configuration of {best.trial}" if constant else "Best configuration")
     out.print(
         f"\n{'First of equals' if constant else 'Best'}: {best.trial} at epoch {best.best_epoch}: {plan.objective.metric}"
         f" {number(best.value)} (score {number(best.score)}, {score_words(best)})"
-        + "".join(f"\n{_sentence(line)}" for line in _about(plan, table))
-        + f"\nTrials: {len(table.trials)} of {plan.num_trials}, {stopped} stopped early, {table.count('failed')} failed;"
-        f" they took {duration_text(table.wall_s)}"
+        + "".join(f"\n{_sentence(line)}" for line in _about(plan, state))
+        + f"\nTrials: {len(state.trials)} of {plan.num_trials}, {stopped} stopped early, {state.count('failed')} failed;"
+        f" they took {duration_text(state.wall_s)}"
         + ("" if command_s is None else f", the whole command {duration_text(command_s)}")
         + ("" if constant else "\nPicked as the best of many noisy validations: on fresh seeds expect less.")
         + f"\nCheckpoint: {from_here(result.checkpoint(best))}"
@@ -158,7 +158,7 @@ def show_result(result: Any, storage: Path, page: Path | None = None, command_s:
         markup=False,
     )
     out.print("\nNext:")
-    for command, meaning in _next_commands(plan, table, best, where):
+    for command, meaning in _next_commands(plan, state, best, where):
         out.print(f"  {command}  # {meaning}", markup=False)
 
 
@@ -171,23 +171,23 @@ def _sentence(text: str) -> str:
     return text if text.startswith(_MARK) else f"{text[0].upper()}{text[1:]}."
 
 
-def _where_to_look(plan: Plan, table: SearchState) -> str:
+def _where_to_look(plan: Plan, state: SearchState) -> str:
     """The command that shows more of why nothing is best."""
-    reasons = failure_reasons(table)
-    if table.leader is None and reasons:
+    reasons = failure_reasons(state)
+    if state.leader is None and reasons:
         return f"dermtune show {plan.name} {reasons[0].trials[0]}"
     return f"dermtune show {plan.name}"
 
 
-def _next_commands(plan: Plan, table: SearchState, best: TrialRecord, where: str) -> list[tuple[str, str]]:
+def _next_commands(plan: Plan, state: SearchState, best: TrialRecord, where: str) -> list[tuple[str, str]]:
     """What to type next, and what for."""
     lines = [
         (f"dermtune show {plan.name}{where}", "all trials"),
         (f"dermtune best {plan.name} --out best-of-{plan.name}{where}", "take the checkpoint"),
     ]
-    rivals = [trial.trial for trial in table.ranked() if not trial.excess(plan.constraints)]
+    rivals = [trial.trial for trial in state.ranked() if not trial.excess(plan.constraints)]
     if len(rivals) > 1:
-        baseline = baseline_of(plan, table)
+        baseline = baseline_of(plan, state)
         place = rivals.index(baseline.trial.trial) + 1 if baseline is not None and baseline.trial.trial in rivals else 0
         top = max(min(len(rivals), 5), place if place <= _MOST_RIVALS else 0)
         beside = f" ({rivals[place - 1]}, the paper's, among them)" if 0 < place <= top else ""

@@ -26,8 +26,8 @@ def _train(context: Context, plan: Any, *, pictures: bool, resumed: bool = False
     views: list[SearchView] = []
     begun = time.monotonic()
 
-    def listeners(plan: Any, table: Any) -> list[Any]:
-        views.append(SearchView(plan, table, err, closing_here(plan, pictures=pictures, start_s=time.monotonic() - begun)))
+    def listeners(plan: Any, state: Any) -> list[Any]:
+        views.append(SearchView(plan, state, err, closing_here(plan, pictures=pictures, start_s=time.monotonic() - begun)))
         return [views[-1].on_event]
 
     at_once = "as many at once as fit" if plan.max_concurrent is None else f"{plan.max_concurrent} at once"
@@ -55,7 +55,7 @@ def _train(context: Context, plan: Any, *, pictures: bool, resumed: bool = False
             f"MLflow does not have everything: {result.tracking_error} (dermtune doctor {plan.name} --repair)", markup=False
         )
     if result.ended == "interrupted":
-        err.print(_go_on(context, plan.name, heard=bool(reported(result.table))), markup=False)
+        err.print(_go_on(context, plan.name, heard=bool(reported(result.state))), markup=False)
     return result
 
 
@@ -110,22 +110,22 @@ def show_settled(context: Context, found: Any, *, pictures: bool) -> int:
     """
     from search.analysis import leaderboard
 
-    recorded, plan, table = found.recorded, found.recorded.plan, found.recorded.table
+    recorded, plan, state = found.recorded, found.recorded.plan, found.recorded.state
     err.print(found.sentence(storage_flag(context.storage)), markup=False)
     if plan.kind != "search":
         return (_show_confirmation if plan.kind == "confirmation" else _show_reproduction)(context, plan.name)
     if context.json:
         from search.execution.result import SearchResult
 
-        result = SearchResult(plan, recorded.folder, table, {}, str(table.ended), found.settlement.experiment_id)
-        page = recorded.folder.path / "report.html" if pictures and table.best is not None else None
+        result = SearchResult(plan, recorded.folder, state, {}, str(state.ended), found.settlement.experiment_id)
+        page = recorded.folder.path / "report.html" if pictures and state.best is not None else None
         if page is not None and not page.is_file():
             page = publish(context, plan.name).page
         context.emit({**result.summary(), "report": None if page is None else str(page)}, lambda: None)
     else:
-        told = leaderboard.rung_predictions(plan, table), leaderboard.tradeoff_of(recorded), leaderboard.confirmed_gain(recorded)
+        told = leaderboard.rung_predictions(plan, state), leaderboard.tradeoff_of(recorded), leaderboard.confirmed_gain(recorded)
         show_search(recorded, leaderboard.trial_rows(recorded), *told)
-    return 0 if table.best is not None else 1
+    return 0 if state.best is not None else 1
 
 
 def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
@@ -135,7 +135,7 @@ def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
     command_s = round(time.monotonic() - context.begun, 3)
     document = {**result.summary(), "command_s": command_s, "report": None if page is None else str(page)}
     # Before the first report there is nothing to show, and what to do has been said.
-    told = result.ended != "interrupted" or reported(result.table)
+    told = result.ended != "interrupted" or reported(result.state)
     context.emit(document, lambda: show_result(result, context.storage, page, command_s) if told else None)
     if result.ended == "interrupted":
         return 130
@@ -167,7 +167,7 @@ def _show_reproduction(context: Context, name: str) -> int:
     from search.analysis.reproduction_page import write_reproduction, written
 
     found = open_search(context.storage, name)
-    if not found.table.count("finished"):
+    if not found.state.count("finished"):
         context.emit(
             {"name": name, "experiments": [], "report": None}, lambda: out.print(f"no run ended well; see: dermtune show {name}")
         )

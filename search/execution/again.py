@@ -133,18 +133,18 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    table = SearchState.of(read_events(folder.ledger_file), plan.objective)
+    state = SearchState.of(read_events(folder.ledger_file), plan.objective)
     if plan.confirmation is not None:
-        heats_of(plan, table.trials)
+        heats_of(plan, state.trials)
     if plan.source is not None:
-        some = next(iter(table.trials.values()), None)
+        some = next(iter(state.trials.values()), None)
         config = dict(some.config) if some is not None else dict(plan.fixed)
         found = TASKS[plan.task].load().prepare(config, plan.source, progress) if some is not None else None
         if found is not None and found.fingerprint != plan.data_fingerprint:
             raise PlanError(f"{plan.source} must be as it was when {name} began; got other labels, splits, groups or images")
     changes = extension.changes(plan)
-    if changes.get("num_trials", len(table.trials)) < len(table.trials):
-        raise PlanError(f"--trials must be {len(table.trials)} or more, which {name} has begun; got {changes['num_trials']}")
+    if changes.get("num_trials", len(state.trials)) < len(state.trials):
+        raise PlanError(f"--trials must be {len(state.trials)} or more, which {name} has begun; got {changes['num_trials']}")
     if plan.kind != "search" and changes:
         raise PlanError(f"a {plan.kind} must go on as it was planned; got {', '.join(changes)} (begin another)")
     if extension.max_concurrent is not None:
@@ -176,8 +176,8 @@ def prepare_confirmation(
         raise PlanError(f"--seeds must be 2 or more: one says nothing of its spread; got {num_seeds}")
     if num_folds > 1 and plan.source is None:
         raise PlanError(f"--folds must be of a task with data; got {plan.task}")
-    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
-    ranked = [trial for trial in table.ranked() if not trial.excess(plan.constraints)]
+    state = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    ranked = [trial for trial in state.ranked() if not trial.excess(plan.constraints)]
     if not 2 <= top <= len(ranked):
         raise PlanError(f"--top must be 2 to {len(ranked)}, the trials of {name} that have a score; got {top}")
     candidates = tuple(

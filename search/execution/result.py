@@ -23,7 +23,7 @@ class SearchResult:
 
     Args:    plan: of the search.
              folder: where it lies.
-             table: its trials.
+             state: its trials.
              ray_trials: trial → Tune's last word on it.
              ended: "all trials", "terminated", "time budget", "epoch budget", "GPU hours", "stop requested", "interrupted", or
                  "not ended" of one that was opened while it runs or was killed.
@@ -33,7 +33,7 @@ class SearchResult:
 
     plan: Plan
     folder: SearchFolder
-    table: SearchState
+    state: SearchState
     ray_trials: Mapping[str, str]
     ended: str
     experiment_id: str | None
@@ -42,22 +42,22 @@ class SearchResult:
     @property
     def best(self) -> TrialRecord | None:
         """The best trial over all trials and all epochs, None when none reported anything or kept all limits."""
-        return self.table.best
+        return self.state.best
 
     @property
     def study(self) -> optuna.Study:
         """The search as an Optuna study in memory."""
-        return study_of(self.plan, self.table)
+        return study_of(self.plan, self.state)
 
     @property
     def trials(self) -> pd.DataFrame:
         """The leaderboard: one row per trial, best first."""
-        return trials_frame(self.table)
+        return trials_frame(self.state)
 
     @property
     def curves(self) -> pd.DataFrame:
         """One row per trial and epoch with every metric."""
-        return curves_frame(self.table)
+        return curves_frame(self.state)
 
     def checkpoint(self, trial: TrialRecord) -> Path | None:
         """The folder of a trial's best checkpoint, None when it was not kept."""
@@ -67,15 +67,15 @@ class SearchResult:
         """The JSON document that `dermtune search --json` prints."""
         best, objectives = self.best, self.plan.objectives
         checkpoint = self.checkpoint(best) if best else None
-        baseline = baseline_of(self.plan, self.table)
+        baseline = baseline_of(self.plan, self.state)
         return {
             "name": self.plan.name,
             "task": self.plan.task,
             "metrics": [objective.metric for objective in objectives],
             "modes": [objective.mode for objective in objectives],
-            "num_trials": len(self.table.trials),
-            "num_failed": self.table.count("failed"),
-            "num_stopped_early": self.table.count("stopped"),
+            "num_trials": len(self.state.trials),
+            "num_failed": self.state.count("failed"),
+            "num_stopped_early": self.state.count("stopped"),
             "best_trial": best.trial if best else None,
             "best_value": best.value if best else None,
             "best_score": best.score if best else None,
@@ -84,13 +84,13 @@ class SearchResult:
             "best_epoch": best.best_epoch if best else None,
             "best_config": dict(best.config) if best else None,
             "checkpoint": str(checkpoint) if checkpoint else None,
-            "pareto": [trial.trial for trial in self.table.pareto(objectives)],
+            "pareto": [trial.trial for trial in self.state.pareto(objectives)],
             "mlflow_experiment_id": self.experiment_id,
-            "wall_s": self.table.wall_s,
-            "train_s": round(sum(trial.train_s for trial in self.table.trials.values()), 3),
+            "wall_s": self.state.wall_s,
+            "train_s": round(sum(trial.train_s for trial in self.state.trials.values()), 3),
             "ended": self.ended,
-            "num_reported": len(reported(self.table)),
-            "constant": is_constant(self.table),
-            "why_no_best": why_none(self.plan, self.table) if best is None else None,
+            "num_reported": len(reported(self.state)),
+            "constant": is_constant(self.state),
+            "why_no_best": why_none(self.plan, self.state) if best is None else None,
             **(NO_BASELINE if baseline is None else baseline.to_json()),
         }

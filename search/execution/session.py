@@ -53,7 +53,7 @@ def run_search(
     *,
     tracking_uri: str,
     address: str | None = None,
-    listeners: Listeners = lambda plan, table: (),
+    listeners: Listeners = lambda plan, state: (),
 ) -> SearchResult:
     """Runs a prepared search, confirmation or reproduction to its end.
 
@@ -94,7 +94,7 @@ def resume_search(
     *,
     tracking_uri: str,
     address: str | None = None,
-    listeners: Listeners = lambda plan, table: (),
+    listeners: Listeners = lambda plan, state: (),
 ) -> SearchResult:
     """Goes on with a search that ended early, was killed, or is to have more trials; ended trials stay as they are.
 
@@ -128,7 +128,7 @@ class _Session:
         listeners: Listeners,
     ) -> None:
         self._plan, self._folder, self._nodes, self._shared, self._listeners = plan, folder, nodes, shared, listeners
-        self._table = SearchState(plan.objective, plan.constraints)
+        self._state = SearchState(plan.objective, plan.constraints)
         self._tracker = MlflowTracker(tracking_uri, plan, folder.storage, environment())
         self._ledger = Ledger(folder.ledger_file)
         remote = folder.remote
@@ -136,16 +136,16 @@ class _Session:
 
     def run(self) -> SearchResult:
         """From the first trial to the last."""
-        plan, folder, table, tracker, mirror = self._plan, self._folder, self._table, self._tracker, self._mirror
+        plan, folder, state, tracker, mirror = self._plan, self._folder, self._state, self._tracker, self._mirror
         past, projected = self._ledger.past, False
         folder.stop_file.unlink(missing_ok=True)
         try:
             with self._ledger as ledger:
-                store = CheckpointStore(folder, ledger, table, plan.keep_checkpoints, plan.objectives, mirror)
+                store = CheckpointStore(folder, ledger, state, plan.keep_checkpoints, plan.objectives, mirror)
                 for event in past:
-                    table.apply(event)
+                    state.apply(event)
                     tracker.on_event(event)
-                for listener in (table.apply, store.on_event, tracker.on_event, *self._listeners(plan, table)):
+                for listener in (state.apply, store.on_event, tracker.on_event, *self._listeners(plan, state)):
                     ledger.subscribe(listener)
                 store.tell_untold()
                 if mirror is not None:
@@ -161,8 +161,8 @@ class _Session:
                         environment=environment(),
                     )
                 )
-                mark_lost(folder.tune_file, _still_running(folder, table))
-                left_s = None if plan.time_budget_s is None else plan.time_budget_s - table.wall_s
+                mark_lost(folder.tune_file, _still_running(folder, state))
+                left_s = None if plan.time_budget_s is None else plan.time_budget_s - state.wall_s
                 with watch_for_end(folder.stop_file, left_s) as early:
                     ended = self._train(past, early)
                 wait_for_room(folder.path, give_up=lambda: early.reason() is not None)
@@ -175,7 +175,7 @@ class _Session:
         error = str(failure) if failure else None
         if projected and failure is None and untold is None:
             settle(folder, tracker.uri, tracker.experiment_id)
-        return SearchResult(plan, folder, table, statuses(folder.tune_file), ended, tracker.experiment_id, error)
+        return SearchResult(plan, folder, state, statuses(folder.tune_file), ended, tracker.experiment_id, error)
 
     def _write_projections(self) -> bool:
         """What the ledger tells, as others read it; whatever keeps it from being written, the search has ended well.
@@ -183,8 +183,8 @@ class _Session:
         Returns: whether it is written.
         """
         try:
-            export_to_file(study_of(self._plan, self._table), self._folder.study_file)
-            write_curves(self._table, self._folder.curves_file)
+            export_to_file(study_of(self._plan, self._state), self._folder.study_file)
+            write_curves(self._state, self._folder.curves_file)
         except Exception as error:  # noqa: BLE001 - of Optuna's, SQLAlchemy's, Arrow's or the system's kind
             reason = " ".join(str(error).split())[:200]
             _log.warning("study and curves are not written: %s (again with: dermtune export %s)", reason, self._plan.name)
@@ -194,13 +194,13 @@ class _Session:
     def _conductor(self, past: Sequence[Event]) -> Conductor:
         plan, ledger = self._plan, self._ledger
         if plan.confirmation is not None:
-            return Race(plan, ledger, past, self._table)
+            return Race(plan, ledger, past, self._state)
         if not past:
             for note in plan.notes:
                 ledger.append(Noted(text=note))
         if plan.reproduction is not None:
-            return Grid(plan, ledger, past, self._table)
-        bridge = Bridge(plan, ledger, past, self._table)
+            return Grid(plan, ledger, past, self._state)
+        bridge = Bridge(plan, ledger, past, self._state)
         if past:
             return bridge
         random = drawn_at_random(plan.sampler, plan.searched, plan.fixed)
@@ -243,14 +243,14 @@ def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
-    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
-    trials = fitting_trials(table, [field.name for field in plan.searched], bridge.plan)
-    bridge.learn_from(name, trials, len(table.trials) - len(trials))
+    state = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    trials = fitting_trials(state, [field.name for field in plan.searched], bridge.plan)
+    bridge.learn_from(name, trials, len(state.trials) - len(trials))
 
 
-def _still_running(folder: SearchFolder, table: SearchState) -> list[str]:
+def _still_running(folder: SearchFolder, state: SearchState) -> list[str]:
     """Trials that Tune was running when its driver died."""
-    return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in table.trials]
+    return [trial for trial, status in statuses(folder.tune_file).items() if status == RUNNING and trial in state.trials]
 
 
 def environment() -> dict[str, str]:

@@ -74,9 +74,9 @@ def wait_for_workers(folder: SearchFolder) -> None:
     Args:    folder: of the search, locked by this process.
     Raises:  PlanError: when one does not end.
     """
-    table = SearchState.of(read_events(folder.ledger_file), folder.plan().objective)
+    state = SearchState.of(read_events(folder.ledger_file), folder.plan().objective)
     here = platform.node()
-    pids = {record.where["pid"] for record in table.trials.values() if record.where.get("host") == here}
+    pids = {record.where["pid"] for record in state.trials.values() if record.where.get("host") == here}
     deadline = time.monotonic() + _WORKERS_END_WITHIN_S
     last_event = folder.ledger_file.stat().st_mtime
     while alive := [pid for pid in pids if _is_worker(pid, last_event)]:

@@ -21,7 +21,7 @@ class CheckpointStore:
 
     Args:    folder: of the search.
              ledger: told when a trial's best checkpoint is deleted.
-             table: already up to date when this listener is called.
+             state: already up to date when this listener is called.
              keep: best checkpoints kept; with several objectives the Pareto front comes first.
              objectives: of the search.
              mirror: of a storage behind a URI, None where the folder is in the storage.
@@ -31,13 +31,13 @@ class CheckpointStore:
         self,
         folder: SearchFolder,
         ledger: Ledger,
-        table: SearchState,
+        state: SearchState,
         keep: int,
         objectives: Sequence[Objective] = (),
         mirror: Mirror | None = None,
     ) -> None:
         self._mirror = mirror
-        self._folder, self._ledger, self._table, self._keep, self._objectives = folder, ledger, table, keep, objectives
+        self._folder, self._ledger, self._state, self._keep, self._objectives = folder, ledger, state, keep, objectives
         self._kept: set[str] | None = None
 
     def on_event(self, event: Event) -> None:
@@ -51,19 +51,19 @@ class CheckpointStore:
                 newest = f"{STATE}-{event.epoch:05d}"
                 self._drop(event.trial, lambda name: name.startswith(f"{STATE}-") and name < newest)
             case Finished() | Stopped() | Failed():
-                self._drop(event.trial, _all_but(_kept(self._table.trials[event.trial])))
+                self._drop(event.trial, _all_but(_kept(self._state.trials[event.trial])))
                 self._keep_best(event.trial)
 
     def tell_untold(self) -> list[Checkpointed]:
         """Tells the ledger of models that it was cut off before it could tell of (see `untold_best`), before it goes on."""
-        untold = [found for trial in self._table.trials.values() if (found := untold_best(self._folder, trial)) is not None]
+        untold = [found for trial in self._state.trials.values() if (found := untold_best(self._folder, trial)) is not None]
         self._ledger.extend(untold)
         return untold
 
     def _catch_up(self) -> None:
         """Removes what a killed driver had still to delete: the ledger is always written, and copied, first."""
         self._keep_best()
-        for trial in list(self._table.trials.values()):
+        for trial in list(self._state.trials.values()):
             kept = _kept(trial)
             self._drop(trial.trial, _all_but(kept) if trial.state in ENDED else _no_model_but(kept), at_once=True)
 
@@ -80,7 +80,7 @@ class CheckpointStore:
             there = self._folder.remote / "trials" / trial
 
             def drop() -> None:
-                kept = _kept(self._table.trials[trial])  # by now it may be one that was not needed then
+                kept = _kept(self._state.trials[trial])  # by now it may be one that was not needed then
                 for name in there.folders():
                     if unneeded(name) and name != kept:
                         (there / name).delete()
@@ -96,15 +96,15 @@ class CheckpointStore:
         Running trials keep theirs anyway; counted here, one that fails later would have cost an ended trial its place. The
         rank of an ended trial never changes, so with one objective only those kept so far compete with the one that ended.
         """
-        trials = self._table.trials
+        trials = self._state.trials
         if len(self._objectives) > 1:
             others = [trial for trial in trials.values() if trial.state in ENDED]
-            rivals = self._table.front_first(self._objectives, others)
+            rivals = self._state.front_first(self._objectives, others)
         else:
             if self._kept is None:
                 self._kept = {trial.trial for trial in trials.values() if trial.state in ENDED}
             others = [trials[name] for name in sorted({*self._kept, *ended})]
-            rivals = self._table.ranked(others)
+            rivals = self._state.ranked(others)
         kept = {trial.trial for trial in rivals[: self._keep]}
         self._kept = kept
         for trial in others:
@@ -137,13 +137,13 @@ def untold_best(folder: SearchFolder, trial: TrialRecord) -> Checkpointed | None
     return trial.beside(trial.epochs, found)
 
 
-def read_table(folder: SearchFolder, plan: Plan) -> SearchState:
+def read_state(folder: SearchFolder, plan: Plan) -> SearchState:
     """The trials of a search that need not run, with the models that its ledger was cut off before it could tell of."""
-    table = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
-    for trial in table.trials.values():
+    state = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
+    for trial in state.trials.values():
         if (untold := untold_best(folder, trial)) is not None:
-            table.apply(untold)
-    return table
+            state.apply(untold)
+    return state
 
 
 def _kept(trial: TrialRecord) -> str:

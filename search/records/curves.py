@@ -7,7 +7,7 @@ import pandas as pd
 from search.records.state import SearchState
 
 
-def curves_frame(table: SearchState) -> pd.DataFrame:
+def curves_frame(state: SearchState) -> pd.DataFrame:
     """One row per trial and epoch: trial, epoch, score, seconds, is_best, every metric, `config/<field>`."""
     rows = [
         {
@@ -16,17 +16,17 @@ def curves_frame(table: SearchState) -> pd.DataFrame:
             **epoch.metrics,
             **{f"config/{name}": value for name, value in trial.config.items() if value is not None},
         }
-        for trial in table.trials.values()
+        for trial in state.trials.values()
         for epoch in trial.epochs
     ]
     return pd.DataFrame(rows)
 
 
-def trials_frame(table: SearchState) -> pd.DataFrame:
+def trials_frame(state: SearchState) -> pd.DataFrame:
     """One row per trial, best first, trials without a score last: the leaderboard."""
-    ranked = table.ranked()
+    ranked = state.ranked()
     names = {trial.trial for trial in ranked}
-    rest = [trial for trial in table.trials.values() if trial.trial not in names]
+    rest = [trial for trial in state.trials.values() if trial.trial not in names]
     rows = [
         {
             "trial": trial.trial,
@@ -44,9 +44,9 @@ def trials_frame(table: SearchState) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_curves(table: SearchState, file: Path) -> None:
+def write_curves(state: SearchState, file: Path) -> None:
     """Writes `curves.parquet`, whole or not at all; a search without an epoch leaves none."""
-    frame = curves_frame(table)
+    frame = curves_frame(state)
     if len(frame):
         unfinished = file.with_suffix(".unfinished")
         frame.to_parquet(unfinished, index=False)

@@ -18,26 +18,26 @@ _WORDS = {2: "two", 3: "three"}
 _AUTO = "auto"
 
 
-def search_page(table: SearchState, plan: Plan, notices: Sequence[str]) -> str:
+def search_page(state: SearchState, plan: Plan, notices: Sequence[str]) -> str:
     """A search in Markdown: what is asked, where it stands, what is best and how to get it.
 
-    Args:    table: its trials.
+    Args:    state: its trials.
              plan: what is asked.
              notices: what it has said, a line each.
     """
     data = f" on `{plan.source}`" if plan.source else ""
     metrics = ", ".join(f"`{o.metric}` ({o.mode})" for o in plan.objectives)
-    state = "Runs" if table.ended is None else f"Ended: {table.ended}"
-    counts = ", ".join(f"{table.count(s)} {s}" for s in STATES if table.count(s))
+    status = "Runs" if state.ended is None else f"Ended: {state.ended}"
+    counts = ", ".join(f"{state.count(s)} {s}" for s in STATES if state.count(s))
     lines = [
         f"**{plan.task}**{data}: {plan.num_trials} trials of at most {plan.max_epochs} epochs{_strategy(plan)}."
         f" {'Looks for' if plan.kind == 'search' else 'Metric:'} {metrics}.",
         "",
-        f"{state}. {counts or 'No trial yet'}.",
+        f"{status}. {counts or 'No trial yet'}.",
     ]
-    best = table.best
+    best = state.best
     if best is not None and plan.ranked_by == "score":
-        word = "Best so far" if table.ended is None else "Best"
+        word = "Best so far" if state.ended is None else "Best"
         lines += [
             "",
             f"{word}: **{best.trial}**, score {best.score:.4f}, value {best.value:.4f} at epoch {best.best_epoch}."
@@ -45,10 +45,10 @@ def search_page(table: SearchState, plan: Plan, notices: Sequence[str]) -> str:
             "",
             *_config_table(plan, best),
         ]
-        if (baseline := baseline_of(plan, table)) is not None:
+        if (baseline := baseline_of(plan, state)) is not None:
             lines += ["", *(f"{sentence}." for sentence in baseline.sentences(plan.name))]
-    elif best is None and table.ended is not None:
-        lines += ["", f"{why_none(plan, table)}."]
+    elif best is None and state.ended is not None:
+        lines += ["", f"{why_none(plan, state)}."]
     if plan.notes or notices:
         lines += ["", *(f"- {line}" for line in dict.fromkeys([*plan.notes, *notices]))]
     if TASKS[plan.task].formats:

@@ -43,9 +43,9 @@ def ranking_note(max_epochs: int) -> tuple[str, ...]:
     )
 
 
-def reported(table: SearchState) -> list[TrialRecord]:
+def reported(state: SearchState) -> list[TrialRecord]:
     """The trials that have a score, those among them that failed later as well."""
-    return [trial for trial in table.trials.values() if trial.score is not None]
+    return [trial for trial in state.trials.values() if trial.score is not None]
 
 
 def by_value(plan: Plan, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -54,15 +54,15 @@ def by_value(plan: Plan, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(valued, key=lambda trial: plan.objective.sign * float(trial.value or 0.0), reverse=True)
 
 
-def tied_with(table: SearchState, trial: TrialRecord) -> list[TrialRecord]:
+def tied_with(state: SearchState, trial: TrialRecord) -> list[TrialRecord]:
     """All trials whose score is a given one's, itself included, in the order in which they were suggested."""
-    rivals = (t for t in table.trials.values() if t.score == trial.score and t.state != "failed")
-    return [t for t in rivals if t.best_window == trial.best_window and not t.excess(table.constraints)]
+    rivals = (t for t in state.trials.values() if t.score == trial.score and t.state != "failed")
+    return [t for t in rivals if t.best_window == trial.best_window and not t.excess(state.constraints)]
 
 
-def is_constant(table: SearchState) -> bool:
+def is_constant(state: SearchState) -> bool:
     """Whether several trials have reported and nothing distinguishes them: every score is the same."""
-    scores = [trial.score for trial in reported(table) if trial.state != "failed"]
+    scores = [trial.score for trial in reported(state) if trial.state != "failed"]
     return len(scores) > 1 and len(set(scores)) == 1
 
 
@@ -78,10 +78,10 @@ class FailureReason:
     trials: Sequence[str]
 
 
-def failure_reasons(table: SearchState) -> list[FailureReason]:
+def failure_reasons(state: SearchState) -> list[FailureReason]:
     """Why trials have failed, the most frequent reason first."""
     found: dict[str, list[TrialRecord]] = defaultdict(list)
-    for trial in table.trials.values():
+    for trial in state.trials.values():
         if trial.state == "failed":
             found[kind_of(trial.reason or "")].append(trial)
     kinds = sorted(found.values(), key=len, reverse=True)
@@ -93,19 +93,19 @@ def kind_of(reason: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "0", reason)
 
 
-def why_none(plan: Plan, table: SearchState) -> str:
+def why_none(plan: Plan, state: SearchState) -> str:
     """Why a search has no best trial, in a sentence.
 
-    Args:    plan, table: of a search whose `table.best` is None.
+    Args:    plan, state: of a search whose `state.best` is None.
     """
-    trials, scored = len(table.trials), len(reported(table))
-    if table.leader is not None:
-        return _beyond_limits(plan, table.leader, scored, trials)
-    reasons = failure_reasons(table)
+    trials, scored = len(state.trials), len(reported(state))
+    if state.leader is not None:
+        return _beyond_limits(plan, state.leader, scored, trials)
+    reasons = failure_reasons(state)
     if not reasons:
         return f"no trial reported anything: {trials} begun, none validated"
     first = reasons[0]
-    failed = table.count("failed")
+    failed = state.count("failed")
     others = f" and {len(reasons) - 1} other reason{'s' * (len(reasons) > 2)}" if len(reasons) > 1 else ""
     share = f"all {trials}" if failed == trials and trials > 1 else f"{failed} of {trials}"
     same = ", for the same reason" if len(reasons) == 1 and failed > 1 else f", {len(first.trials)} of them for the same reason"
@@ -216,11 +216,11 @@ def paper_settings(plan: Plan, config: Mapping[str, Value]) -> list[str] | None:
     return [*epochs, *settings_beside(fields_of(task.space), task.paper_rules, config)]
 
 
-def baseline_of(plan: Plan, table: SearchState) -> Baseline | None:
+def baseline_of(plan: Plan, state: SearchState) -> Baseline | None:
     """The first trial of a search that has the paper's configuration, as far as the settings leave it; None if there is none."""
     if plan.kind != "search":
         return None
     paper = plan.paper_config
-    found = next((trial for trial in table.trials.values() if dict(trial.config) == paper), None)
+    found = next((trial for trial in state.trials.values() if dict(trial.config) == paper), None)
     settings = None if found is None else paper_settings(plan, found.config)
-    return None if found is None or settings is None else Baseline(found, settings, table.best, plan.objective.sign)
+    return None if found is None or settings is None else Baseline(found, settings, state.best, plan.objective.sign)

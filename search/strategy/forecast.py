@@ -129,15 +129,15 @@ def delays_of(plan: Plan) -> list[int]:
     return [plan.delay_of({**plan.fixed, **values}) for values in drawn]
 
 
-def time_left(plan: Plan, table: SearchState, elapsed_s: float) -> Span | None:
+def time_left(plan: Plan, state: SearchState, elapsed_s: float) -> Span | None:
     """How long a running search still trains; None before the first epoch.
 
     Over 28 simulated searches the true rest was in the span in 88 % of 509 looks (`benchmarks/time_left.py`).
 
-    Args:    plan, table: of the search.
+    Args:    plan, state: of the search.
              elapsed_s: by its own clock.
     """
-    standing = standing_of(plan, table, elapsed_s)
+    standing = standing_of(plan, state, elapsed_s)
     if standing is None:
         return None
     # Trials differ in how long an epoch takes, and of few of them that is known at first.
@@ -149,13 +149,13 @@ class TimeLeft:
     """How long a running search still takes, worked out anew now and then.
 
     Args:    plan: of the search.
-             table: already up to date when this hears of an event.
+             state: already up to date when this hears of an event.
              closing: what follows on the last trial.
              clock: seconds, monotonic.
     """
 
-    def __init__(self, plan: Plan, table: SearchState, closing: Span, clock: Callable[[], float]) -> None:
-        self._plan, self._table, self._closing, self._clock = plan, table, closing, clock
+    def __init__(self, plan: Plan, state: SearchState, closing: Span, clock: Callable[[], float]) -> None:
+        self._plan, self._state, self._closing, self._clock = plan, state, closing, clock
         self._elapsed_s, self._heard = 0.0, clock()
         self._found: Span | None = None
         self._found_at = self._again_at = -math.inf
@@ -169,7 +169,7 @@ class TimeLeft:
         now = self._clock()
         if now >= self._again_at:
             begun = time.perf_counter()
-            self._found = time_left(self._plan, self._table, self._elapsed_s + now - self._heard)
+            self._found = time_left(self._plan, self._state, self._elapsed_s + now - self._heard)
             if self._found is not None:  # a hundredth of the driver's time is enough for it
                 self._found_at, self._again_at = now, now + max(_ANEW_S, 100 * (time.perf_counter() - begun))
         return None if self._found is None else self._found.after(now - self._found_at) + self._closing

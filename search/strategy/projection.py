@@ -15,14 +15,14 @@ from search.strategy.distributions import distribution_of
 _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-def study_of(plan: Plan, table: SearchState) -> optuna.Study:
+def study_of(plan: Plan, state: SearchState) -> optuna.Study:
     """A study in memory with every trial of the table; one that has not ended is told as failed, with where it stands.
 
     Args:    plan: of the search.
-             table: its trials.
+             state: its trials.
     """
     study = new_study(plan.name, plan.objectives, optuna.samplers.RandomSampler())
-    study.add_trials([_frozen(plan, record) for record in table.trials.values()])
+    study.add_trials([_frozen(plan, record) for record in state.trials.values()])
     return study
 
 

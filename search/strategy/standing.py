@@ -62,14 +62,14 @@ class Standing:
     gpu_s_done: float = 0.0
 
 
-def standing_of(plan: Plan, table: SearchState, elapsed_s: float) -> Standing | None:
+def standing_of(plan: Plan, state: SearchState, elapsed_s: float) -> Standing | None:
     """Where a search stands; None before the first epoch.
 
     Args:    plan: of the search.
-             table: its trials.
+             state: its trials.
              elapsed_s: by the search's own clock.
     """
-    records = list(table.trials.values())
+    records = list(state.trials.values())
     # The first epoch of a process also pays for what is made once.
     settled = [record for record in records if len(record.epochs) > 1]
     epoch_s = [epoch_s_of(record) for record in settled or [record for record in records if record.epochs]]
@@ -88,7 +88,7 @@ def standing_of(plan: Plan, table: SearchState, elapsed_s: float) -> Standing | 
         paused=[_underway(plan, record, elapsed_s) for record in records if record.state == "paused"],
         judged=_judged(plan, records),
         lengths=[record.last_epoch for record in records if record.state == "finished" and plan.kind != "confirmation"],
-        dropped_rungs=table.num_dropped_rungs,
+        dropped_rungs=state.num_dropped_rungs,
         epochs_done=sum(len(record.epochs) for record in records),
         gpu_s_done=sum(record.gpu_s(plan.gpus_per_trial or 0.0) for record in records),
     )

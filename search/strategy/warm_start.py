@@ -34,18 +34,18 @@ class EarlierTrial:
         return EarlierTrial(document["config"], tuple(document["scores"]))
 
 
-def fitting_trials(table: SearchState, searched_there: Sequence[str], plan: Plan) -> list[EarlierTrial]:
+def fitting_trials(state: SearchState, searched_there: Sequence[str], plan: Plan) -> list[EarlierTrial]:
     """The trials of an earlier search that say something about this one, best first.
 
     A trial fits if its configuration lies in this search's space, agrees with every field that is fixed now and varied
     then, and if it reported this search's metrics. Fields fixed in both searches may differ, and so may the data: values
     of earlier trials guide the sampler only until this search has enough of its own.
 
-    Args:    table: of the earlier search.
+    Args:    state: of the earlier search.
              searched_there: fields that it varied.
              plan: of this search.
     """
-    records = [record for record in table.ranked() if record.state in ("finished", "stopped")]
+    records = [record for record in state.ranked() if record.state in ("finished", "stopped")]
     taken = [trial for record in records if (trial := _fit(record, searched_there, plan)) is not None]
     return sorted(taken, key=lambda trial: -plan.objective.sign * trial.scores[0])
 

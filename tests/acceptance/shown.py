@@ -62,7 +62,7 @@ def learning_is_real(issue: int, task: str, limit_s: float) -> Callable[[Path], 
     def show(folder: Path) -> list[Shown]:
         _, seconds = dermtune(folder, "search", task, "--name", "demo")
         search = open_search(folder / "runs", "demo")
-        best, first = search.table.ranked()[0], search.table.trials["t0000"]
+        best, first = search.state.ranked()[0], search.state.trials["t0000"]
         if dict(first.config) != paper_config(fields_of(TASKS[task].space), search.plan.fixed):
             raise RuntimeError("the first trial must be the paper's configuration")
         ours = on_fresh_seeds(search, best.config, best.best_epoch)

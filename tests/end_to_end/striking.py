@@ -45,4 +45,4 @@ def struck_search(storage: Path, striker: Striker, name: str, settings: dict[str
     storage.mkdir(exist_ok=True)
     plan = prepare_search(SearchOptions(task="bowl", name=name, settings=settings, **options), storage=storage).plan
     uri = f"sqlite:///{storage / 'mlflow.db'}"
-    return run_search(plan, storage, tracking_uri=uri, listeners=lambda plan, table: (striker.on_event,))
+    return run_search(plan, storage, tracking_uri=uri, listeners=lambda plan, state: (striker.on_event,))

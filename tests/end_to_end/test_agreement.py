@@ -44,7 +44,7 @@ def test_the_four_records_agree_when_some_trials_fail_some_stop_and_some_finish(
     result = run_bowl(tmp_path / "my runs", fault="raise_tilted")
     states = assert_agreement(result, tmp_path / "my runs")
     assert set(states.values()) == {"failed", "stopped", "finished"}
-    failed = [trial for trial in result.table.trials.values() if trial.state == "failed"]
+    failed = [trial for trial in result.state.trials.values() if trial.state == "failed"]
     assert {trial.config["shape"] for trial in failed} == {"tilted"}
     assert {trial.reason for trial in failed} == {"RuntimeError: the bowl broke, as fault=raise_tilted asked"}
     assert result.best is not None
@@ -59,14 +59,14 @@ def test_the_four_records_agree_when_a_budget_ends_the_search(tmp_path: Path, li
     result = search.run("bowl", storage=str(storage), settings=slow, **options, **limit)
     states = assert_agreement(result, storage)
     assert result.ended == ended
-    assert ended in {result.table.trials[name].reason for name in states}
+    assert ended in {result.state.trials[name].reason for name in states}
     assert len(states) < 50
 
 
 def test_a_value_that_is_no_number_fails_its_trial_with_its_reason(tmp_path: Path) -> None:
     result = run_bowl(tmp_path / "my runs", num_trials=4, fault="nan")
     assert set(assert_agreement(result, tmp_path / "my runs").values()) == {"failed"}
-    reasons = {trial.reason for trial in result.table.trials.values()}
+    reasons = {trial.reason for trial in result.state.trials.values()}
     assert reasons == {"TrialDiverged: valid/height must be finite; got nan at epoch 3"}
     assert result.best is None
 
@@ -79,7 +79,7 @@ def test_every_reported_epoch_of_every_trial_is_in_mlflow_once(tmp_path: Path) -
     uri = f"sqlite:///{tmp_path / 'my runs' / 'mlflow.db'}"
     client = mlflow.MlflowClient(tracking_uri=uri)
     for name, (run_id, _) in trial_runs(uri, "agree").items():
-        trial = result.table.trials[name]
+        trial = result.state.trials[name]
         logged = [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "valid/height")]
         assert logged == [(epoch.epoch, epoch.metrics["valid/height"]) for epoch in trial.epochs]
         run = client.get_run(run_id)
@@ -96,7 +96,7 @@ def test_every_reported_epoch_of_every_trial_is_in_mlflow_once(tmp_path: Path) -
 def test_only_the_best_checkpoints_stay_and_no_state_to_go_on_from(tmp_path: Path) -> None:
     result = run_bowl(tmp_path / "my runs")
     kept = {path.parent.name for path in result.folder.path.glob("trials/*/best-*")}
-    assert kept == {trial.trial for trial in result.table.ranked()[:5]}
+    assert kept == {trial.trial for trial in result.state.ranked()[:5]}
     assert not list(result.folder.path.glob("trials/*/state-*"))
-    for trial in result.table.ranked()[:5]:
+    for trial in result.state.ranked()[:5]:
         assert (result.folder.path / str(trial.checkpoint)).is_dir()

@@ -51,7 +51,7 @@ def test_four_halves_lie_on_two_gpus(tmp_path: Path) -> None:
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     found = run_search(
-        plan, tmp_path, tracking_uri=uri, address="auto", listeners=lambda plan, table: (stop_when_all_have_reported,)
+        plan, tmp_path, tracking_uri=uri, address="auto", listeners=lambda plan, state: (stop_when_all_have_reported,)
     )
     devices = Counter(event.where["device"] for event in events if isinstance(event, Started))
     assert devices == {"cuda:0": 2, "cuda:1": 2}

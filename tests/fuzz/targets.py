@@ -15,7 +15,7 @@ from search.records.ledger import read_events
 from spaces.fields import complete, fields_of, known_field, narrowed
 from spaces.gated import GatedSpace
 from trainables import checkpoints
-from trainables.data import derm7pt, isic2017, isic2017_synthetic, masks, table
+from trainables.data import derm7pt, isic2017, isic2017_synthetic, masks, state
 from trainables.data.images import decode
 from trainables.described import read_description
 from trainables.errors import CheckpointError, DataError, DermtuneError
@@ -58,14 +58,14 @@ def table_csv(data: bytes) -> None:
     """A table of one's own, CSV."""
     file = _ground() / "table.csv"
     file.write_bytes(data)
-    table.read(file).counts()
+    state.read(file).counts()
 
 
 def table_parquet(data: bytes) -> None:
     """A table of one's own, Parquet."""
     file = _ground() / "table.parquet"
     file.write_bytes(data)
-    table.read(file).counts()
+    state.read(file).counts()
 
 
 def derm7pt_tables(data: bytes) -> None:

@@ -112,6 +112,6 @@ def reported(trial: str, elapsed_s: float, *epochs: EpochResult) -> Event:
     return event_of("reported", elapsed_s, trial=trial, epochs=list(epochs))
 
 
-def table_of(plan: Plan, events: Sequence[Event]) -> SearchState:
+def state_after(plan: Plan, events: Sequence[Event]) -> SearchState:
     """The trials that follow from events."""
     return SearchState.of(events, plan.objective, plan.constraints)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, state_after
 
 from search.analysis.asked import asked_text, confirmed_text
 from search.analysis.leaderboard import RecordedSearch
@@ -39,7 +39,7 @@ PLAN = replace(
 
 def told(plan: Plan) -> str:
     folder = SearchFolder.__new__(SearchFolder)  # nothing of it is read here
-    return asked_text(RecordedSearch(folder, plan, table_of(plan, EVENTS)), EVENTS)
+    return asked_text(RecordedSearch(folder, plan, state_after(plan, EVENTS)), EVENTS)
 
 
 def test_everything_that_one_needs_to_repeat_a_search_is_told() -> None:
@@ -81,16 +81,16 @@ def test_a_search_without_data_limits_or_scheduler_says_no_more_than_there_is() 
 def test_what_a_resumed_search_ran_with_later_is_told_too() -> None:
     later = event_of("search_resumed", 9.0, environment={**ENVIRONMENT, "torch": "2.15"})
     folder = SearchFolder.__new__(SearchFolder)
-    text = asked_text(RecordedSearch(folder, PLAN, table_of(PLAN, EVENTS)), [*EVENTS, later])
+    text = asked_text(RecordedSearch(folder, PLAN, state_after(PLAN, EVENTS)), [*EVENTS, later])
     assert "torch 2.14, ray 2.60, mlflow 3.17; then dermtune 1.2, python 3.11, torch 2.15" in text
 
 
 def test_a_narrowed_range_and_a_fixed_field_do_not_pass_for_the_papers() -> None:
     plan = replace(PLAN, space={"rate": "0.5..0.9"})  # beyond the paper's 0.3: the first trial takes 0.5
-    page = trial_page(table_of(plan, EVENTS).trials["t0"], plan, None)
+    page = trial_page(state_after(plan, EVENTS).trials["t0"], plan, None)
     assert "| rate | 0.3 | 0.3 |" in page, "the paper's value is the paper's, whatever the range"
     events = [event_of("search_started", 0.0), *begun("t0", 1.0, y=0.25)]
-    assert "| y (fixed) | **0.25** | 0 |" in trial_page(table_of(PLAN, events).trials["t0"], PLAN, None)
+    assert "| y (fixed) | **0.25** | 0 |" in trial_page(state_after(PLAN, events).trials["t0"], PLAN, None)
 
 
 def test_a_confirmation_tells_its_configurations_seeds_data_and_versions() -> None:
@@ -99,7 +99,7 @@ def test_a_confirmation_tells_its_configurations_seeds_data_and_versions() -> No
     candidates = tuple(Candidate(f"t{number}", config, 3, 0.5) for number, config in enumerate(configs))
     plan = replace(PLAN, name="bowls-confirm", seed=1000007, confirmation=Confirmation("bowls", candidates, 3, 1))
     folder = SearchFolder.__new__(SearchFolder)  # nothing of it is read here
-    text = confirmed_text(RecordedSearch(folder, plan, table_of(plan, EVENTS)), EVENTS)
+    text = confirmed_text(RecordedSearch(folder, plan, state_after(plan, EVENTS)), EVENTS)
     for line in (
         "| seeds | 1000007 to 1000009, the same for every configuration |",
         "| data | table:/data/lesions.csv |",
@@ -112,4 +112,4 @@ def test_a_confirmation_tells_its_configurations_seeds_data_and_versions() -> No
     ):
         assert line in text, line
     alone = replace(plan, confirmation=Confirmation("bowls", candidates[:1], 3, 1))
-    assert "in which they differ" not in confirmed_text(RecordedSearch(folder, alone, table_of(alone, EVENTS)), EVENTS)
+    assert "in which they differ" not in confirmed_text(RecordedSearch(folder, alone, state_after(alone, EVENTS)), EVENTS)

@@ -248,8 +248,8 @@ def test_the_ledger_holds_everything_in_the_order_it_happened(make: Make, tmp_pa
         event_of("finished", trial="t0000", reason="max_epochs"),
         event_of("failed", trial="t0001", reason="broke"),
     ]
-    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective)
-    assert [(t.trial, t.state, t.score) for t in table.trials.values()] == [("t0000", "finished", 2.0), ("t0001", "failed", None)]
+    state = SearchState.of(read_events(tmp_path / "ledger.jsonl"), PLAN.objective)
+    assert [(t.trial, t.state, t.score) for t in state.trials.values()] == [("t0000", "finished", 2.0), ("t0001", "failed", None)]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])

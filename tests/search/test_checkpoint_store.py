@@ -31,11 +31,11 @@ class Search:
         self.folder.path.mkdir(parents=True, exist_ok=past)
         events = read_events(self.folder.ledger_file) if past else []
         self.ledger = Ledger(self.folder.ledger_file)
-        self.table = SearchState.of(events, Objective("valid/auroc", "max"))
-        self.ledger.subscribe(self.table.apply)
+        self.state = SearchState.of(events, Objective("valid/auroc", "max"))
+        self.ledger.subscribe(self.state.apply)
         remote = self.folder.remote
         self.mirror = None if remote is None else Mirror(remote, self.folder.path, self.folder.stop_file, lambda line: None)
-        store = CheckpointStore(self.folder, self.ledger, self.table, keep, objectives, self.mirror)
+        store = CheckpointStore(self.folder, self.ledger, self.state, keep, objectives, self.mirror)
         self.ledger.subscribe(store.on_event)
         store.tell_untold()
 
@@ -92,10 +92,10 @@ def test_the_best_two_stay_and_the_others_go(search: Search) -> None:
 def test_the_table_knows_exactly_the_checkpoints_on_disk(search: Search) -> None:
     for number, score in enumerate((0.5, 0.7, 0.6, 0.4, 0.9, 0.65)):
         search.run(f"t{number}", score, "stopped" if number % 2 else "finished")
-        known = {t.checkpoint for t in search.table.trials.values() if t.checkpoint is not None}
+        known = {t.checkpoint for t in search.state.trials.values() if t.checkpoint is not None}
         assert known == {f"trials/{trial}/{name}" for trial, names in search.on_disk().items() for name in names}
-    replayed = SearchState.of(read_events(search.folder.ledger_file), search.table.objective)
-    assert replayed.trials == search.table.trials
+    replayed = SearchState.of(read_events(search.folder.ledger_file), search.state.objective)
+    assert replayed.trials == search.state.trials
 
 
 def test_a_new_best_replaces_the_earlier_one_of_the_same_trial(search: Search) -> None:
@@ -103,7 +103,7 @@ def test_a_new_best_replaces_the_earlier_one_of_the_same_trial(search: Search) -
     for epoch in (3, 9, 10, 100):
         search.report("t0", epoch, epoch / 1000)
         assert [name for name in search.on_disk()["t0"] if name.startswith("best")] == [f"best-{epoch:05d}"]
-    assert search.table.trials["t0"].checkpoint == "trials/t0/best-00100"
+    assert search.state.trials["t0"].checkpoint == "trials/t0/best-00100"
 
 
 def test_of_a_trial_that_goes_on_only_the_newest_state_that_the_ledger_knows_stays(search: Search) -> None:
@@ -148,7 +148,7 @@ def test_states_of_ended_trials_go(search: Search, kind: str) -> None:
 def test_a_failed_trial_keeps_no_checkpoint(search: Search) -> None:
     search.run("t0", 0.9, "failed")
     assert search.on_disk() == {}
-    assert search.table.trials["t0"].checkpoint is None
+    assert search.state.trials["t0"].checkpoint is None
 
 
 def test_running_trials_keep_all_they_need(search: Search) -> None:
@@ -202,7 +202,7 @@ def test_what_a_killed_driver_had_still_to_delete_goes_when_its_search_resumes(s
         "t2": ["best-00003", "owner-file"],
         "t3": ["best-00003", "state-00003"],
     }
-    assert resumed.table.trials["t0"].checkpoint is None
+    assert resumed.state.trials["t0"].checkpoint is None
 
 
 def test_the_newest_two_states_stay_while_a_trial_runs(tmp_path: Path) -> None:

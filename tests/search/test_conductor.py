@@ -231,8 +231,8 @@ def test_an_epoch_that_is_trained_again_and_kept_has_the_metrics_of_its_checkpoi
     assert [event.epoch for event in of_kind(events, "checkpointed")] == [5], "nothing is news yet"
     grid.report(trial, fresh, None, again)
     assert unstamped(of_kind(events, "checkpointed")[-1]) == again
-    table = SearchState.of(events, Objective("valid/height", "min"))
-    found = table.trials[trial]
+    state = SearchState.of(events, Objective("valid/height", "min"))
+    found = state.trials[trial]
     assert (found.best_epoch, found.value, found.checkpoint) == (4, 1.5, again.path)
     restored, _ = _grid(1, past=events)
     assert restored.records[trial].best_metrics["valid/height"] == 1.5

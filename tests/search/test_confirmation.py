@@ -40,9 +40,9 @@ def _recorded(
     """The confirmation's folder after these runs: number of the run, all candidates on a seed before the next → value."""
     folder = SearchFolder(storage, plan.name)
     folder.path.mkdir(parents=True)
-    table = SearchState(plan.objective, plan.constraints)
+    state = SearchState(plan.objective, plan.constraints)
     with Ledger(folder.ledger_file) as ledger:
-        ledger.subscribe(table.apply)
+        ledger.subscribe(state.apply)
         ledger.append(event_of("search_started", name=plan.name, num_trials=plan.num_trials, code_version=""))
         for number, value in values.items():
             trial = heats(plan)[number].trial
@@ -55,7 +55,7 @@ def _recorded(
         for candidate, reason in (out or {}).items():
             ledger.append(event_of("out_of_race", candidate=candidate, reason=reason))
         ledger.append(event_of("search_ended", reason=ended))
-    return RecordedSearch(folder, plan, table)
+    return RecordedSearch(folder, plan, state)
 
 
 def _confirmed(storage: Path, mode: str, *rows: Sequence[float], out: Mapping[str, str] | None = None) -> Verdict:
@@ -112,7 +112,7 @@ def test_the_winners_checkpoint_is_that_of_its_median_run(tmp_path: Path) -> Non
 def test_a_confirmation_of_an_earlier_version_says_to_confirm_again(tmp_path: Path) -> None:
     """Its runs were called like trials of the search, and its report had other fields."""
     old = _recorded(tmp_path, _plan("max", 2), {0: 0.5, 1: 0.8})
-    old.table.trials["t0000"] = replace(old.table.trials.pop(f"t3-seed{PLAN.seed}"), trial="t0000")
+    old.state.trials["t0000"] = replace(old.state.trials.pop(f"t3-seed{PLAN.seed}"), trial="t0000")
     with pytest.raises(PlanError, match=r"with the run 't0000', which an earlier version has named \(dermtune confirm bowls"):
         confirm_search(old, tmp_path)
     assert read_verdict(tmp_path) is None

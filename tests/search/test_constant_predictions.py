@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bowl_events import begun, plan_of, table_of
+from bowl_events import begun, plan_of, state_after
 
 from search.analysis.constant_predictions import constant_in_evaluation, constant_in_explanation
 from search.analysis.leaderboard import RecordedSearch
@@ -79,9 +79,9 @@ def test_the_report_shows_the_line_below_the_confusions_of_its_trial(tmp_path: P
     lines = constant_in_explanation(Explanation("valid", 4, confusions, cases=(case,)))
     assert lines == [LINE], "masks are no cases"
     plan = plan_of()
-    table = table_of(plan, [*begun("t0", 0.0), *begun("t1", 1.0)])
+    state = state_after(plan, [*begun("t0", 0.0), *begun("t1", 1.0)])
     pictures = {"learning_curves": "<i>curves</i>", "confusion": "<i>matrix</i>"}
-    found = RecordedSearch(SearchFolder(tmp_path, plan.name), plan, table)
+    found = RecordedSearch(SearchFolder(tmp_path, plan.name), plan, state)
     page = report_page(found, {}, {"t0": pictures, "t1": pictures}, constant={"t1": lines})
     assert page.count(LINE) == 1
     assert page.rindex("<i>matrix</i>") < page.index(LINE)

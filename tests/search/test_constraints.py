@@ -86,9 +86,9 @@ def test_a_metric_that_was_not_reported_is_infinitely_far_beyond() -> None:
     assert CHEAP.excess({"valid/gain": 1.0}) == SAFE.excess({}) == float("inf")
 
 
-def _table(trials: dict[str, dict[str, float]], limits: Sequence[Constraint], state: str = "finished") -> SearchState:
+def _state(trials: dict[str, dict[str, float]], limits: Sequence[Constraint], ended_as: str = "finished") -> SearchState:
     """Trials with these metrics at their third epoch; what is named `broken` failed."""
-    table = SearchState(GAIN, limits)
+    state = SearchState(GAIN, limits)
     for trial, metrics in trials.items():
         common = {"time": "", "elapsed_s": 1.0, "trial": trial}
         epoch = epoch_result(
@@ -98,10 +98,10 @@ def _table(trials: dict[str, dict[str, float]], limits: Sequence[Constraint], st
             seconds=1.0,
             is_best=True,
         )
-        table.apply(event_of("suggested", config={}, seed=0, **common))
-        table.apply(event_of("reported", epochs=[epoch], **common))
-        table.apply(event_of("failed" if trial == "broken" else state, reason="", **common))
-    return table
+        state.apply(event_of("suggested", config={}, seed=0, **common))
+        state.apply(event_of("reported", epochs=[epoch], **common))
+        state.apply(event_of("failed" if trial == "broken" else ended_as, reason="", **common))
+    return state
 
 
 TRIALS = {
@@ -117,37 +117,37 @@ TRIALS = {
 
 def test_trials_within_the_limits_rank_first_and_the_others_by_how_far_they_are_beyond() -> None:
     """`both` is a rounding less or more than `blind` beyond; `silent` is infinitely far."""
-    table = _table(TRIALS, [CHEAP, SAFE])
-    ranked = [trial.trial for trial in table.ranked()]
+    state = _state(TRIALS, [CHEAP, SAFE])
+    ranked = [trial.trial for trial in state.ranked()]
     assert ranked[:2] == ["good", "fair"]
     assert sorted(ranked[2:4]) == ["blind", "both"]
     assert ranked[4:] == ["dear", "silent"]
-    assert table.best is not None
-    assert table.best.trial == "good"
-    assert [trial.trial for trial in _table(TRIALS, []).ranked()] == ["silent", "dear", "both", "blind", "good", "fair"]
+    assert state.best is not None
+    assert state.best.trial == "good"
+    assert [trial.trial for trial in _state(TRIALS, []).ranked()] == ["silent", "dear", "both", "blind", "good", "fair"]
 
 
 def test_among_trials_equally_far_beyond_the_better_ranks_first() -> None:
-    table = _table({"a": {"gain": 0.5, "cost": 2.0}, "b": {"gain": 0.9, "cost": 2.0}, "c": {"gain": 0.1, "cost": 1.5}}, [CHEAP])
-    assert [trial.trial for trial in table.ranked()] == ["c", "b", "a"]
+    state = _state({"a": {"gain": 0.5, "cost": 2.0}, "b": {"gain": 0.9, "cost": 2.0}, "c": {"gain": 0.1, "cost": 1.5}}, [CHEAP])
+    assert [trial.trial for trial in state.ranked()] == ["c", "b", "a"]
 
 
 def test_no_trial_is_the_best_when_none_keeps_the_limits() -> None:
     beyond = {name: TRIALS[name] for name in ("dear", "blind", "silent")}
-    table = _table(beyond, [CHEAP, SAFE])
-    assert table.best is None
-    assert len(table.ranked()) == 3
-    assert _table({}, [CHEAP]).best is None
+    state = _state(beyond, [CHEAP, SAFE])
+    assert state.best is None
+    assert len(state.ranked()) == 3
+    assert _state({}, [CHEAP]).best is None
 
 
 def test_the_front_leaves_out_who_is_beyond_a_limit() -> None:
     """Without limits `silent`, which has the most gain at the least cost, beats all on both; it is beyond one."""
     objectives = (GAIN, COST)
-    assert [trial.trial for trial in _table(TRIALS, []).pareto(objectives)] == ["silent"]
-    assert [trial.trial for trial in _table(TRIALS, [CHEAP]).pareto(objectives)] == ["silent"]
-    assert [trial.trial for trial in _table(TRIALS, [SAFE]).pareto(objectives)] == ["dear", "good", "fair"]
-    assert [trial.trial for trial in _table(TRIALS, [CHEAP, SAFE]).pareto(objectives)] == ["good", "fair"]
-    assert _table({"dear": TRIALS["dear"]}, [CHEAP]).pareto(objectives) == []
+    assert [trial.trial for trial in _state(TRIALS, []).pareto(objectives)] == ["silent"]
+    assert [trial.trial for trial in _state(TRIALS, [CHEAP]).pareto(objectives)] == ["silent"]
+    assert [trial.trial for trial in _state(TRIALS, [SAFE]).pareto(objectives)] == ["dear", "good", "fair"]
+    assert [trial.trial for trial in _state(TRIALS, [CHEAP, SAFE]).pareto(objectives)] == ["good", "fair"]
+    assert _state({"dear": TRIALS["dear"]}, [CHEAP]).pareto(objectives) == []
 
 
 def _plan(**changes: Any) -> Plan:
@@ -232,14 +232,14 @@ def test_a_search_under_a_limit_keeps_its_ledger_study_and_best_in_step(sampler:
     journal, events = recording()
     bridge = Bridge(plan, journal)
     simulate(bridge, bowl_curves(plan, cost), 3)
-    table = SearchState.of(events, plan.objective, plan.constraints)
-    assert table.best is not None
-    assert float(table.best.config["x"] or 0) <= 0
-    assert [trial.constraints for trial in study_of(plan, table).trials] == [trial.constraints for trial in bridge.study.trials]
+    state = SearchState.of(events, plan.objective, plan.constraints)
+    assert state.best is not None
+    assert float(state.best.config["x"] or 0) <= 0
+    assert [trial.constraints for trial in study_of(plan, state).trials] == [trial.constraints for trial in bridge.study.trials]
     assert all(set(trial.constraints) == {"valid/cost<=1"} for trial in bridge.study.trials)
     within = [max(trial.constraints.values()) <= 0 for trial in bridge.study.trials]
     assert 0 < sum(within) < len(within)
     complete = [
         trial for trial, fits in zip(bridge.study.trials, within, strict=True) if fits and trial.state == TrialState.COMPLETE
     ]
-    assert min(complete, key=lambda trial: trial.value).user_attrs["trial"] == table.best.trial
+    assert min(complete, key=lambda trial: trial.value).user_attrs["trial"] == state.best.trial

@@ -67,7 +67,7 @@ LATE = [20.0, 21.0, 20.0, 22.0, 3.0, 2.0, 1.0, 1.0, 1.0]
 
 
 def _searched(curves: Mapping[float, Sequence[float]], scheduler: str, late_curve: Sequence[float]) -> dict[str, Any]:
-    """A search over these configurations and, last, one of four epochs' delay; its table and the last one's record."""
+    """A search over these configurations and, last, one of four epochs' delay; its state and the last one's record."""
     late, delay = 0.1, 4
     plan = with_changes(
         scheduler=scheduler, num_trials=len(curves) + 1, reduction=3, max_concurrent=1, objective=Objective("valid/height", "min")
@@ -86,8 +86,8 @@ def _searched(curves: Mapping[float, Sequence[float]], scheduler: str, late_curv
         return Curve(_epochs(late_curve, delay) if x == late else _epochs(curves[x], 0))
 
     simulate(bridge, curve_of, 1)
-    table = SearchState.of(events, plan.objective)
-    return {"plan": plan, "table": table, "late": next(r for r in table.trials.values() if r.config["x"] == late)}
+    state = SearchState.of(events, plan.objective)
+    return {"plan": plan, "state": state, "late": next(r for r in state.trials.values() if r.config["x"] == late)}
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
@@ -96,7 +96,7 @@ def test_a_trial_that_learns_masks_first_survives_where_it_deserves_to(scheduler
     found = _searched(AT_ONCE, scheduler, LATE)
     assert found["late"].state == "finished"
     assert found["late"].last_epoch == 9
-    assert found["table"].ranked()[0] is found["late"]
+    assert found["state"].ranked()[0] is found["late"]
 
 
 def test_a_trial_that_learns_masks_first_and_is_bad_is_stopped_at_its_own_first_rung() -> None:

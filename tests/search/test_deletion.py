@@ -46,7 +46,7 @@ class Kept:
             ledger.append(event_of("search_ended", reason="interrupted"))
         self.client = open_client(self.uri)
         self.runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, PLAN, storage)
-        self.runs.open(open_search(storage, "bowls").table.trials["t0000"], suggested)
+        self.runs.open(open_search(storage, "bowls").state.trials["t0000"], suggested)
         self.client.log_text(self.runs.trials["t0000"], "text", "page.html")
         self.model = self.client.create_logged_model(
             self.runs.experiment_id, name="bowls-t0000", source_run_id=self.runs.trials["t0000"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, state_after
 
 from search.records.description import search_page, trial_page
 from search.records.events import Event
@@ -32,7 +32,7 @@ EVENTS = [
 
 
 def page_of(events: Sequence[Event], plan: Plan = PLAN, notices: Sequence[str] = ()) -> list[str]:
-    return search_page(table_of(plan, events), plan, notices).splitlines()
+    return search_page(state_after(plan, events), plan, notices).splitlines()
 
 
 def test_the_page_of_a_running_search() -> None:
@@ -109,7 +109,7 @@ def test_a_search_over_data_names_them_and_is_no_medical_device() -> None:
 
 
 def trial_lines(trial: str, checkpoint: str | None = None, **changes: Any) -> list[str]:
-    record = table_of(PLAN, EVENTS).trials[trial]
+    record = state_after(PLAN, EVENTS).trials[trial]
     return trial_page(replace(record, **changes), PLAN, checkpoint).splitlines()
 
 
@@ -143,7 +143,7 @@ def test_the_page_of_a_trial_that_never_validated() -> None:
 def test_fixed_fields_have_no_row() -> None:
     for name in ("noise", "fault", "seconds_per_epoch"):
         assert not any(line.startswith(f"| {name} ") for line in trial_lines("t0"))
-    record = table_of(PLAN, EVENTS).trials["t0"]
+    record = state_after(PLAN, EVENTS).trials["t0"]
     everything = replace(PLAN, fixed=dict(record.config))
     assert "| field |" not in trial_page(record, everything, None)
 
@@ -153,12 +153,12 @@ def test_fixed_fields_have_no_row() -> None:
     [("a|b", "| shape | **a\\|b** | round |"), ("|", "| shape | **\\|** | round |"), ("round", "| shape | round | round |")],
 )
 def test_a_bar_in_a_value_does_not_end_its_cell(value: str, expected: str) -> None:
-    record = table_of(PLAN, EVENTS).trials["t0"]
+    record = state_after(PLAN, EVENTS).trials["t0"]
     assert expected in trial_lines("t0", config={**record.config, "shape": value})
 
 
 def test_values_are_short() -> None:
-    record = table_of(PLAN, EVENTS).trials["t0"]
+    record = state_after(PLAN, EVENTS).trials["t0"]
     assert "| rate | **0.1235** | 0.3 |" in trial_lines("t0", config={**record.config, "rate": 0.123456789})
     assert "| x | **1e-05** | 0 |" in trial_lines("t0", config={**record.config, "x": 0.00001})
 
@@ -166,7 +166,7 @@ def test_values_are_short() -> None:
 def test_flags_are_written_as_on_the_command_line() -> None:
     config = complete(GatedSpace, {"batch_norm": False})
     plan = Plan("skin", "gated", "derm7pt:/data", "demo", {}, TASKS["gated"].objective, 3, 5)
-    table = SearchState.of([event_of("suggested", 0.0, trial="t0", config=config, seed=0)], plan.objective)
-    lines = trial_page(table.trials["t0"], plan, None).splitlines()
+    state = SearchState.of([event_of("suggested", 0.0, trial="t0", config=config, seed=0)], plan.objective)
+    lines = trial_page(state.trials["t0"], plan, None).splitlines()
     assert "| batch_norm | **false** | true |" in lines
     assert not any(line.startswith("| batch_norm_momentum ") for line in lines)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, state_after
 
 from benchmarks.time_left import Look, looks_of_a_simulation, searches
 from search.records.events import Event
@@ -109,18 +109,18 @@ def test_the_first_epoch_of_a_process_and_the_start_of_a_slot_say_nothing_of_lat
     """A search said "about 4 min left" 20 s after its start, and took 90: it had multiplied its first trial, start included."""
     plan = replace(PLAN, max_epochs=3)
     events = [*_events(), event_of("finished", 24.0, trial="t0000", reason="max_epochs")]
-    standing = standing_of(plan, table_of(plan, events), 25.0)
+    standing = standing_of(plan, state_after(plan, events), 25.0)
     assert standing is not None
     assert (standing.epoch_s, standing.begin_s) == ([2.0], 0.0)
     assert standing.underway == [Underway("t0001", 0, None, 24.0)]
     assert (standing.num_to_come, standing.slots, standing.lengths) == (2, 2, [3])
-    left = time_left(plan, table_of(plan, events), 25.0)
+    left = time_left(plan, state_after(plan, events), 25.0)
     assert left is not None
     assert left.high_s < 25.0
 
 
 def test_nothing_is_said_before_the_first_epoch() -> None:
-    assert time_left(PLAN, table_of(PLAN, begun("t0000", 1.0)), 10.0) is None
+    assert time_left(PLAN, state_after(PLAN, begun("t0000", 1.0)), 10.0) is None
 
 
 def test_a_trial_that_has_taken_a_slot_over_says_how_long_beginning_takes() -> None:
@@ -130,14 +130,14 @@ def test_a_trial_that_has_taken_a_slot_over_says_how_long_beginning_takes() -> N
         reported("t0002", 33.0, epoch_of(1, 4.0, 4.0, True, seconds=4.0), epoch_of(2, 4.0, 4.0, True, seconds=2.0)),
         event_of("stopped", 33.0, trial="t0002", reason="rung 2"),
     ]
-    standing = standing_of(PLAN, table_of(PLAN, [*_events(), *more]), 33.0)
+    standing = standing_of(PLAN, state_after(PLAN, [*_events(), *more]), 33.0)
     assert standing is not None
     assert standing.begin_s == pytest.approx(3.0)
 
 
 def test_what_is_left_shrinks_with_the_clock_and_ends_with_what_follows_on_training() -> None:
     clock, closing = SimulatedClock(24.0), Span(10.0, 15.0, 20.0)
-    left = TimeLeft(PLAN, table_of(PLAN, _events()), closing, clock)
+    left = TimeLeft(PLAN, state_after(PLAN, _events()), closing, clock)
     for each in _events():
         left.on_event(each)
     begin = left()
@@ -156,7 +156,7 @@ def test_what_is_left_shrinks_with_the_clock_and_ends_with_what_follows_on_train
 
 def test_a_time_budget_ends_it() -> None:
     plan = replace(PLAN, time_budget_s=30.0)
-    left = time_left(plan, table_of(plan, _events()), 24.0)
+    left = time_left(plan, state_after(plan, _events()), 24.0)
     assert left is not None
     assert left.high_s == 6.0
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported, state_after
 
 from search.analysis.leaderboard import RecordedSearch, open_search
 from search.analysis.publication import publish
@@ -59,7 +59,7 @@ class Shared:
     def belongs_to(self, plan: Plan, storage: Path) -> None:
         """Has a search that dermtune made there."""
         runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, plan, storage)
-        runs.open(table_of(plan, EVENTS).trials["t0000"], EVENTS[1])
+        runs.open(state_after(plan, EVENTS).trials["t0000"], EVENTS[1])
 
     def belongs_to_a_stranger(self) -> None:
         experiment = self.client.create_experiment("bowls", tags={"owner": "anna"})
@@ -145,7 +145,7 @@ def report(shared: Shared) -> str:
 
 
 def compare(shared: Shared) -> str:
-    ((trial, text),) = mlflow_differences(shared.uri, PLAN, shared.storage, shared.found.table)
+    ((trial, text),) = mlflow_differences(shared.uri, PLAN, shared.storage, shared.found.state)
     assert trial == ""
     return text
 
@@ -192,9 +192,9 @@ def test_a_storage_that_was_moved_takes_its_own_store_along(fresh_store: Path, t
     shutil.copy(shared.file, shared.storage / "mlflow.db")
     moved = Path(shutil.move(shared.storage, tmp_path / "moved"))
     own = f"sqlite:///{moved / 'mlflow.db'}"
-    assert mlflow_differences(own, PLAN, moved, table_of(PLAN, EVENTS)) != []
+    assert mlflow_differences(own, PLAN, moved, state_after(PLAN, EVENTS)) != []
     assert mend_mlflow(own, PLAN, moved, EVENTS, ["t0000"]) is None
-    assert mlflow_differences(own, PLAN, moved, table_of(PLAN, EVENTS)) == []
+    assert mlflow_differences(own, PLAN, moved, state_after(PLAN, EVENTS)) == []
     with pytest.raises(PlanError, match=r"if this storage was there, set that experiment's tag dermtune\.storage to .*/moved"):
         Publisher(shared.uri, PLAN, moved)
     experiment = shared.client.get_experiment_by_name("bowls").experiment_id

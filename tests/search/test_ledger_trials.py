@@ -287,8 +287,8 @@ def _timed(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
-    table = SearchState.of(EVENTS, MIN)
-    times = {name: (record.suggested_s, record.heard_s, record.ended) for name, record in table.trials.items()}
+    state = SearchState.of(EVENTS, MIN)
+    times = {name: (record.suggested_s, record.heard_s, record.ended) for name, record in state.trials.items()}
     assert times == {
         "t0": (0.5, 4.0, TIME),
         "t1": (1.1, 3.0, TIME),
@@ -296,9 +296,9 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
         "t3": (1.3, 1.3, None),
         "t4": (1.4, 1.4, None),
     }
-    assert {record.suggested for record in table.trials.values()} == {TIME}
+    assert {record.suggested for record in state.trials.values()} == {TIME}
     timeless = {"suggested": "", "suggested_s": 0.0, "heard_s": 0.0, "ended": None}
-    assert {name: replace(record, **timeless) for name, record in table.trials.items()} == {
+    assert {name: replace(record, **timeless) for name, record in state.trials.items()} == {
         "t0": TrialRecord(
             "t0",
             {"x": 0.0},
@@ -339,28 +339,28 @@ def test_a_ledger_folds_into_the_records_written_by_hand() -> None:
         "t3": TrialRecord("t3", {"x": 3.0}, 10, state="interrupted", reason="Ctrl-C", notes=[]),
         "t4": TrialRecord("t4", {"x": 4.0}, 11),
     }
-    assert table.trials["t0"].train_s == 5.0
-    assert (table.ended, table.wall_s) == ("interrupted", 7.25)
-    assert [table.count(state) for state in ("suggested", "finished", "stopped", "failed", "interrupted")] == [1] * 5
-    assert table.count("finished", "stopped") == 2
+    assert state.trials["t0"].train_s == 5.0
+    assert (state.ended, state.wall_s) == ("interrupted", 7.25)
+    assert [state.count(state) for state in ("suggested", "finished", "stopped", "failed", "interrupted")] == [1] * 5
+    assert state.count("finished", "stopped") == 2
 
 
 def test_every_prefix_of_a_ledger_folds_into_trials() -> None:
     for length in range(len(EVENTS) + 1):
-        table = SearchState.of(EVENTS[:length], MIN)
-        assert len(table.trials) == sum(event.event == "suggested" for event in EVENTS[:length])
-        assert (table.ended is None) is (length < len(EVENTS))
+        state = SearchState.of(EVENTS[:length], MIN)
+        assert len(state.trials) == sum(event.event == "suggested" for event in EVENTS[:length])
+        assert (state.ended is None) is (length < len(EVENTS))
 
 
 def _ranked(scores: Mapping[str, tuple[int, float]], mode: Mode, failed: tuple[str, ...] = ()) -> list[str]:
     """Trials with (best epoch, score), each running; those named fail."""
-    table = SearchState(Objective("valid/height", mode))
+    state = SearchState(Objective("valid/height", mode))
     for trial, (epoch, score) in scores.items():
-        table.apply(_event("suggested", 0.0, trial=trial, config={}, seed=0))
-        table.apply(_event("reported", 1.0, trial=trial, epochs=[_epoch(epoch, score, score, True)]))
+        state.apply(_event("suggested", 0.0, trial=trial, config={}, seed=0))
+        state.apply(_event("reported", 1.0, trial=trial, epochs=[_epoch(epoch, score, score, True)]))
     for trial in failed:
-        table.apply(_event("failed", 2.0, trial=trial, reason="broke"))
-    return [trial.trial for trial in table.ranked()]
+        state.apply(_event("failed", 2.0, trial=trial, reason="broke"))
+    return [trial.trial for trial in state.ranked()]
 
 
 @pytest.mark.parametrize(
@@ -384,8 +384,8 @@ def test_a_mean_over_fewer_than_three_validations_never_beats_one_over_three(mod
 
 def test_failed_trials_and_trials_without_a_score_are_not_ranked() -> None:
     assert _ranked({"a": (3, 0.1), "b": (3, 0.9), "c": (3, 0.5)}, "max", failed=("b",)) == ["c", "a"]
-    table = SearchState.of([_event("suggested", 0.0, trial="t0", config={}, seed=0)], MIN)
-    assert table.ranked() == []
+    state = SearchState.of([_event("suggested", 0.0, trial="t0", config={}, seed=0)], MIN)
+    assert state.ranked() == []
 
 
 def test_of_equal_trials_the_earlier_leads() -> None:
@@ -451,8 +451,8 @@ def test_a_line_without_an_event_is_damage_and_said_with_its_number(tmp_path: Pa
 
 def test_an_epoch_may_have_had_another_share_of_a_gpu_than_was_planned() -> None:
     epochs = [_epoch(1, 3.0, 3.0, True, 10.0), replace(_epoch(2, 2.0, 2.5, True, 4.0), gpus=0.25)]
-    table = SearchState.of([*EVENTS[:3], _event("reported", 2.0, trial="t0", epochs=epochs)], MIN)
-    assert table.trials["t0"].gpu_s(0.5) == 10.0 * 0.5 + 4.0 * 0.25
+    state = SearchState.of([*EVENTS[:3], _event("reported", 2.0, trial="t0", epochs=epochs)], MIN)
+    assert state.trials["t0"].gpu_s(0.5) == 10.0 * 0.5 + 4.0 * 0.25
 
 
 def test_a_search_that_resumes_has_not_ended() -> None:
@@ -462,32 +462,32 @@ def test_a_search_that_resumes_has_not_ended() -> None:
 
 def test_a_trial_remembers_why_it_began_again() -> None:
     retries = [_event("retried", 2.0, trial="t0", reason=reason) for reason in ("WorkerDied: gone", "NodeLost: away")]
-    table = SearchState.of([*EVENTS[:3], *retries], MIN)
-    assert [retried.reason for retried in table.trials["t0"].retries] == ["WorkerDied: gone", "NodeLost: away"]
-    assert table.trials["t0"].state == "running"
+    state = SearchState.of([*EVENTS[:3], *retries], MIN)
+    assert [retried.reason for retried in state.trials["t0"].retries] == ["WorkerDied: gone", "NodeLost: away"]
+    assert state.trials["t0"].state == "running"
 
 
 def test_the_first_few_are_the_best_of_those_with_a_score_that_have_not_failed() -> None:
-    table = SearchState.of(EVENTS[:1], MIN)
+    state = SearchState.of(EVENTS[:1], MIN)
     for trial, score in (("a", 3.0), ("b", None), ("c", 1.0), ("d", 0.5), ("e", 2.0)):
-        table.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
+        state.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
         if score is not None:
-            table.apply(_event("reported", 2.0, trial=trial, epochs=[_epoch(3, score, score, True)]))
-    table.apply(_event("failed", 3.0, trial="d", reason="broke"))
-    assert [trial.trial for trial in table.first(2, table.trials.values())] == ["c", "e"]
-    assert [trial.trial for trial in table.first(9, table.trials.values())] == ["c", "e", "a"]
+            state.apply(_event("reported", 2.0, trial=trial, epochs=[_epoch(3, score, score, True)]))
+    state.apply(_event("failed", 3.0, trial="d", reason="broke"))
+    assert [trial.trial for trial in state.first(2, state.trials.values())] == ["c", "e"]
+    assert [trial.trial for trial in state.first(9, state.trials.values())] == ["c", "e", "a"]
 
 
 def test_the_front_stands_before_better_ranked_trials_when_there_are_several_objectives() -> None:
     """t1 is beaten by t0 in both; t2 ranks last by height, and nobody is as light."""
     objectives = (Objective("valid/height", "min"), Objective("valid/weight", "min"))
-    table = SearchState(objectives[0])
+    state = SearchState(objectives[0])
     for trial, height, weight in (("t0", 1.0, 5.0), ("t1", 2.0, 6.0), ("t2", 3.0, 1.0)):
         metrics = {"valid/height": height, "valid/weight": weight}
-        table.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
-        table.apply(_event("reported", 2.0, trial=trial, epochs=[replace(_epoch(3, height, height, True), metrics=metrics)]))
-    assert [trial.trial for trial in table.front_first(objectives)] == ["t0", "t2", "t1"]
-    assert [trial.trial for trial in table.front_first(objectives[:1])] == ["t0", "t1", "t2"]
+        state.apply(_event("suggested", 1.0, trial=trial, config={}, seed=0))
+        state.apply(_event("reported", 2.0, trial=trial, epochs=[replace(_epoch(3, height, height, True), metrics=metrics)]))
+    assert [trial.trial for trial in state.front_first(objectives)] == ["t0", "t2", "t1"]
+    assert [trial.trial for trial in state.front_first(objectives[:1])] == ["t0", "t1", "t2"]
 
 
 def test_a_trials_value_is_that_of_the_epoch_that_it_keeps_and_its_score_the_mean() -> None:

@@ -28,9 +28,9 @@ def epoch(number: int, score: float) -> EpochResult:
 
 def followed(tmp_path: Path, terminal: bool, plan: Plan = PLAN) -> tuple[Ledger, StringIO, SearchView]:
     """A ledger with a table and a view that follow it."""
-    ledger, table, text = Ledger(tmp_path / "ledger.jsonl"), SearchState(plan.objective), StringIO()
-    view = SearchView(plan, table, Console(file=text, force_terminal=terminal, width=400))
-    ledger.subscribe(table.apply)
+    ledger, state, text = Ledger(tmp_path / "ledger.jsonl"), SearchState(plan.objective), StringIO()
+    view = SearchView(plan, state, Console(file=text, force_terminal=terminal, width=400))
+    ledger.subscribe(state.apply)
     ledger.subscribe(view.on_event)
     ledger.append(event_of("search_started", name="mine"))
     for trial, score in (("t0000", 0.5), ("t0001", 0.25)):
@@ -58,19 +58,19 @@ def test_without_a_terminal_each_ended_trial_is_one_line(tmp_path: Path) -> None
 def test_of_a_reproduction_the_best_is_the_best_value_and_is_called_that(tmp_path: Path) -> None:
     """It announced the best score, "best .5146", beside trials of .5314: its epochs are chosen by the loss, not by scores."""
     plan = replace(PLAN, reproduction=Reproduction((Experiment("standard", {}),), 4), objective=Objective("valid/height", "max"))
-    ledger, table, text = Ledger(tmp_path / "ledger.jsonl"), SearchState(plan.objective), StringIO()
-    ledger.subscribe(table.apply)
-    ledger.subscribe(SearchView(plan, table, Console(file=text, width=400)).on_event)
+    ledger, state, text = Ledger(tmp_path / "ledger.jsonl"), SearchState(plan.objective), StringIO()
+    ledger.subscribe(state.apply)
+    ledger.subscribe(SearchView(plan, state, Console(file=text, width=400)).on_event)
     for trial, value, score in (("t0000", 0.5, 0.5146), ("t0001", 0.5314, 0.4)):
         ledger.append(event_of("suggested", trial=trial, config={}, seed=0))
         ledger.append(event_of("reported", trial=trial, epochs=[replace(epoch(1, score), metrics={"valid/height": value})]))
         ledger.append(event_of("finished", trial=trial, reason="patience"))
     ledger.close()
     assert "| best value 0.5314 (t0001, epoch 1) |" in text.getvalue().splitlines()[-1]
-    found = RecordedSearch(SearchFolder(tmp_path, "mine"), plan, table)
+    found = RecordedSearch(SearchFolder(tmp_path, "mine"), plan, state)
     assert [row["trial"] for row in trial_rows(found)] == ["t0001", "t0000"]
     assert _search_row(found)["best_value"] == 0.5314
-    searched = RecordedSearch(found.folder, replace(plan, reproduction=None), table)
+    searched = RecordedSearch(found.folder, replace(plan, reproduction=None), state)
     assert _search_row(searched)["best_value"] == 0.5, "the value of the best by score"
 
 
@@ -93,11 +93,11 @@ def test_on_a_terminal_there_is_a_table_of_running_and_ended_trials(tmp_path: Pa
     ledger, text, view = followed(tmp_path, terminal=True)
     console = Console(file=StringIO(), width=200)
     console.print(view._render())
-    table = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
     view.close()
     ledger.close()
     for expected in ("mine: valid/height (min)", "t0001", "running", "3/9", "stopped: rung 3", "1 of 4 done"):
-        assert expected in table
+        assert expected in shown
     assert "t0000 stopped (rung 3)" not in text.getvalue()
 
 
@@ -178,8 +178,8 @@ def test_the_table_on_a_narrow_terminal_keeps_its_numbers(width: int, tmp_path: 
     console = Console(file=StringIO(), width=width)
     view._console.width = width
     console.print(view._render())
-    table = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
     view.close()
     ledger.close()
     for expected in ("t0001", "0.2500", "0.5000", "3/9"):
-        assert expected in table
+        assert expected in shown

@@ -1,7 +1,7 @@
 """What events become in MLflow, by hand."""
 
 import pytest
-from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, state_after
 
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.records.tracking.entities import closing_metrics, closing_tags, source_tags, summary_values
@@ -16,15 +16,17 @@ def test_a_runs_source_is_the_command_that_made_it(plan: Plan, command: str) -> 
 
 
 def test_a_reproductions_run_names_its_experiment() -> None:
-    table = table_of(REPRODUCED, [*begun("t0000", 1.0), *begun("t0003", 2.0)])
-    tags = {trial.trial: closing_tags(trial, REPRODUCED, None) for trial in table.trials.values()}
+    state = state_after(REPRODUCED, [*begun("t0000", 1.0), *begun("t0003", 2.0)])
+    tags = {trial.trial: closing_tags(trial, REPRODUCED, None) for trial in state.trials.values()}
     found = {trial: {tag.key: tag.value for tag in those}["experiment"] for trial, those in tags.items()}
     assert found == {"t0000": "ours", "t0003": "theirs"}
-    assert "experiment" not in {tag.key for tag in closing_tags(table.trials["t0000"], plan_of(), None)}
+    assert "experiment" not in {tag.key for tag in closing_tags(state.trials["t0000"], plan_of(), None)}
 
 
 def test_what_a_trial_took_is_a_metric_at_step_nought() -> None:
-    trial = table_of(plan_of(), [*begun("t0", 1.0), reported("t0", 2.0, epoch_of(1, 4.0, 4.0, True, seconds=2.5))]).trials["t0"]
+    trial = state_after(plan_of(), [*begun("t0", 1.0), reported("t0", 2.0, epoch_of(1, 4.0, 4.0, True, seconds=2.5))]).trials[
+        "t0"
+    ]
     found = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in closing_metrics(trial, 7)]
     assert found == [
         ("train_s", 2.5, 7, 0),
@@ -38,7 +40,7 @@ def test_a_share_of_a_gpu_that_was_not_planned_is_none_and_a_value_of_nought_sta
     plan = plan_of(gpus_per_trial=None, cpus_per_trial=2.0)
     epoch = epoch_of(3, 0.0, 0.0, True, seconds=1800.0)
     events = [*begun("t0", 1.0), reported("t0", 2.0, epoch), event_of("finished", 3.0, trial="t0", reason="max_epochs")]
-    values = summary_values(table_of(plan, events), plan)
+    values = summary_values(state_after(plan, events), plan)
     assert {name: values[name] for name in ("gpu_hours", "cpu_hours", "best/value", "best/score", "best/epoch")} == {
         "gpu_hours": 0.0,
         "cpu_hours": 1.0,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of, time_ms
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, state_after, time_ms
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -124,7 +124,7 @@ class Storage:
         return [(metric.step, metric.value, metric.timestamp) for metric in found]
 
     def differences(self, events: Sequence[Event]) -> list[tuple[str, str]]:
-        return mlflow_differences(self.uri, PLAN, self.folder, table_of(PLAN, events))
+        return mlflow_differences(self.uri, PLAN, self.folder, state_after(PLAN, events))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that the store holds of runs."""

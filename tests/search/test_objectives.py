@@ -133,8 +133,8 @@ def test_a_trial_that_never_reports_the_second_metric_fails(make: Make, tmp_path
     (told,) = bridge.study.trials
     assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)
     assert bridge.num_running == 0
-    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
-    assert (table.count("failed"), table.ranked(), table.pareto(PLAN.objectives)) == (1, [], [])
+    state = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
+    assert (state.count("failed"), state.ranked(), state.pareto(PLAN.objectives)) == (1, [], [])
 
 
 #: Costs by epoch; the sums of neighbours are easy.
@@ -163,14 +163,14 @@ def test_scores_pass_over_epochs_that_did_not_report_and_are_none_where_none_did
 
 def _table(modes: Sequence[Mode], trials: dict[str, tuple[float, float | None]], epoch: int = 3) -> SearchState:
     """Trials with a gain and a cost, each at its third epoch; t6 fails."""
-    table = SearchState(Objective("valid/gain", modes[0]))
+    state = SearchState(Objective("valid/gain", modes[0]))
     common = {"time": "", "elapsed_s": 1.0}
     for trial, (gain, cost) in trials.items():
-        table.apply(event_of("suggested", trial=trial, config={}, seed=0, **common))
-        table.apply(event_of("reported", trial=trial, epochs=[_epoch(epoch, gain, cost)], **common))
+        state.apply(event_of("suggested", trial=trial, config={}, seed=0, **common))
+        state.apply(event_of("reported", trial=trial, epochs=[_epoch(epoch, gain, cost)], **common))
     if "t6" in trials:
-        table.apply(event_of("failed", trial="t6", reason="broke", **common))
-    return table
+        state.apply(event_of("failed", trial="t6", reason="broke", **common))
+    return state
 
 
 TRIALS: dict[str, tuple[float, float | None]] = {
@@ -210,13 +210,13 @@ def test_the_front_of_one_objective_is_the_best_and_its_equals() -> None:
 @pytest.mark.parametrize("objectives", [(GAIN,), (GAIN, COST)])
 def test_the_best_trial_is_on_the_front_whatever_lucky_first_epochs_others_had(objectives: tuple[Objective, ...]) -> None:
     """A mean over fewer than three validations never beats one over three, on the front as in the ranking."""
-    table = _table(["max"], {"steady": (0.8, 0.2)})
+    state = _table(["max"], {"steady": (0.8, 0.2)})
     common = {"time": "", "elapsed_s": 1.0}
-    table.apply(event_of("suggested", trial="lucky", config={}, seed=0, **common))
-    table.apply(event_of("reported", trial="lucky", epochs=[_epoch(1, 0.9, 0.1)], **common))
-    table.apply(event_of("stopped", trial="lucky", reason="rung 1", **common))
-    assert table.ranked()[0].trial == "steady"
-    assert "steady" in [trial.trial for trial in table.pareto(objectives)]
+    state.apply(event_of("suggested", trial="lucky", config={}, seed=0, **common))
+    state.apply(event_of("reported", trial="lucky", epochs=[_epoch(1, 0.9, 0.1)], **common))
+    state.apply(event_of("stopped", trial="lucky", reason="rung 1", **common))
+    assert state.ranked()[0].trial == "steady"
+    assert "steady" in [trial.trial for trial in state.pareto(objectives)]
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def recorded(tmp_path: Path) -> RecordedSearch:
 
 
 def test_a_summary_names_all_metrics_and_the_front(recorded: RecordedSearch) -> None:
-    result = SearchResult(PLAN, recorded.folder, recorded.table, {}, "all trials", "0")
+    result = SearchResult(PLAN, recorded.folder, recorded.state, {}, "all trials", "0")
     summary = json.loads(json.dumps(result.summary()))
     assert (summary["metrics"], summary["modes"]) == (["valid/gain", "valid/cost"], ["max", "min"])
     assert summary["pareto"] == ["t0", "t1", "t5", "t4"]
@@ -234,7 +234,7 @@ def test_a_summary_names_all_metrics_and_the_front(recorded: RecordedSearch) -> 
 
 
 def test_rows_of_trials_give_every_score_and_who_is_on_the_front(recorded: RecordedSearch) -> None:
-    recorded.table.apply(event_of("suggested", trial="t9", config={}, seed=0, time="", elapsed_s=2.0))
+    recorded.state.apply(event_of("suggested", trial="t9", config={}, seed=0, time="", elapsed_s=2.0))
     rows = {row["trial"]: row for row in json.loads(json.dumps(trial_rows(recorded)))}
     assert [name for name, row in rows.items() if row["pareto"]] == ["t0", "t1", "t5", "t4"]
     assert rows["t2"]["scores"] == {"valid/gain": 0.8, "valid/cost": 0.3}
@@ -331,10 +331,10 @@ def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampl
     assert {name for name, state in states.items() if state is TrialState.COMPLETE} == finished
     assert {state for name, state in states.items() if name not in finished} == {TrialState.PRUNED}
     # Optuna and the ledger tell the same front, but for pruned trials, of which Optuna knows no values.
-    table = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
+    state = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
     for name in set(states) - finished:
-        del table.trials[name]
-    ours = {trial.trial for trial in table.pareto(PLAN.objectives)}
+        del state.trials[name]
+    ours = {trial.trial for trial in state.pareto(PLAN.objectives)}
     assert ours == {trial.user_attrs["trial"] for trial in bridge.study.best_trials}
     assert 1 < len(ours) < len(finished)
 

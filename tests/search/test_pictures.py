@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, state_after
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -118,10 +118,10 @@ EXTRA = {"parallel_coordinates", "slices"}
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_picture_of_a_search_draws_without_a_warning(kind: str) -> None:
     plan, events = KINDS[kind]
-    table = table_of(plan, events)
-    found = pictures_of_search(plan, table, importance_of(plan, table))
+    state = state_after(plan, events)
+    found = pictures_of_search(plan, state, importance_of(plan, state))
     expected = {"best_so_far", "rung_survival"}
-    if len(table.ranked()) > 1 and kind != "two equal ones":
+    if len(state.ranked()) > 1 and kind != "two equal ones":
         expected |= EXTRA
     if plan.further_objectives:
         expected.add("pareto_front")
@@ -134,7 +134,7 @@ def test_every_picture_of_a_search_draws_without_a_warning(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "no trial"])
 def test_the_learning_curves_of_every_trial_draw_without_a_warning(kind: str) -> None:
     plan, events = KINDS[kind]
-    trials = [trial for trial in table_of(plan, events).trials.values() if trial.epochs]
+    trials = [trial for trial in state_after(plan, events).trials.values() if trial.epochs]
     for trial in trials[:3]:
         found = pictures_of_trial(plan, trial, None)
         assert set(found) == {"learning_curves"}
@@ -142,10 +142,10 @@ def test_the_learning_curves_of_every_trial_draw_without_a_warning(kind: str) ->
 
 
 def test_the_same_figure_gives_the_same_bytes() -> None:
-    table = table_of(PLAN, twelve())
-    one, other = (figures.svg(rung_survival(PLAN, table)) for _ in range(2))
+    state = state_after(PLAN, twelve())
+    one, other = (figures.svg(rung_survival(PLAN, state)) for _ in range(2))
     assert one == other
-    assert figures.png(rung_survival(PLAN, table)) == figures.png(rung_survival(PLAN, table))
+    assert figures.png(rung_survival(PLAN, state)) == figures.png(rung_survival(PLAN, state))
 
 
 HAND = [
@@ -163,7 +163,7 @@ HAND = [
 
 
 def test_the_best_so_far_of_two_trials_worked_by_hand() -> None:
-    axes = axes_of(best_so_far(PLAN, table_of(PLAN, HAND)))
+    axes = axes_of(best_so_far(PLAN, state_after(PLAN, HAND)))
     # t0 and t1 in turn: 10, 30, 40, 50, 55, 60, 70, 75, 85 seconds.
     assert line(axes, "best so far") == ([50.0, 75.0, 85.0], [7.0, 6.0, 6.0])
     dots = {(x, y) for one in axes.get_lines() if one.get_marker() == "o" for x, y in zip(*one.get_data(), strict=True)}
@@ -179,31 +179,31 @@ def test_the_best_so_far_looks_for_more_where_more_is_better() -> None:
         reported("t0", 1.0, *(epoch_of(e, float(s), float(s), True, seconds=60.0) for e, s in ((1, 9), (2, 8), (3, 1)))),
         reported("t0", 2.0, epoch_of(4, 2.0, 2.0, True, seconds=60.0), epoch_of(5, 1.5, 1.5, False, seconds=60.0)),
     ]
-    axes = axes_of(best_so_far(plan, table_of(plan, events)))
+    axes = axes_of(best_so_far(plan, state_after(plan, events)))
     assert line(axes, "best so far") == ([3.0, 4.0, 5.0], [1.0, 2.0, 2.0])
     assert axes.get_xlabel().endswith("(min)")
 
 
 def test_a_failed_trial_is_never_the_best_so_far() -> None:
     events = [*HAND, event_of("failed", 9.0, trial="t1", reason="broke")]
-    axes = axes_of(best_so_far(PLAN, table_of(PLAN, events)))
+    axes = axes_of(best_so_far(PLAN, state_after(PLAN, events)))
     assert line(axes, "best so far")[1] == [7.0, 6.5, 6.5]
 
 
 def test_the_best_so_far_ends_at_the_best_of_the_search() -> None:
-    table = table_of(PLAN, twelve())
-    assert table.best is not None
-    assert line(axes_of(best_so_far(PLAN, table)), "best so far")[1][-1] == table.best.score
+    state = state_after(PLAN, twelve())
+    assert state.best is not None
+    assert line(axes_of(best_so_far(PLAN, state)), "best so far")[1][-1] == state.best.score
 
 
 def test_rung_survival_worked_by_hand() -> None:
     events = [*a_trial(0, 9), *a_trial(1, 3, end="stopped"), *a_trial(2, 1, end="stopped"), *a_trial(3, 0), *a_trial(4, 3)]
-    axes = axes_of(rung_survival(PLAN, table_of(PLAN, events)))
+    axes = axes_of(rung_survival(PLAN, state_after(PLAN, events)))
     curve, *rungs = axes.get_lines()
     assert curve.get_xdata().tolist() == list(range(1, 10))
     assert curve.get_ydata().tolist() == [4, 3, 3, 1, 1, 1, 1, 1, 1]
     assert [rung.get_xdata()[0] for rung in rungs] == [1, 3], "grace period 1 times powers of 3, below 9"
-    (alone,) = axes_of(rung_survival(replace(PLAN, scheduler="none"), table_of(PLAN, events))).get_lines()
+    (alone,) = axes_of(rung_survival(replace(PLAN, scheduler="none"), state_after(PLAN, events))).get_lines()
     assert alone.get_ydata().tolist() == curve.get_ydata().tolist()
 
 
@@ -213,7 +213,7 @@ def test_parallel_coordinates_of_three_trials_worked_by_hand() -> None:
         *a_trial(1, 3, x=0.0, rate=1.0),  # at 2/3
         *a_trial(2, 3, x=1.0, rate=math.sqrt(0.1), shape="tilted", tilt=0.5),  # at 1
     ]
-    axes = axes_of(parallel_coordinates(PLAN, table_of(PLAN, events)))
+    axes = axes_of(parallel_coordinates(PLAN, state_after(PLAN, events)))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "shape", "tilt", "rate", "score"]
     (lines,) = [found for found in axes.collections if isinstance(found, LineCollection)]
     heights = [[float(y) for _, y in segment] for segment in lines.get_segments()]
@@ -227,7 +227,7 @@ def test_parallel_coordinates_of_three_trials_worked_by_hand() -> None:
 
 def test_fields_that_find_no_room_side_by_side_stand_in_further_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.analysis.search_figures._COORDINATES", 2)
-    figure = parallel_coordinates(PLAN, table_of(PLAN, twelve(tilted=True)))
+    figure = parallel_coordinates(PLAN, state_after(PLAN, twelve(tilted=True)))
     rows = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
     assert rows == [["x", "shape", "score"], ["tilt", "rate", "score"]], "every field that varies, in the order of the space"
     assert figure.get_supxlabel() == "score (min): mean of the last three validations of valid/height"
@@ -235,14 +235,14 @@ def test_fields_that_find_no_room_side_by_side_stand_in_further_rows(monkeypatch
 
 def test_where_one_value_is_there_is_one_tick() -> None:
     events = [*a_trial(0, 3, x=-1.0, rate=0.1), *a_trial(1, 3, x=1.0, shape="tilted", tilt=0.25)]
-    by_title = {axes.get_title(): axes for axes in slices(PLAN, table_of(PLAN, events)).axes}
+    by_title = {axes.get_title(): axes for axes in slices(PLAN, state_after(PLAN, events)).axes}
     assert [label.get_text() for label in by_title["tilt"].get_xticklabels()] == ["0.25"]
 
 
 def test_the_front_of_two_objectives_is_drawn_with_those_beyond_a_limit_marked() -> None:
     plan = replace(TWO, constraints=(Constraint("valid/height", "<=", 0.9),))
     events = [*a_trial(0, 3), *a_trial(1, 3), *a_trial(2, 3)]  # heights end at 1/3, 2/3 and 1; costs grow
-    axes = axes_of(pictures_of_search(plan, table_of(plan, events), None)["pareto_front"])
+    axes = axes_of(pictures_of_search(plan, state_after(plan, events), None)["pareto_front"])
     shown = {one.get_label(): len(one.get_xdata()) for one in axes.get_lines()}
     assert shown == {"beyond a limit": 1, "not on the front": 1, "on the Pareto front": 1}
     assert texts(axes) == ["t0"]
@@ -251,7 +251,7 @@ def test_the_front_of_two_objectives_is_drawn_with_those_beyond_a_limit_marked()
 
 def test_slices_are_filled_for_trials_that_ended_by_themselves() -> None:
     events = [*a_trial(0, 3, x=-1.0), *a_trial(1, 3, x=1.0, end="stopped"), *a_trial(2, 3, x=0.0)]
-    axes = axes_of(slices(PLAN, table_of(PLAN, events)))
+    axes = axes_of(slices(PLAN, state_after(PLAN, events)))
     full, hollow = axes.get_lines()
     assert (full.get_fillstyle(), hollow.get_fillstyle()) == ("full", "none")
     assert sorted(zip(*full.get_data(), strict=True)) == [(0.0, pytest.approx(1 / 3)), (0.5, pytest.approx(1.0))]
@@ -262,9 +262,9 @@ def test_slices_are_filled_for_trials_that_ended_by_themselves() -> None:
 
 def test_a_slice_shows_the_unit_and_only_active_trials() -> None:
     events = [*a_trial(0, 3, rate=0.1), *a_trial(1, 3, rate=0.2), *a_trial(2, 3, rate=0.2, shape="tilted", tilt=0.4)]
-    table = table_of(PLAN, events)
-    assert [field.name for field in varied(PLAN, table.ranked())] == ["shape", "tilt", "rate"]
-    by_title = {axes.get_title(): axes for axes in slices(PLAN, table).axes if axes.get_title()}
+    state = state_after(PLAN, events)
+    assert [field.name for field in varied(PLAN, state.ranked())] == ["shape", "tilt", "rate"]
+    by_title = {axes.get_title(): axes for axes in slices(PLAN, state).axes if axes.get_title()}
     assert set(by_title) == {"shape", "tilt", "rate (1/epoch)"}
     assert sum(len(found.get_xdata()) for found in by_title["tilt"].get_lines()) == 1
     assert sum(len(found.get_xdata()) for found in by_title["shape"].get_lines()) == 3
@@ -295,8 +295,8 @@ def test_importance_without_a_bar_beyond_its_mark_says_so() -> None:
 @pytest.mark.parametrize("kind", ["forty trials", "two objectives", "hours"])
 def test_no_writing_is_cut_off(kind: str) -> None:
     plan, events = KINDS[kind]
-    table = table_of(plan, events)
-    for name, figure in pictures_of_search(plan, table, importance_of(plan, table)).items():
+    state = state_after(plan, events)
+    for name, figure in pictures_of_search(plan, state, importance_of(plan, state)).items():
         figure.draw_without_rendering()
         for place in written(figure):
             assert 0 <= place.x0 <= place.x1 <= figure.bbox.width, name
@@ -307,7 +307,7 @@ def test_learning_curves_show_objectives_score_losses_and_the_best_epoch() -> No
     losses = [{"train/loss": 3.0, "valid/loss": 2.0}, {"train/loss": 1.0, "valid/loss": 2.5}]
     epochs = [epoch_of(1, 4.0, 4.0, True, cost=1.0), epoch_of(2, 5.0, 4.5, False, cost=2.0)]
     told = [replace(epoch, metrics={**epoch.metrics, **more}) for epoch, more in zip(epochs, losses, strict=True)]
-    trial = table_of(TWO, [*begun("t0", 0.0), reported("t0", 1.0, *told)]).trials["t0"]
+    trial = state_after(TWO, [*begun("t0", 0.0), reported("t0", 1.0, *told)]).trials["t0"]
     figure = learning_curves(TWO, trial)
     first, second, third = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["valid/height", "valid/cost", "loss"]
@@ -399,7 +399,7 @@ def test_a_wrong_diagnosis_has_another_colour() -> None:
 
 
 def test_pictures_of_a_trial_are_those_that_there_is_something_for() -> None:
-    trial = table_of(PLAN, a_trial(0, 3)).trials["t0"]
+    trial = state_after(PLAN, a_trial(0, 3)).trials["t0"]
     sharing = Sharing(("DIAG", "PN"), np.ones((1, 2, 2)))
     whole = Explanation("valid", 15, MATRICES, sharing, (a_case([(0.5, 0.5)]),))
     assert set(pictures_of_trial(PLAN, trial, whole)) == {"learning_curves", "confusion", "sharing", "attention"}
@@ -424,7 +424,7 @@ def test_a_confirmations_plot_keeps_its_legend_however_few_its_rows(count: int) 
 
 
 def test_where_nothing_is_known_a_sentence_stands_in_the_place_of_axes() -> None:
-    empty = table_of(PLAN, [event_of("search_started", 0.0)])
+    empty = state_after(PLAN, [event_of("search_started", 0.0)])
     for figure in (figures.forest([], "valid/height"), best_so_far(PLAN, empty), rung_survival(PLAN, empty)):
         axes = axes_of(figure)
         assert not axes.axison

@@ -95,26 +95,26 @@ def search(storage: Path, done: Acknowledged) -> None:
     lock = folder.lock() if folder.exists() else folder.create(PLAN)
     done.created = True
     try:
-        table = SearchState(PLAN.objective)
+        state = SearchState(PLAN.objective)
         with Ledger(folder.ledger_file) as ledger:
             for event in ledger.past:
-                table.apply(event)
+                state.apply(event)
             ledger.subscribe(done.events.append)
-            ledger.subscribe(table.apply)
-            ledger.subscribe(CheckpointStore(folder, ledger, table, 1).on_event)
+            ledger.subscribe(state.apply)
+            ledger.subscribe(CheckpointStore(folder, ledger, state, 1).on_event)
             ledger.append(event_of("search_resumed" if ledger.past else "search_started", name="fragile", num_trials=2))
             for trial in ("t0000", "t0001"):
-                train(trial, folder, ledger, table, done)
+                train(trial, folder, ledger, state, done)
             ledger.append(event_of("search_ended", reason="all trials"))
     finally:
         lock.release()
 
 
-def train(trial: str, folder: SearchFolder, ledger: Ledger, table: SearchState, done: Acknowledged) -> None:
+def train(trial: str, folder: SearchFolder, ledger: Ledger, state: SearchState, done: Acknowledged) -> None:
     """A trial from wherever it is: one epoch after another, a state and a model of each."""
-    if trial not in table.trials:
+    if trial not in state.trials:
         ledger.append(event_of("suggested", trial=trial, config=dict(CONFIG), seed=0))
-    record = table.trials[trial]
+    record = state.trials[trial]
     if record.state in ("finished", "stopped", "failed"):
         return
     place = TrialFolder(folder.trial(trial))
@@ -182,12 +182,12 @@ def test_a_search_that_dies_before_any_change_of_the_disk_loses_nothing_that_was
 def assert_whole(folder: SearchFolder) -> None:
     """Every trial finished once with every epoch once; the best checkpoint is there, and no other."""
     events = list(read_events(folder.ledger_file))
-    table = SearchState.of(events, PLAN.objective)
-    assert {name: trial.state for name, trial in table.trials.items()} == {"t0000": "finished", "t0001": "finished"}
-    for trial in table.trials:
+    state = SearchState.of(events, PLAN.objective)
+    assert {name: trial.state for name, trial in state.trials.items()} == {"t0000": "finished", "t0001": "finished"}
+    for trial in state.trials:
         told = [epoch.epoch for e in events if e.event == "reported" and e.trial == trial for epoch in e.epochs]
         assert told == [1, 2]
-    kept = [trial.checkpoint for trial in table.trials.values() if trial.checkpoint is not None]
+    kept = [trial.checkpoint for trial in state.trials.values() if trial.checkpoint is not None]
     assert [str(path.relative_to(folder.path)) for path in folder.path.glob("trials/*/*-*")] == kept
     assert len(kept) == 1
 
@@ -195,11 +195,11 @@ def assert_whole(folder: SearchFolder) -> None:
 def test_what_is_written_at_the_end_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     search(tmp_path, Acknowledged())
     folder = SearchFolder(tmp_path, "fragile")
-    table = SearchState.of(read_events(folder.ledger_file), PLAN.objective)
+    state = SearchState.of(read_events(folder.ledger_file), PLAN.objective)
 
     def write(storage: Path, done: Acknowledged) -> None:
-        write_curves(table, folder.curves_file)
-        export_to_file(study_of(PLAN, table), folder.study_file)
+        write_curves(state, folder.curves_file)
+        export_to_file(study_of(PLAN, state), folder.study_file)
 
     write(tmp_path, Acknowledged())
     after, failed = 0, True

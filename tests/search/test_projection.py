@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from bowl_events import BEGUN, begun, config_of, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import BEGUN, begun, config_of, epoch_of, event_of, plan_of, reported, state_after
 from bowl_search import bowl_curves, bowl_epochs, recording, with_changes
 from optuna.trial import FrozenTrial, TrialState
 
@@ -85,14 +85,14 @@ CASES: dict[str, dict[str, Any]] = {
 def test_the_ledgers_study_is_the_live_one(case: str) -> None:
     plan = with_changes(**CASES[case])
     bridge, events = _search(plan)
-    table = SearchState.of(events, plan.objective, plan.constraints)
-    study = study_of(plan, table)
+    state = SearchState.of(events, plan.objective, plan.constraints)
+    study = study_of(plan, state)
     assert _study(study) == _study(bridge.study)
     assert study.directions == bridge.study.directions
     assert study.metric_names == bridge.study.metric_names == [objective.metric for objective in plan.objectives]
     assert study.study_name == bridge.study.study_name == "bowls"
     finished = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
-    assert [trial.user_attrs["trial"] for trial in finished] == [t.trial for t in table.trials.values() if t.state == "finished"]
+    assert [trial.user_attrs["trial"] for trial in finished] == [t.trial for t in state.trials.values() if t.state == "finished"]
     assert all(len(trial.values) == len(plan.objectives) for trial in finished)
     if plan.scheduler != "none":
         assert {trial.state for trial in study.trials} >= {TrialState.PRUNED}
@@ -232,7 +232,7 @@ def test_trials_of_an_export_began_and_ended_when_the_ledger_says(tmp_path: Path
         event_of("finished", 40.0, trial="t0000", reason="max_epochs"),
         event_of("suggested", 60.0, trial="t0002", config=config_of()),
     ]
-    export_to_file(study_of(plan, table_of(plan, events)), tmp_path / "study.db")
+    export_to_file(study_of(plan, state_after(plan, events)), tmp_path / "study.db")
     study = optuna.load_study(study_name=plan.name, storage=f"sqlite:///{tmp_path / 'study.db'}")
 
     def elapsed_s(local: datetime | None) -> float:

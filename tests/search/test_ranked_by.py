@@ -84,17 +84,17 @@ def test_the_report_ranks_alike_and_names_no_score(storage: Path) -> None:
 def test_the_page_in_mlflow_calls_no_run_the_best(storage: Path) -> None:
     """The best of several runs of one configuration is the luckiest."""
     found = open_search(storage, "bowls-confirm")
-    assert "Best" not in search_page(found.table, found.plan, [])
-    assert "Best: **" in search_page(found.table, plan_of(), []), "of a search"
+    assert "Best" not in search_page(found.state, found.plan, [])
+    assert "Best: **" in search_page(found.state, plan_of(), []), "of a search"
 
 
 def test_a_confirmation_underway_shows_values(storage: Path) -> None:
     found, text = open_search(storage, "bowls-confirm"), StringIO()
     console = Console(file=text, force_terminal=False, width=200)
-    table = SearchState.of([], found.plan.objective)
-    view = SearchView(found.plan, table, console)
+    state = SearchState.of([], found.plan.objective)
+    view = SearchView(found.plan, state, console)
     for event in read_events(found.folder.ledger_file):
-        table.apply(event)
+        state.apply(event)
         view.on_event(event)
     assert f"{LUCKY} finished (max_epochs): value 1.2500 at epoch 3" in text.getvalue()
     console.print(view._render())

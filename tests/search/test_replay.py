@@ -68,13 +68,13 @@ def test_a_trial_that_was_cut_short_costs_what_is_due_and_gains_nothing_that_nob
 
 def test_a_curve_stays_as_it_was_where_it_was_cut_short_and_says_so(tmp_path: Path) -> None:
     found = _recorded(tmp_path, CURVES | {"t0001": [6.0, 5.0]}, {"t0001": "stopped", "t0002": "interrupted"})
-    cut = whole_curve(found.table.trials["t0001"], 4)
+    cut = whole_curve(found.state.trials["t0001"], 4)
     assert [epoch.epoch for epoch in cut] == [1, 2, 3, 4]
     assert [epoch.score for epoch in cut] == [6.0, 5.0, 5.0, 5.0]
     assert [epoch.seconds for epoch in cut] == [2.0] * 4
     assert [isinstance(epoch, Extrapolated) for epoch in cut] == [False, False, True, True]
     assert [epoch.is_best for epoch in cut] == [True, True, False, False]
-    assert len(whole_curve(found.table.trials["t0000"], 9)) == 4, "it had ended by itself"
+    assert len(whole_curve(found.state.trials["t0000"], 9)) == 4, "it had ended by itself"
 
 
 def test_failed_trials_are_left_out_and_two_are_needed(tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ def test_a_search_killed_after_any_event_ends_each_trial_once_and_counts_no_epoc
         assert ends(whole) == {f"t{number:04d}": 1 for number in range(NUM_TRIALS)}, cut
         for trial, epochs in heard_epochs(whole).items():
             assert epochs == list(range(1, len(epochs) + 1)), (cut, trial)
-        table = SearchState.of(whole, plan.objective)
-        assert table.count(*ENDED) == NUM_TRIALS
-        assert all(len(trial.epochs) == MAX_EPOCHS for trial in table.trials.values() if trial.state == "finished")
+        state = SearchState.of(whole, plan.objective)
+        assert state.count(*ENDED) == NUM_TRIALS
+        assert all(len(trial.epochs) == MAX_EPOCHS for trial in state.trials.values() if trial.state == "finished")
         assert bridge.exhausted
         assert bridge.num_running == 0
 

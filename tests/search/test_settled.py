@@ -50,7 +50,7 @@ class Ended:
     def close(self, plan: Plan | None = None) -> SearchResult:
         """What a driver does that has no trial left to run, which takes no Ray."""
         with self.folder.lock():
-            return _Session(plan or self.plan, self.folder, self.uri, [], False, lambda plan, table: ()).run()
+            return _Session(plan or self.plan, self.folder, self.uri, [], False, lambda plan, state: ()).run()
 
     def ask(self, *more: str) -> int:
         return run(["resume", "bowls", "--storage", str(self.storage), *more])

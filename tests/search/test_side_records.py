@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, state_after
 from small_tables import checkpoint_of, table_source
 
 from search.records.curves import curves_frame, trials_frame, write_curves
@@ -126,7 +126,7 @@ def test_a_trials_last_failure_is_kept_with_its_trace(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def table() -> SearchState:
+def state() -> SearchState:
     """Two trials that have validated, the second the better, one that failed and one that has only begun."""
     plan = plan_of()
     events = [
@@ -139,11 +139,11 @@ def table() -> SearchState:
         event_of("finished", 4.0, trial="t0", reason="max_epochs"),
         event_of("failed", 5.0, trial="t2", reason="RuntimeError: it broke"),
     ]
-    return table_of(plan, events)
+    return state_after(plan, events)
 
 
-def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(table: SearchState) -> None:
-    frame = curves_frame(table)
+def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(state: SearchState) -> None:
+    frame = curves_frame(state)
     assert frame["trial"].tolist() == ["t0", "t0", "t1"]
     assert frame["epoch"].tolist() == [1, 2, 1]
     assert frame["score"].tolist() == [4.0, 4.5, 2.0]
@@ -155,8 +155,8 @@ def test_curves_have_a_row_for_each_epoch_and_no_column_for_what_is_inactive(tab
     assert frame["config/x"].tolist() == [0.5, 0.5, config_of()["x"]]
 
 
-def test_the_leaderboard_has_a_row_for_each_trial_best_first(table: SearchState) -> None:
-    rows = trials_frame(table).set_index("trial")
+def test_the_leaderboard_has_a_row_for_each_trial_best_first(state: SearchState) -> None:
+    rows = trials_frame(state).set_index("trial")
     assert rows.index.tolist() == ["t1", "t0", "t2", "t3"]
     assert rows["state"].tolist() == ["running", "finished", "failed", "running"]
     assert rows.loc["t0", ["reason", "value", "score", "epoch", "epochs", "seconds"]].tolist() == ["max_epochs", 4, 4, 1, 2, 5]
@@ -165,21 +165,21 @@ def test_the_leaderboard_has_a_row_for_each_trial_best_first(table: SearchState)
     assert rows.loc["t0", "x"] == 0.5
 
 
-def test_written_curves_are_read_back_as_they_were(table: SearchState, tmp_path: Path) -> None:
-    write_curves(table, tmp_path / "curves.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "curves.parquet"), curves_frame(table))
+def test_written_curves_are_read_back_as_they_were(state: SearchState, tmp_path: Path) -> None:
+    write_curves(state, tmp_path / "curves.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "curves.parquet"), curves_frame(state))
     assert [path.name for path in tmp_path.iterdir()] == ["curves.parquet"]
 
 
 def test_a_search_without_an_epoch_leaves_no_curves(tmp_path: Path) -> None:
-    write_curves(table_of(plan_of(), begun("t0", 1.0)), tmp_path / "curves.parquet")
+    write_curves(state_after(plan_of(), begun("t0", 1.0)), tmp_path / "curves.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_written_curves_have_no_column_for_the_row_numbers(table: SearchState, tmp_path: Path) -> None:
+def test_written_curves_have_no_column_for_the_row_numbers(state: SearchState, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    write_curves(table, tmp_path / "curves.parquet")
+    write_curves(state, tmp_path / "curves.parquet")
     schema = pq.read_schema(tmp_path / "curves.parquet")
-    assert schema.names == curves_frame(table).columns.tolist()
+    assert schema.names == curves_frame(state).columns.tolist()
     assert schema.pandas_metadata["index_columns"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bowl_events import begun, epoch_of, event_of, plan_of, reported, table_of
+from bowl_events import begun, epoch_of, event_of, plan_of, reported, state_after
 
 from search.analysis.leaderboard import RecordedSearch, confirmed_gain, trial_rows
 from search.cli.main import run
@@ -53,7 +53,7 @@ def failed(number: int, reason: str) -> list[Event]:
 
 
 def result_of(plan: Plan, events: list[Event], folder: Path, ended: str = "all trials") -> SearchResult:
-    return SearchResult(plan, SearchFolder(folder, plan.name), table_of(plan, events), {}, ended, "0")
+    return SearchResult(plan, SearchFolder(folder, plan.name), state_after(plan, events), {}, ended, "0")
 
 
 def test_when_no_trial_keeps_the_limits_the_nearest_is_named_with_its_figure(
@@ -66,7 +66,7 @@ def test_when_no_trial_keeps_the_limits_the_nearest_is_named_with_its_figure(
         "4 of 4 trials reported, and none keeps all limits (valid/cost<=1, valid/height<=99); the nearest is t0001 with"
         " valid/cost 1.25, score 2.0000 (--constraint)"
     )
-    assert (result.best, why_none(plan, result.table)) == (None, sentence)
+    assert (result.best, why_none(plan, result.state)) == (None, sentence)
     show_result(result, tmp_path)
     text = capsys.readouterr().out
     assert f"{sentence}\nsee: dermtune show bowls --storage" in text
@@ -81,11 +81,11 @@ def test_why_every_trial_failed_is_said_with_its_most_frequent_reason(tmp_path: 
         *failed(1, "RuntimeError: out of memory at 0x7f3 after 12 s"),
         *failed(2, "RuntimeError: out of memory at 0x9f3 after 1.5 s"),
     ]
-    table = table_of(PLAN, events)
-    first, second = failure_reasons(table)
+    state = state_after(PLAN, events)
+    first, second = failure_reasons(state)
     assert (first.trials, second.trials) == (["t0001", "t0002"], ["t0000"])
     sentence = "all 3 trials failed, 2 of them for the same reason and 1 other reason: RuntimeError: out of memory at 0x7f3"
-    assert why_none(PLAN, table).startswith(sentence)
+    assert why_none(PLAN, state).startswith(sentence)
     result = result_of(PLAN, events, tmp_path)
     show_result(result, tmp_path)
     text = capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_equal_scores_are_called_equal_and_the_first_is_not_called_best(
 ) -> None:
     events = [line for n in (2, 0, 1) for line in trial(n, 0.5)]
     result = result_of(PLAN, events, tmp_path)
-    assert is_constant(result.table)
+    assert is_constant(result.state)
     assert result.summary()["constant"] is True
     show_result(result, tmp_path)
     text = capsys.readouterr().out
@@ -130,11 +130,11 @@ def test_equal_scores_are_called_equal_and_the_first_is_not_called_best(
     assert "First of equals: t0002" in text
     assert "Best: " not in text
     assert "Picked as the best" not in text
-    other = table_of(PLAN, [*events, *trial(3, 0.7)])
+    other = state_after(PLAN, [*events, *trial(3, 0.7)])
     assert not is_constant(other)
     assert other.best is not None
     assert [t.trial for t in tied_with(other, other.best)] == ["t0002", "t0000", "t0001"]
-    assert not is_constant(table_of(PLAN, trial(0, 0.5))), "one trial alone distinguishes itself from nobody"
+    assert not is_constant(state_after(PLAN, trial(0, 0.5))), "one trial alone distinguishes itself from nobody"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_every_metric_is_shown_at_the_checkpoints_epoch_beside_the_score(
     plan = replace(PLAN, further_objectives=(Objective("valid/map", "max"),))
     epochs = [epoch_of(n, 0.5, 0.5, True, map=value) for n, value in ((1, 0.2733), (2, 0.2), (3, 0.1417))]
     result = result_of(plan, [*begun("t0000", 0.0), reported("t0000", 1.0, *epochs)], tmp_path)
-    (row,) = trial_rows(RecordedSearch(result.folder, plan, result.table))
+    (row,) = trial_rows(RecordedSearch(result.folder, plan, result.state))
     assert row["values"] == {"valid/height": 0.5, "valid/map": 0.1417}
     assert row["scores"]["valid/map"] == pytest.approx(0.205)
     show_result(result, tmp_path)
@@ -178,7 +178,7 @@ def test_every_metric_is_shown_at_the_checkpoints_epoch_beside_the_score(
 
 
 def with_paper(*others: Event) -> SearchState:
-    return table_of(PLAN, [*trial(0, 0.75, x=0.0), *others])
+    return state_after(PLAN, [*trial(0, 0.75, x=0.0), *others])
 
 
 def test_the_papers_trial_is_marked_with_what_has_been_gained_over_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,14 +209,14 @@ def test_the_gain_is_named_where_it_can_be_and_settings_are(tmp_path: Path) -> N
     shorter = baseline_of(PLAN, with_paper(*trial(1, 0.5, window=2)))
     assert shorter is not None
     assert shorter.best is shorter.trial, "a mean over two does not beat one over three"
-    broken = baseline_of(PLAN, table_of(PLAN, [*failed(0, "RuntimeError: broke"), *trial(1, 0.5)]))
+    broken = baseline_of(PLAN, state_after(PLAN, [*failed(0, "RuntimeError: broke"), *trial(1, 0.5)]))
     assert broken is not None
     assert broken.gain is None
     assert broken.sentences("bowls") == [
         "t0000 is the paper's configuration; it failed (RuntimeError: broke), so that there is no gain to be named"
     ]
     own = replace(PLAN, fixed={**PLAN.fixed, "y": 0.5})
-    found = baseline_of(own, table_of(own, [*begun("t0000", 0.0, y=0.5)]))
+    found = baseline_of(own, state_after(own, [*begun("t0000", 0.0, y=0.5)]))
     assert found is not None
     assert found.label == "the paper's configuration with this search's settings (y=0.5)"
     assert baseline_of(own, with_paper()) is None
@@ -248,13 +248,13 @@ def test_how_long_and_by_what_a_search_trains_is_not_the_papers_unless_it_is(tas
 
 
 def test_mlflow_has_the_papers_trial_and_the_gain() -> None:
-    table = with_paper(*trial(1, 0.5))
-    values = summary_values(table, PLAN)
+    state = with_paper(*trial(1, 0.5))
+    values = summary_values(state, PLAN)
     assert (values["paper/score"], values["gain"]) == (0.75, 0.25)
-    tags = {tag.key: tag.value for tag in summary_tags(table, PLAN, [])}
+    tags = {tag.key: tag.value for tag in summary_tags(state, PLAN, [])}
     assert tags["paper_trial"] == "t0000"
     assert "better by 0.2500" in tags["paper_gain"]
-    own = [{tag.key: tag.value for tag in closing_tags(trial, PLAN, None)} for trial in table.trials.values()]
+    own = [{tag.key: tag.value for tag in closing_tags(trial, PLAN, None)} for trial in state.trials.values()]
     assert [tags.get("configuration") for tags in own] == ["the paper's configuration", None]
 
 

@@ -28,11 +28,11 @@ class Driver:
         if not self.folder.exists():
             self.folder.create(PLAN).release()
         self.ledger = Ledger(self.folder.ledger_file)
-        self.table = SearchState.of(self.ledger.past, PLAN.objective)
+        self.state = SearchState.of(self.ledger.past, PLAN.objective)
         remote = self.folder.remote
         mirror = None if remote is None else Mirror(remote, self.folder.path, self.folder.stop_file, lambda line: None)
-        store = CheckpointStore(self.folder, self.ledger, self.table, 1, PLAN.objectives, mirror)
-        self.ledger.subscribe(self.table.apply)
+        store = CheckpointStore(self.folder, self.ledger, self.state, 1, PLAN.objectives, mirror)
+        self.ledger.subscribe(self.state.apply)
         self.ledger.subscribe(store.on_event)
         self.told: list[Checkpointed] = store.tell_untold()
         self.mirror = mirror

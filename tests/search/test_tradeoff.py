@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from bowl_events import begun, epoch_result, plan_of, reported, table_of
+from bowl_events import begun, epoch_result, plan_of, reported, state_after
 
 from search.analysis import figures
 from search.analysis.explained import CommonExplanations, common_explanations, tradeoff_figure
@@ -40,7 +40,7 @@ def search_of(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> RecordedS
     told: list[Event] = []
     for number, trial in enumerate(FOUND):
         told += [*begun(trial, number), reported(trial, number + 0.5, *epochs(trial, plan.objective.metric))]
-    return RecordedSearch(SearchFolder(tmp_path_factory.mktemp("tradeoff"), plan.name), plan, table_of(plan, told))
+    return RecordedSearch(SearchFolder(tmp_path_factory.mktemp("tradeoff"), plan.name), plan, state_after(plan, told))
 
 
 def test_the_front_of_diagnosis_and_explanation(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -51,10 +51,10 @@ PLAN = Plan(
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_live_view_says_each_note_once(tmp_path: Path, terminal: bool) -> None:
-    table, text = SearchState(PLAN.objective), StringIO()
-    view = SearchView(PLAN, table, Console(file=text, force_terminal=terminal, highlight=False, width=200))
+    state, text = SearchState(PLAN.objective), StringIO()
+    view = SearchView(PLAN, state, Console(file=text, force_terminal=terminal, highlight=False, width=200))
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        ledger.subscribe(table.apply)
+        ledger.subscribe(state.apply)
         ledger.subscribe(view.on_event)
         ledger.append(event_of("search_started", name="mine"))
         ledger.append(event_of("noted", text="3 cases have [no] mask"))

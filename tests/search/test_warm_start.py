@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bowl_events import FIXED, begun, config_of, epoch_of, event_of, plan_of, reported, table_of, unstamped
+from bowl_events import FIXED, begun, config_of, epoch_of, event_of, plan_of, reported, state_after, unstamped
 from bowl_search import of_kind, recording
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
@@ -33,7 +33,7 @@ def _trial(trial: str, height: float, end: str = "finished", cost: float | None 
 
 
 def _earlier(*trials: Sequence[Event], objective: Objective = PLAN.objective) -> SearchState:
-    return table_of(plan_of(objective=objective), [found for trial in trials for found in trial])
+    return state_after(plan_of(objective=objective), [found for trial in trials for found in trial])
 
 
 def _places(trials: Sequence[EarlierTrial]) -> list[Value]:
@@ -43,18 +43,18 @@ def _places(trials: Sequence[EarlierTrial]) -> list[Value]:
 @pytest.mark.parametrize("then", ["min", "max"])
 @pytest.mark.parametrize(("now", "order"), [("min", [0.2, 0.3, 0.1]), ("max", [0.1, 0.3, 0.2])])
 def test_earlier_trials_stand_in_the_order_of_this_searchs_objective(then: Mode, now: Mode, order: list[float]) -> None:
-    table = _earlier(
+    state = _earlier(
         _trial("t0000", 2.0, x=0.1),
         _trial("t0001", 0.5, x=0.2),
         _trial("t0002", 1.0, x=0.3),
         objective=Objective("valid/height", then),
     )
     plan = plan_of(objective=Objective("valid/height", now))
-    assert _places(fitting_trials(table, VARIED, plan)) == order
+    assert _places(fitting_trials(state, VARIED, plan)) == order
 
 
 def test_only_trials_that_were_finished_or_stopped_are_taken_over() -> None:
-    table = _earlier(
+    state = _earlier(
         _trial("t0000", 1.0, x=0.1),
         _trial("t0001", 2.0, "stopped", x=0.2),
         _trial("t0002", 0.1, "failed", x=0.3),
@@ -62,20 +62,20 @@ def test_only_trials_that_were_finished_or_stopped_are_taken_over() -> None:
         _trial("t0004", 0.3, "paused", x=0.5),
         _trial("t0005", 0.4, "interrupted", x=0.6),
     )
-    assert _places(fitting_trials(table, VARIED, PLAN)) == [0.1, 0.2]
+    assert _places(fitting_trials(state, VARIED, PLAN)) == [0.1, 0.2]
 
 
 def test_what_is_taken_over_is_the_whole_configuration_and_the_mean_of_three_validations_at_the_best() -> None:
     heights = [epoch_of(number, height, height, True) for number, height in enumerate((8.0, 3.0, 2.0, 1.0), start=1)]
     heard = reported("t0000", 2.0, *heights, epoch_of(5, 7.0, 7.0, False))
-    table = _earlier([*begun("t0000", 1.0, x=0.25), heard, event_of("finished", 3.0, trial="t0000", reason="")])
-    assert fitting_trials(table, VARIED, PLAN) == [EarlierTrial(config_of(x=0.25), (2.0,))]
+    state = _earlier([*begun("t0000", 1.0, x=0.25), heard, event_of("finished", 3.0, trial="t0000", reason="")])
+    assert fitting_trials(state, VARIED, PLAN) == [EarlierTrial(config_of(x=0.25), (2.0,))]
     assert config_of(x=0.25)["tilt"] is None
 
 
 def test_a_trial_outside_a_range_that_has_been_narrowed_does_not_fit() -> None:
-    table = _earlier(_trial("t0000", 1.0, x=-0.6), _trial("t0001", 2.0, x=0.5), _trial("t0002", 3.0, x=0.4))
-    assert _places(fitting_trials(table, VARIED, plan_of(space={"x": "-0.5..0.5"}))) == [0.5, 0.4]
+    state = _earlier(_trial("t0000", 1.0, x=-0.6), _trial("t0001", 2.0, x=0.5), _trial("t0002", 3.0, x=0.4))
+    assert _places(fitting_trials(state, VARIED, plan_of(space={"x": "-0.5..0.5"}))) == [0.5, 0.4]
 
 
 def test_a_trial_without_a_value_for_a_field_that_varies_now_does_not_fit() -> None:
@@ -86,39 +86,39 @@ def test_a_trial_without_a_value_for_a_field_that_varies_now_does_not_fit() -> N
 
 
 def test_a_trial_must_agree_with_what_is_fixed_now_and_varied_then() -> None:
-    table = _earlier(_trial("t0000", 1.0, x=0.1, rate=0.3), _trial("t0001", 2.0, x=0.2, rate=0.5))
+    state = _earlier(_trial("t0000", 1.0, x=0.1, rate=0.3), _trial("t0001", 2.0, x=0.2, rate=0.5))
     plan = plan_of(fixed={**FIXED, "rate": 0.5})
-    assert _places(fitting_trials(table, VARIED, plan)) == [0.2]
+    assert _places(fitting_trials(state, VARIED, plan)) == [0.2]
 
 
 def test_what_is_fixed_in_both_searches_may_differ_and_is_as_it_is_now() -> None:
-    table = _earlier(_trial("t0000", 1.0, x=0.1, rate=0.3, noise=0.5))
+    state = _earlier(_trial("t0000", 1.0, x=0.1, rate=0.3, noise=0.5))
     plan = plan_of(fixed={**FIXED, "rate": 0.5})
-    (found,) = fitting_trials(table, ["x", "y", "shape", "tilt"], plan)
+    (found,) = fitting_trials(state, ["x", "y", "shape", "tilt"], plan)
     assert found.config == config_of(x=0.1, rate=0.5, noise=0.0)
 
 
 def test_a_field_that_meant_nothing_then_and_is_fixed_now_rules_nobody_out() -> None:
     """All bowls were round, so that nobody had a tilt; now all are tilted by as much."""
-    table = _earlier(_trial("t0000", 1.0, x=0.1))
+    state = _earlier(_trial("t0000", 1.0, x=0.1))
     plan = plan_of(fixed={**FIXED, "shape": "tilted", "tilt": 0.5})
-    (found,) = fitting_trials(table, ["x", "y", "tilt", "rate"], plan)
+    (found,) = fitting_trials(state, ["x", "y", "tilt", "rate"], plan)
     assert found.config == config_of(x=0.1, shape="tilted", tilt=0.5)
 
 
 def test_a_field_that_means_nothing_now_is_left_out() -> None:
-    table = _earlier(_trial("t0000", 1.0, x=0.1, shape="tilted", tilt=0.7))
+    state = _earlier(_trial("t0000", 1.0, x=0.1, shape="tilted", tilt=0.7))
     plan = plan_of(fixed={**FIXED, "shape": "round"})
-    (found,) = fitting_trials(table, ["x", "y", "tilt", "rate"], plan)
+    (found,) = fitting_trials(state, ["x", "y", "tilt", "rate"], plan)
     assert found.config == config_of(x=0.1)
 
 
 def test_a_trial_that_has_not_reported_every_metric_of_this_search_does_not_fit() -> None:
-    table = _earlier(_trial("t0000", 1.0, x=0.1), _trial("t0001", 3.0, x=0.2, cost=30.0), _trial("t0002", 2.0, x=0.3, cost=20.0))
+    state = _earlier(_trial("t0000", 1.0, x=0.1), _trial("t0001", 3.0, x=0.2, cost=30.0), _trial("t0002", 2.0, x=0.3, cost=20.0))
     plan = plan_of(further_objectives=(Objective("valid/cost", "min"),))
-    assert [trial.scores for trial in fitting_trials(table, VARIED, plan)] == [(2.0, 20.0), (3.0, 30.0)]
-    assert len(fitting_trials(table, VARIED, PLAN)) == 3
-    assert fitting_trials(table, VARIED, plan_of(objective=Objective("valid/depth", "min"))) == []
+    assert [trial.scores for trial in fitting_trials(state, VARIED, plan)] == [(2.0, 20.0), (3.0, 30.0)]
+    assert len(fitting_trials(state, VARIED, PLAN)) == 3
+    assert fitting_trials(state, VARIED, plan_of(objective=Objective("valid/depth", "min"))) == []
 
 
 def test_an_earlier_trial_comes_back_from_json() -> None:

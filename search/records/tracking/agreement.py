@@ -20,13 +20,13 @@ from search.records.trials import TrialRecord
 _OPEN = "RUNNING"
 
 
-def mlflow_differences(uri: str, plan: Plan, storage: Path, table: SearchState) -> list[tuple[str, str]]:
+def mlflow_differences(uri: str, plan: Plan, storage: Path, state: SearchState) -> list[tuple[str, str]]:
     """Trial (or "") and what differs in MLflow, a line each.
 
     Args:    uri: of the tracking store.
              plan: of the search.
              storage: folder of all searches.
-             table: its trials.
+             state: its trials.
     Raises:  PlanError: when the store cannot be opened.
     """
     client = open_client(uri)
@@ -41,9 +41,9 @@ def mlflow_differences(uri: str, plan: Plan, storage: Path, table: SearchState) 
     for run in runs_of(client, experiment.experiment_id):
         runs[run.data.tags[TRIAL_TAG]].append(run)
     found = [] if summary_run(client, experiment.experiment_id) else [("", "no summary run")]
-    for trial in runs.keys() - table.trials.keys():
+    for trial in runs.keys() - state.trials.keys():
         found.append((trial, "a run of a trial that the ledger does not know"))
-    for trial, record in table.trials.items():
+    for trial, record in state.trials.items():
         found += [(trial, text) for text in _run_differences(client, record, runs.get(trial, []))]
     return sorted(found)
 
@@ -91,9 +91,9 @@ def mend_mlflow(uri: str, plan: Plan, storage: Path, events: Sequence[Event], tr
     experiment = client.get_experiment_by_name(plan.name)
     if experiment is not None:
         mark_of(storage, plan.created).check(plan.name, uri, experiment.tags)
-    table = SearchState.of(events, plan.objective, plan.constraints)
+    state = SearchState.of(events, plan.objective, plan.constraints)
     failure = _write_again(uri, plan, storage, events, trials)
-    still = {trial for trial, _ in mlflow_differences(uri, plan, storage, table) if trial} if failure is None else set()
+    still = {trial for trial, _ in mlflow_differences(uri, plan, storage, state) if trial} if failure is None else set()
     if not still:
         return failure
     experiment = client.get_experiment_by_name(plan.name)

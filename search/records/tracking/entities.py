@@ -99,22 +99,22 @@ def plan_tags(plan: Plan, environment: Mapping[str, str]) -> list[RunTag]:
     return limits + [RunTag(f"env.{key}", value) for key, value in environment.items()]
 
 
-def summary_values(table: SearchState, plan: Plan) -> dict[str, float]:
+def summary_values(state: SearchState, plan: Plan) -> dict[str, float]:
     """Where a search stands: trials by state, the best so far, what it has cost."""
-    trials = list(table.trials.values())
+    trials = list(state.trials.values())
     train_s = math.fsum(trial.train_s for trial in trials)
     gpu_s = math.fsum(trial.gpu_s(plan.gpus_per_trial or 0.0) for trial in trials)
-    values: dict[str, float] = {f"trials/{state}": table.count(state) for state in STATES}
+    values: dict[str, float] = {f"trials/{status}": state.count(status) for status in STATES}
     values |= {
-        "trials/all": len(table.trials),
+        "trials/all": len(state.trials),
         "gpu_hours": gpu_s / 3600,
         "cpu_hours": train_s * plan.cpus_per_trial / 3600,
-        "wall_s": table.wall_s,
+        "wall_s": state.wall_s,
     }
-    best = table.best
+    best = state.best
     if best is not None:
         values |= {"best/value": best.value or 0.0, "best/score": best.score or 0.0, "best/epoch": best.best_epoch}
-    baseline = baseline_of(plan, table)
+    baseline = baseline_of(plan, state)
     if baseline is not None and baseline.trial.score is not None:
         values |= {"paper/value": baseline.trial.value or 0.0, "paper/score": baseline.trial.score}
         if baseline.gain is not None:
@@ -122,15 +122,15 @@ def summary_values(table: SearchState, plan: Plan) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
 
-def summary_tags(table: SearchState, plan: Plan, notices: list[str]) -> list[RunTag]:
+def summary_tags(state: SearchState, plan: Plan, notices: list[str]) -> list[RunTag]:
     """The best trial so far and the search's page."""
-    tags = {NOTE_TAG: search_page(table, plan, notices)}
-    if table.ended is not None:
-        tags["ended"] = table.ended
-    best = table.best
+    tags = {NOTE_TAG: search_page(state, plan, notices)}
+    if state.ended is not None:
+        tags["ended"] = state.ended
+    best = state.best
     if best is not None:
         tags |= {"best_trial": best.trial, "best_config": json.dumps(dict(best.config))}
-    baseline = baseline_of(plan, table)
+    baseline = baseline_of(plan, state)
     if baseline is not None:
         tags |= {"paper_trial": baseline.trial.trial, "paper_gain": " ".join(baseline.sentences(plan.name))}
     return [RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()]

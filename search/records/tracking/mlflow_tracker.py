@@ -105,7 +105,7 @@ class MlflowTracker:
     ) -> None:
         self.uri, self.experiment_id = uri, ""
         self._plan, self._storage, self._environment, self._anew = plan, storage, environment, anew
-        self._table = SearchState(plan.objective, plan.constraints)
+        self._state = SearchState(plan.objective, plan.constraints)
         self._past: list[Event] = []
         self._notices: list[str] = []
         self._skipped: set[str] = set()
@@ -184,7 +184,7 @@ class MlflowTracker:
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            self._table.apply(event)
+            self._state.apply(event)
             if not isinstance(event, TrialEvent):
                 self._of_search(event)
             elif event.trial not in self._skipped:
@@ -202,7 +202,7 @@ class MlflowTracker:
 
     def _of_trial(self, event: TrialEvent) -> None:
         trial = event.trial
-        record = self._table.trials[trial]
+        record = self._state.trials[trial]
         match event:
             case Reported():
                 self._waiting[trial].metrics += metrics_of(event)
@@ -227,16 +227,16 @@ class MlflowTracker:
         elif isinstance(event, SearchEnded):
             status, end = "KILLED" if event.reason == "interrupted" else "FINISHED", ms(event)
             self._tell("", lambda: self._client.set_terminated(run, status=status, end_time=end))
-            page = search_page(self._table, self._plan, self._notices)
+            page = search_page(self._state, self._plan, self._notices)
             self._tell("", lambda: self._client.set_experiment_tag(self.experiment_id, NOTE_TAG, page))
         elif (line := notice(event)) is not None:
             self._notices.append(line)
 
     def _summarise(self, event: Event) -> None:
         """Where the search stands after this event; the step is the number of trials that have ended."""
-        begun, stamp, step = time.monotonic(), ms(event), self._table.count(*ENDED)
-        metrics = [Metric(name, value, stamp, step) for name, value in summary_values(self._table, self._plan).items()]
-        tags = summary_tags(self._table, self._plan, self._notices)
+        begun, stamp, step = time.monotonic(), ms(event), self._state.count(*ENDED)
+        metrics = [Metric(name, value, stamp, step) for name, value in summary_values(self._state, self._plan).items()]
+        tags = summary_tags(self._state, self._plan, self._notices)
         self._guard("", lambda: self._write(self._runs.summary, metrics, tags=tags))
         took_s = time.monotonic() - begun
         self._summary_due = time.monotonic() + max(SUMMARY_S, 20 * took_s)
