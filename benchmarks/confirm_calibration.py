@@ -27,7 +27,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from search.analysis.confirmation import error_of
 from search.analysis.uncertainty import SeedRuns, difference_intervals, mean_intervals
-from search.strategy.race import looks, out_of_race
+from search.strategy.confirmation_controller import looks, out_of_race
 from trainables.metric_ranges import SHARE
 
 PREVALENCE, GAP = 0.2, 1.466  # an AUROC of .85

@@ -58,12 +58,12 @@ from search.records.state import SearchState
 from search.records.study import export_to_file
 from search.records.tracking.entities import closing_metrics, closing_tags, metrics_of, ms, trial_params
 from search.records.trials import ENDED
-from search.strategy.bridge import Bridge
-from search.strategy.projection import study_of
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.rungs import RungCorrelation
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS, Scheduler, default_grace_period
 from search.strategy.simulation import SimulatedClock
+from search.strategy.study_from_state import study_of
 from search.strategy.suggestion import Suggestion
 from spaces.fields import fields_of
 from trainables.contract import TrialRequest
@@ -84,7 +84,7 @@ PARTS = {
     "store": "which checkpoints stay",
     "lines": "on the terminal",
     "mlflow": "translation only",
-    "rest": "conductor, Optuna's study",
+    "rest": "controller, Optuna's study",
 }
 
 
@@ -152,7 +152,7 @@ class Metered:
         return self._meter.around(self._part, found) if callable(found) else found
 
 
-class MeteredBridge(Bridge):
+class MeteredBridge(OptunaController):
     """The search's own, its sampler, its scheduler and its rungs measured."""
 
     def __init__(self, plan: Plan, journal: Journal, meter: Meter, state: SearchState) -> None:
@@ -225,7 +225,7 @@ class Slot:
         self.epoch_s = float(np.random.default_rng(suggestion.seed).lognormal(3.4, 0.5))
 
     def train(self, rungs: Sequence[int]) -> dict[str, Any]:
-        """One epoch; gives what the conductor is told."""
+        """One epoch; gives what the controller is told."""
         report = self._trial.step()
         told = {key: value for key, value in asdict(report).items() if key not in ("ended", "costs")}
         system = {"process_cpu_percent": 99.9, "process_memory_mib": 432.1}
@@ -340,32 +340,32 @@ def drive(plan: Plan, folder: SearchFolder, meter: Meter, found: Size) -> None:
         raise SystemExit(f"the search must end {plan.num_trials} trials; got {state.count(*ENDED)}")
 
 
-def _search(bridge: Bridge, folder: SearchFolder, meter: Meter, clock: SimulatedClock) -> None:
-    """From the first trial to the last; asks the conductor what Tune asks it."""
+def _search(controller: OptunaController, folder: SearchFolder, meter: Meter, clock: SimulatedClock) -> None:
+    """From the first trial to the last; asks the controller what Tune asks it."""
     work: list[tuple[float, int, Slot]] = []
     paused: dict[str, Slot] = {}
-    most, order = bridge.plan.max_concurrent or 1, 0
+    most, order = controller.plan.max_concurrent or 1, 0
     where = {"host": platform.node(), "node": "0" * 56, "pid": 12345, "device": "cpu"}
     while True:
-        while bridge.num_running < most and not bridge.exhausted and (suggestion := bridge.next()) is not None:
+        while controller.num_running < most and not controller.exhausted and (suggestion := controller.next()) is not None:
             with meter.part(SLOTS):
-                slot = paused.pop(suggestion.trial, None) or Slot(bridge.plan, suggestion, folder.trial(suggestion.trial))
+                slot = paused.pop(suggestion.trial, None) or Slot(controller.plan, suggestion, folder.trial(suggestion.trial))
                 heapq.heappush(work, (clock.now_s + slot.epoch_s, order, slot))
             order += 1
         if not work:
             break
         with meter.part(SLOTS):
             clock.now_s, _, slot = heapq.heappop(work)
-            told = slot.train(bridge.rungs)
+            told = slot.train(controller.rungs)
         if not slot.begun:
             slot.begun = True
-            bridge.start(slot.name, where)
-        if not bridge.report(slot.name, **told):
+            controller.start(slot.name, where)
+        if not controller.report(slot.name, **told):
             heapq.heappush(work, (clock.now_s + slot.epoch_s, order, slot))
             order += 1
-        elif bridge.is_paused(slot.name):
+        elif controller.is_paused(slot.name):
             paused[slot.name] = slot
-    bridge.settle()
+    controller.settle()
 
 
 def plan_of(name: str, num_trials: int, slots: int, sampler: str, scheduler: str) -> Plan:

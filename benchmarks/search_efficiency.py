@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.simulated.problems import NETWORKS, Hartmann, Network, Problem, plan_for
 from search.records.ledger import Journal
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.simulation import Conducts, Curve, simulate
 from search.strategy.suggestion import Suggestion
 
@@ -34,13 +34,13 @@ FULL = ("ours", "random", "Optuna TPE", "Ray OptunaSearch")
 MULTI = ("ours", "random + ASHA", "Ray OptunaSearch + ASHA", "Optuna TPE + Hyperband")
 
 
-def conductor(method: str, problem: Problem, seed: int, num_trials: int) -> Conducts:
+def controller(method: str, problem: Problem, seed: int, num_trials: int) -> Conducts:
     """The searcher of that name."""
     from benchmarks.simulated.rivals import OptunaAlone, RandomSearch, RayAsha, RayOptuna
 
     fields, epochs = problem.fields, problem.max_epochs
     if method == "ours":
-        return Bridge(plan_for(problem, "tpe", "asha" if epochs > 1 else "none", seed, num_trials, WORKERS), Journal())
+        return OptunaController(plan_for(problem, "tpe", "asha" if epochs > 1 else "none", seed, num_trials, WORKERS), Journal())
     if method.startswith("Optuna"):
         return OptunaAlone(fields, num_trials, seed, epochs, hyperband=epochs > 1)
     asha = RayAsha(epochs) if "ASHA" in method else None
@@ -65,7 +65,7 @@ def one(method: str, problem: Problem, seed: int, budget: int) -> list[float]:
         return problem.curve(suggestion.config, int(noise.integers(2**31)))
 
     until_s = float("inf") if full else budget * problem.max_epochs / WORKERS
-    observed = simulate(conductor(method, problem, seed, budget if full else 10**6), curve_of, WORKERS, until_s=until_s)
+    observed = simulate(controller(method, problem, seed, budget if full else 10**6), curve_of, WORKERS, until_s=until_s)
     furthest, leader, steps = (0, -np.inf), "", []
     for observation in observed:
         key = (observation.epoch.epoch, observation.epoch.score)

@@ -27,7 +27,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.execution.ray_session import ray_session
 from search.execution.session import run_search
 from search.records.events import Event

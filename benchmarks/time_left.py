@@ -27,8 +27,8 @@ from search.records.ledger import Journal, read_events
 from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.trials import ENDED
-from search.strategy.bridge import Bridge
 from search.strategy.forecast import Span, time_left
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.schedulers import default_grace_period
 from search.strategy.simulation import Curve, SimulatedClock, simulate
 from search.strategy.suggestion import Suggestion
@@ -103,7 +103,7 @@ def looks_of_a_simulation(plan: Plan, seed: int, every: int = 1) -> list[Look]:
     def curve(suggestion: Suggestion) -> Curve:
         return curve_of(plan, seed, suggestion.trial, int(suggestion.trial[1:]) < workers)
 
-    end_s = simulate(Bridge(plan, journal), curve, workers, clock=clock)[-1].time_s
+    end_s = simulate(OptunaController(plan, journal), curve, workers, clock=clock)[-1].time_s
     return [(span, end_s - now) for now, span in said if now < end_s]
 
 

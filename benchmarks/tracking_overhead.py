@@ -35,7 +35,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from search.execution import session
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.execution.ray_session import ray_session
 from search.records.events import Event
 from search.records.tracking.store import open_client, runs_of

@@ -113,11 +113,11 @@ def _run(
     # Ray, torch and MLflow take seconds to import: only a search needs them.
     from search.analysis.leaderboard import open_search
     from search.analysis.publication import publish
-    from search.execution.again import repeated
     from search.execution.options import SearchOptions
-    from search.execution.preparation import prepare_search
+    from search.execution.planning import prepare_search
     from search.execution.processes import imports
     from search.execution.ray_session import ray_session
+    from search.execution.replanning import repeated
     from search.records.folder import storage_folder
     from search.records.tracking.address import check_store, default_tracking_uri
 

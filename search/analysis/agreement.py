@@ -12,7 +12,7 @@ from search.records.study import REASON_ATTRIBUTE, TRIAL_ATTRIBUTE, export_to_fi
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.trials import ENDED, TrialRecord
 from search.records.tune_record import ERROR, LOST, RUNNING, TERMINATED, mark_lost, statuses
-from search.strategy.projection import study_of
+from search.strategy.study_from_state import study_of
 
 _TUNE = {
     "finished": (TERMINATED, LOST),

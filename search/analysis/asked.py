@@ -37,19 +37,22 @@ def confirmed_text(found: RecordedSearch, events: Sequence[Event]) -> str:
              events: of its ledger.
     Raises:  ValueError: when it is none.
     """
-    plan, race = found.plan, found.plan.confirmation
-    if race is None:
+    plan, confirmation = found.plan, found.plan.confirmation
+    if confirmation is None:
         raise ValueError(f"NAME must be a confirmation; got the search {plan.name}")
     seeds = seeds_of(plan)
     rows = [
         ("task", f"{plan.task}, preset {plan.preset}"),
         ("seeds", f"{seeds[0]} to {seeds[-1]}, the same for every configuration"),
-        ("folds", f"{race.num_folds}, of the training and validation cases together" if race.num_folds > 1 else ""),
+        (
+            "folds",
+            f"{confirmation.num_folds}, of the training and validation cases together" if confirmation.num_folds > 1 else "",
+        ),
         *_data(plan),
         *_where(found, events),
     ]
     paper = TASKS[plan.task].paper_values
-    configs = {candidate.trial: candidate.config for candidate in race.candidates}
+    configs = {candidate.trial: candidate.config for candidate in confirmation.candidates}
     first, *others = configs.values()
     differ = [name for name in first if any(other[name] != first[name] for other in others)]
     parts = ["## What was trained", table(("", ""), [row for row in rows if row[1]])]

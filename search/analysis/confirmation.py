@@ -16,9 +16,9 @@ from search.errors import PlanError
 from search.records.confirmations import confirmations_of
 from search.records.folder import SearchFolder
 from search.records.plan import Confirmation, Plan
-from search.records.readings import record_reading
+from search.records.split_readings import record_reading
 from search.records.trials import TrialRecord
-from search.strategy.race import FAILED, Heat, heats_of, looks
+from search.strategy.confirmation_controller import FAILED, PlannedRun, looks, planned_runs_of
 from trainables.data import read
 from trainables.metric_ranges import range_of
 from trainables.tasks import TASKS
@@ -66,35 +66,35 @@ def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = la
     Raises:  PlanError: when this is a search, or has runs left to do.
     """
     plan = found.plan
-    race = plan.confirmation
-    if race is None:
+    confirmation = plan.confirmation
+    if confirmation is None:
         raise PlanError(f"NAME must be a confirmation; got the search {plan.name}")
     if found.state.ended not in ("all trials",):
         raise PlanError(f"{plan.name} must have ended to be reported; got {found.state.ended} (dermtune resume {plan.name})")
-    runs = _runs(found, race, progress)
+    runs = _runs(found, confirmation, progress)
     sign = plan.objective.sign
     complete = max(len(of.every) for of in runs)
     eligible = [index for index, of in enumerate(runs) if of.every and len(of.every) == complete]
     winner = max(eligible, key=lambda index: sign * _mean(runs[index]), default=None)
-    standings = _standings(found, race, runs, winner)
-    first, mean = race.candidates[0], standings[0].mean
+    standings = _standings(found, confirmation, runs, winner)
+    first, mean = confirmation.candidates[0], standings[0].mean
     on_cases = any(influences.shape[1] for of in runs if of.whole for influences in of.of(plan.objective.metric).influences)
     return Verdict(
-        search=race.search,
+        search=confirmation.search,
         name=plan.name,
         task=plan.task,
         metric=plan.objective.metric,
         mode=plan.objective.mode,
         source=plan.source,
-        num_seeds=race.num_seeds,
-        num_folds=race.num_folds,
+        num_seeds=confirmation.num_seeds,
+        num_folds=confirmation.num_folds,
         standings=tuple(sorted(standings, key=lambda s: (s.out is not None, -sign * s.mean if s.mean is not None else math.inf))),
-        winner=None if winner is None else race.candidates[winner].trial,
+        winner=None if winner is None else confirmation.candidates[winner].trial,
         claimed_best=first.trial,
         curse=sign * (first.claimed - mean) if mean is not None else None,
         sampled="cases and seeds" if on_cases else "seeds",
         units=next((run.measured.units for of in runs for run in of.every.values()), "cases"),
-        num_looks=len(looks(race.num_seeds)),
+        num_looks=len(looks(confirmation.num_seeds)),
         earlier=_earlier(storage, plan),
         **(_of_winner(found, storage, runs, winner) if winner is not None else {}),
     )
@@ -102,8 +102,8 @@ def confirm_search(found: RecordedSearch, storage: Path, progress: Progress = la
 
 def _earlier(storage: Path, plan: Plan) -> dict[str, str]:
     """What earlier confirmations of the same search have found, by name; those that were not reported are left out."""
-    race, found = plan.confirmation, dict[str, str]()
-    others = confirmations_of(storage, race.search) if race is not None else []
+    confirmation, found = plan.confirmation, dict[str, str]()
+    others = confirmations_of(storage, confirmation.search) if confirmation is not None else []
     # Each takes the seeds that follow on those of the one before.
     for other in sorted((other for other in others if other.seed < plan.seed), key=lambda other: other.seed):
         try:
@@ -134,7 +134,7 @@ def _mean(runs: _Runs) -> float:
     return math.fsum(values) / len(values)
 
 
-def _standings(found: RecordedSearch, race: Confirmation, runs: Sequence[_Runs], winner: int | None) -> list[Standing]:
+def _standings(found: RecordedSearch, confirmation: Confirmation, runs: Sequence[_Runs], winner: int | None) -> list[Standing]:
     """Every candidate's, in the order of the plan."""
     objective = found.plan.objective
     out = found.state.out_of_race
@@ -143,9 +143,9 @@ def _standings(found: RecordedSearch, race: Confirmation, runs: Sequence[_Runs],
     intervals = mean_intervals(seeds, limits)
     gaps: list[Interval | None] = [None] * len(runs)
     if winner is not None:
-        gaps = difference_intervals(seeds, winner, limits, error_of(race.num_seeds))
+        gaps = difference_intervals(seeds, winner, limits, error_of(confirmation.num_seeds))
     standings = []
-    for index, (candidate, own) in enumerate(zip(race.candidates, runs, strict=True)):
+    for index, (candidate, own) in enumerate(zip(confirmation.candidates, runs, strict=True)):
         difference = None
         if winner is not None and index != winner and own.every:
             difference = objective.sign * (_mean(own) - _mean(runs[winner]))
@@ -171,20 +171,20 @@ def _turned(interval: Interval | None, sign: int) -> Interval | None:
     return interval if interval is None or sign > 0 else (-interval[1], -interval[0])
 
 
-def _runs(found: RecordedSearch, race: Confirmation, progress: Progress) -> list[_Runs]:
+def _runs(found: RecordedSearch, confirmation: Confirmation, progress: Progress) -> list[_Runs]:
     """Runs that ended well, by candidate."""
-    blocks: list[dict[int, _Run]] = [{} for _ in race.candidates]
-    heat_of = heats_of(found.plan, found.state.trials)
+    blocks: list[dict[int, _Run]] = [{} for _ in confirmation.candidates]
+    planned_of = planned_runs_of(found.plan, found.state.trials)
     ended = [record for record in found.state.trials.values() if record.state == "finished" and record.value is not None]
     for done, record in enumerate(ended, start=1):
-        heat = heat_of[record.trial]
-        blocks[heat.candidate][heat.block] = _run(found, race, heat, record)
+        planned = planned_of[record.trial]
+        blocks[planned.candidate][planned.block] = _run(found, confirmation, planned, record)
         progress(done, len(ended))
     metric = found.plan.objective.metric
     if any(not run.measured.influences[metric].size for own in blocks for run in own.values()):
         # One run's cases are not known, so that none are compared by theirs.
         blocks = [{block: run.without_cases(metric) for block, run in own.items()} for own in blocks]
-    return [_Runs(own, _whole_seeds(own, race.num_seeds, race.num_folds)) for own in blocks]
+    return [_Runs(own, _whole_seeds(own, confirmation.num_seeds, confirmation.num_folds)) for own in blocks]
 
 
 def _whole_seeds(runs: Mapping[int, _Run], num_seeds: int, num_folds: int) -> list[list[_Run]]:
@@ -192,13 +192,13 @@ def _whole_seeds(runs: Mapping[int, _Run], num_seeds: int, num_folds: int) -> li
     return [[runs[block] for block in blocks] for blocks in seeds if all(block in runs for block in blocks)]
 
 
-def _run(found: RecordedSearch, race: Confirmation, heat: Heat, record: TrialRecord) -> _Run:
+def _run(found: RecordedSearch, confirmation: Confirmation, planned: PlannedRun, record: TrialRecord) -> _Run:
     plan, metric = found.plan, found.plan.objective.metric
     checkpoint = found.folder.fetched(record.checkpoint) if record.checkpoint else None
     value = float(record.value or 0.0)
     metrics = RunMetrics({}, {})
     if plan.source is not None and checkpoint is not None:
-        fold = "" if heat.fold is None else f"#fold={heat.fold}/{race.num_folds}"
+        fold = "" if planned.fold is None else f"#fold={planned.fold}/{confirmation.num_folds}"
         metrics = run_metrics(TASKS[plan.task].load().casewise(checkpoint, f"{plan.source}{fold}", "valid"))
     if metric not in metrics.values:  # not measured on cases
         metrics = RunMetrics({**metrics.values, metric: value}, {**metrics.influences, metric: np.zeros(0)}, metrics.units)

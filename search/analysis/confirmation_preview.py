@@ -6,13 +6,13 @@ from typing import Any
 
 from search.analysis.dry_run import START, UNKNOWN, closing
 from search.analysis.leaderboard import open_search
-from search.execution.preparation import with_resources
+from search.execution.planning import with_resources
 from search.execution.resources import local_nodes
 from search.records.confirmations import confirmations_of, seeds_of
 from search.records.plan import Plan
-from search.records.readings import num_readings
+from search.records.split_readings import num_readings
+from search.strategy.confirmation_controller import looks
 from search.strategy.forecast import Span, forecast
-from search.strategy.race import looks
 from search.strategy.standing import Standing, epoch_s_of, standing_of
 from trainables.data import read
 
@@ -32,16 +32,16 @@ class Preview:
 
     def to_json(self) -> dict[str, Any]:
         """What will run, as JSON values."""
-        race = self.plan.confirmation
-        candidates = race.candidates if race is not None else ()
+        confirmation = self.plan.confirmation
+        candidates = confirmation.candidates if confirmation is not None else ()
         return {
             "name": self.plan.name,
-            "search": race.search if race is not None else None,
+            "search": confirmation.search if confirmation is not None else None,
             "metric": self.plan.objective.metric,
             "mode": self.plan.objective.mode,
             "configurations": [{"trial": one.trial, "epochs": one.epoch, "claimed": one.claimed} for one in candidates],
             "seeds": list(seeds_of(self.plan)),
-            "num_folds": race.num_folds if race is not None else None,
+            "num_folds": confirmation.num_folds if confirmation is not None else None,
             "num_trials": self.plan.num_trials,
             "earlier_confirmations": list(self.earlier),
             "test_reading": self.test_reading,
@@ -72,11 +72,11 @@ def preview(plan: Plan, storage: Path) -> Preview:
     Args:    plan: of the confirmation, not begun yet.
              storage: folder of all searches.
     """
-    race = plan.confirmation
-    if race is None:
+    confirmation = plan.confirmation
+    if confirmation is None:
         raise ValueError(f"a preview must be of a confirmation; got the search {plan.name}")
     reading = 1 + num_readings(storage, plan.source) if plan.source and _has_test(plan) else None
-    return Preview(plan, tuple(earlier.name for earlier in confirmations_of(storage, race.search)), reading)
+    return Preview(plan, tuple(earlier.name for earlier in confirmations_of(storage, confirmation.search)), reading)
 
 
 def _has_test(plan: Plan) -> bool:
@@ -95,17 +95,20 @@ def expected_time(plan: Plan, storage: Path, *, on_this_machine: bool) -> Span |
     Returns: from the command to its last line, the low end with all dropped that may be; None where nothing is known.
     Raises:  PlanError: when not even one trial fits this machine.
     """
-    race = plan.confirmation
-    if race is None:
+    confirmation = plan.confirmation
+    if confirmation is None:
         raise ValueError(f"expected_time must be of a confirmation; got the search {plan.name}")
     fitted = with_resources(plan, local_nodes()) if on_this_machine else plan
-    found = open_search(storage, race.search)
+    found = open_search(storage, confirmation.search)
     known = standing_of(found.plan, found.state, found.state.wall_s)
-    records = [found.state.trials[one.trial] for one in race.candidates if one.trial in found.state.trials]
+    records = [found.state.trials[one.trial] for one in confirmation.candidates if one.trial in found.state.trials]
     epoch_s = [epoch_s_of(record) for record in records if record.epochs]
     if known is None or not epoch_s or fitted.max_concurrent is None:
         return None
-    spared = [(len(race.candidates) - 1) * (race.num_seeds - seeds) * race.num_folds for seeds in looks(race.num_seeds)]
+    spared = [
+        (len(confirmation.candidates) - 1) * (confirmation.num_seeds - seeds) * confirmation.num_folds
+        for seeds in looks(confirmation.num_seeds)
+    ]
     most, fewest = (
         forecast(fitted, Standing(number, fitted.max_concurrent, epoch_s, known.begin_s)).widened(UNKNOWN)
         for number in (plan.num_trials, plan.num_trials - sum(spared))

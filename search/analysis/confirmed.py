@@ -5,7 +5,7 @@ from pathlib import Path
 
 from search.analysis.leaderboard import RecordedSearch, open_search, searches
 from search.errors import SearchNotFound
-from search.strategy.race import heats
+from search.strategy.confirmation_controller import planned_runs
 
 
 def median_run(found: RecordedSearch) -> str:
@@ -45,6 +45,6 @@ def winners_checkpoints(found: RecordedSearch, winner: str) -> list[Path]:
              winner: the trial of the search whose configuration it is.
     """
     names = [candidate.trial for candidate in found.plan.confirmation.candidates] if found.plan.confirmation else []
-    own = {heat.trial for heat in heats(found.plan) if names[heat.candidate] == winner}
+    own = {planned.trial for planned in planned_runs(found.plan) if names[planned.candidate] == winner}
     runs = [record for record in found.state.trials.values() if record.trial in own and record.checkpoint is not None]
     return [found.folder.fetched(str(record.checkpoint)) for record in runs]

@@ -19,8 +19,8 @@ from search.analysis.trial_figures import pictures_of_trial
 from search.errors import PlanError
 from search.records.tracking.entities import trial_params
 from search.records.tracking.logged_models import Candidate
-from search.records.tracking.patience import StoreAway
 from search.records.tracking.publisher import Publisher
+from search.records.tracking.retrying import StoreAway
 from search.records.tracking.store import STORE_ERRORS, reason
 from search.records.trials import TrialRecord
 from trainables.errors import DermtuneError

@@ -17,11 +17,11 @@ from search.records.events import EpochResult
 from search.records.ledger import Journal
 from search.records.plan import Plan
 from search.records.trials import TrialRecord
-from search.strategy.bridge import Bridge
-from search.strategy.pool import Pool, PoolSampler
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.samplers import SAMPLERS
 from search.strategy.schedulers import SCHEDULERS
 from search.strategy.simulation import Curve, Observation, simulate
+from search.strategy.tabular_sampler import Pool, TabularSampler
 from trainables.selection import rank_key
 
 _POINTS = 100
@@ -181,13 +181,13 @@ def _plan(plan: Plan, strategy: Strategy, seed: int, num_trials: int, workers: i
 def _run(plan: Plan, records: Sequence[TrialRecord]) -> list[Observation]:
     fields = plan.fields
     pool = Pool([record.config for record in records], plan.searched)
-    bridge = Bridge(plan, Journal(), wrap=lambda inner: PoolSampler(inner, pool, fields, plan.fixed))
+    controller = OptunaController(plan, Journal(), wrap=lambda inner: TabularSampler(inner, pool, fields, plan.fixed))
 
     def curve_of(suggestion: Any) -> Curve:
         record = records[pool.take(suggestion.config)]
         return Curve(whole_curve(record, plan.max_epochs))
 
-    return simulate(bridge, curve_of, plan.max_concurrent or 1)
+    return simulate(controller, curve_of, plan.max_concurrent or 1)
 
 
 def whole_curve(record: TrialRecord, max_epochs: int) -> list[EpochResult]:

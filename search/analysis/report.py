@@ -13,8 +13,8 @@ from search.analysis.leaderboard import RecordedSearch
 from search.analysis.page import html_page, picture, table
 from search.analysis.verdict import read_verdict
 from search.records.description import ranking_words, search_page, trial_page
+from search.records.event_messages import notice
 from search.records.ledger import read_events
-from search.records.notices import notice
 from search.records.standing import baseline_of
 from trainables.errors import DermtuneError
 

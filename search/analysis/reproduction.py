@@ -13,7 +13,7 @@ from search.analysis.means import Mean, RunMetrics, means_over_runs, run_metrics
 from search.analysis.papers import other_data, paper_values
 from search.analysis.uncertainty import Interval
 from search.errors import PlanError
-from search.records.readings import record_reading
+from search.records.split_readings import record_reading
 from search.records.trials import TrialRecord
 from spaces.fields import fields_of, format_value
 from trainables.contract import Confusions

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.analysis.leaderboard import RecordedSearch, open_search
-from search.execution.again import Extension
+from search.execution.replanning import Extension
 from search.records.settlement import Settlement, settlement_of
 from search.records.trials import ENDED
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from search.analysis.means import Mean
 from search.analysis.uncertainty import MINIMUM_SEEDS, Interval
 from search.errors import PlanError
-from search.strategy.race import FAILED
+from search.strategy.confirmation_controller import FAILED
 
 Finding = Literal["winner", "worse", "better", "tied", "not compared"]
 #: What the configuration is called that leads where its lead is not established.

@@ -35,7 +35,7 @@ def explain(
     from search.analysis.constant_predictions import constant_in_explanation
     from search.analysis.explaining import model_document, write_explanation
     from search.analysis.narration import model_text
-    from search.records.readings import record_reading
+    from search.records.split_readings import record_reading
 
     if bool(images) == (source is not None):
         raise DataError(f"explain must have either IMAGEs or --data; got {'both' if images else 'neither'}")

@@ -12,8 +12,8 @@ from search.analysis.leaderboard import leading, rung_predictions
 from search.cli.layout import laid_out
 from search.cli.options import duration_text, number, span_text
 from search.cli.standings import prediction
+from search.records.event_messages import notice
 from search.records.events import Event
-from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.standing import by_value, is_constant, kind_of, mean_of, tied_with
 from search.records.state import SearchState

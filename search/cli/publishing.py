@@ -94,7 +94,7 @@ def export(context: Context, name: str, url: str | None) -> None:
     from search.records.curves import write_curves
     from search.records.database import check_no_password
     from search.records.study import export_study, export_to_file
-    from search.strategy.projection import study_of
+    from search.strategy.study_from_state import study_of
 
     if url is not None:
         check_no_password(url, "--to")

@@ -41,7 +41,7 @@ def reproduce(
     `dermtune resume NAME`.
     """
     from search.execution.options import SearchOptions
-    from search.execution.reproducing import prepare_reproduction
+    from search.execution.reproduction_plan import prepare_reproduction
     from search.records.folder import SearchFolder
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():

@@ -195,7 +195,7 @@ def evaluate(
     curves: Path | None,
 ) -> None:
     """Measure a checkpoint on a split; 95 % bootstrap intervals over cases (patients, where known), of this one network."""
-    from search.records.readings import record_reading
+    from search.records.split_readings import record_reading
 
     source = with_roles(source, roles)
     _check_files(predictions, curves)

@@ -83,9 +83,9 @@ def search(
     **options: Any,
 ) -> int:
     """Search TASK's hyperparameters: gated or attentive."""
-    from search.execution.again import repeated
     from search.execution.options import SearchOptions
-    from search.execution.preparation import prepare_search
+    from search.execution.planning import prepare_search
+    from search.execution.replanning import repeated
     from search.records.folder import SearchFolder
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
@@ -127,7 +127,7 @@ def search(
 def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int:
     """Go on with a search that was interrupted or killed, or extend one; finished trials are not run again."""
     from search.analysis.settled import settled
-    from search.execution.again import Extension, prepare_resume
+    from search.execution.replanning import Extension, prepare_resume
     from search.records.tracking.address import check_kind
 
     check_kind(context.uri())  # a store that is away does not keep what has begun from going on
@@ -159,7 +159,7 @@ def confirm(
 ) -> int:
     """Re-run the best configurations on fresh seeds, and splits: is the best still the best?"""
     from search.analysis.confirmation_preview import expected_time, preview
-    from search.execution.again import prepare_confirmation
+    from search.execution.replanning import prepare_confirmation
 
     if not dry_run:
         context.check_store()

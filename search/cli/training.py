@@ -71,11 +71,13 @@ def _ranked(plan: Any) -> str:
 
 def _amount(plan: Any) -> str:
     """How much a plan trains: `40 trials`, `15 runs (5 configurations on 3 seeds each)`."""
-    race = plan.confirmation
-    if race is None:
+    confirmation = plan.confirmation
+    if confirmation is None:
         return f"{plan.num_trials} {'trials' if plan.kind == 'search' else 'runs'}"
-    folds = f" on {race.num_folds} folds" if race.num_folds > 1 else ""
-    return f"{plan.num_trials} runs ({len(race.candidates)} configurations, each on {race.num_seeds} seeds{folds})"
+    folds = f" on {confirmation.num_folds} folds" if confirmation.num_folds > 1 else ""
+    return (
+        f"{plan.num_trials} runs ({len(confirmation.candidates)} configurations, each on {confirmation.num_seeds} seeds{folds})"
+    )
 
 
 def warn_of_cost(plan: Any, *, pictures: bool = True) -> None:

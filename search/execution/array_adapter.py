@@ -10,33 +10,38 @@ from search.errors import TrialBroke
 from search.execution.array_actor import ARRAY, MEMBERS, TASK
 from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
-from search.execution.silence import Silence
+from search.execution.heartbeat import Heartbeat
 from search.execution.slots import Slots
-from search.execution.source import SearchTrial, Source
+from search.execution.tune_searcher import SearchTrial, TuneSearcher
 from search.records.events import Checkpointed, EpochResult
-from search.strategy.arrays import Arrays, MemberReport
-from search.strategy.conductor import Conductor
+from search.strategy.fused_trials import FusedTrials, MemberReport
 from search.strategy.retries import Failure
+from search.strategy.search_controller import SearchController
 
 
-class ArraySource(Source):
+class FusedSearcher(TuneSearcher):
     """Hands arrays to Tune.
 
-    Args:    arrays: gather the conductor's suggestions.
-             the rest: as `Source`.
+    Args:    arrays: gather the controller's suggestions.
+             the rest: as `TuneSearcher`.
     """
 
     def __init__(
-        self, conductor: Conductor, arrays: Arrays, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]
+        self,
+        controller: SearchController,
+        arrays: FusedTrials,
+        assignments: Assignments,
+        slots: Slots,
+        end_now: Callable[[], str | None],
     ) -> None:
-        super().__init__(conductor, assignments, slots, end_now)
+        super().__init__(controller, assignments, slots, end_now)
         self._arrays = arrays
         #: Why an array ended at once.
         self.failures: dict[str, Failure] = {}
 
     @property
     def num_running(self) -> int:
-        """Arrays."""
+        """FusedTrials."""
         return self._arrays.num_running
 
     def _begin(self) -> SearchTrial | None:
@@ -45,7 +50,7 @@ class ArraySource(Source):
             return None
         name, members = begun
         assigned = [self._assignments.of(found) for found in members]
-        config = {ARRAY: name, TASK: self._conductor.plan.task, MEMBERS: assigned}
+        config = {ARRAY: name, TASK: self._controller.plan.task, MEMBERS: assigned}
         return self._tune_trial(self._never, name, config, members[0].trial)  # all have one share
 
     def _never(self, trial: SearchTrial, failure: Failure) -> bool:
@@ -54,32 +59,32 @@ class ArraySource(Source):
         return False
 
 
-class ArrayScheduler(FIFOScheduler):  # type: ignore[misc]
+class FusedScheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes on what an array says of its members, and tells it who leaves and who joins before its next epoch.
 
     Args:    arrays: decide.
              source: knows why arrays have failed.
              assignments: what members get.
-             silence: ends arrays that nothing is heard of.
+             heartbeat: ends arrays that nothing is heard of.
     """
 
-    def __init__(self, arrays: Arrays, source: ArraySource, assignments: Assignments, silence: Silence) -> None:
+    def __init__(self, arrays: FusedTrials, source: FusedSearcher, assignments: Assignments, heartbeat: Heartbeat) -> None:
         super().__init__()
-        self._arrays, self._source, self._assignments, self._silence = arrays, source, assignments, silence
+        self._arrays, self._source, self._assignments, self._heartbeat = arrays, source, assignments, heartbeat
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """An array that will be given an actor."""
-        self._silence.follow(trial)
+        self._heartbeat.follow(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """What becomes of an array after a report."""
-        self._silence.broken_by(trial.trial_id)
+        self._heartbeat.broken_by(trial.trial_id)
         reports = result[MEMBERS]
         change = self._arrays.hear(trial.trial_id, [_report(told) for told in reports], _peak_share(reports))
         if change.over:
             return str(TrialScheduler.STOP)
         if change.joining:
-            self._silence.be_patient(trial.trial_id)  # they are to be built, and an epoch of more trials takes longer
+            self._heartbeat.be_patient(trial.trial_id)  # they are to be built, and an epoch of more trials takes longer
         if change.leaving or change.joining:
             joining = [self._assignments.of(found) for found in change.joining]
             # Calls of one caller run in order: this one before the step that Tune asks for next.
@@ -89,11 +94,11 @@ class ArrayScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """An array that broke."""
         name = trial.trial_id
-        self._arrays.broke(name, self._silence.cause(name, self._source.failures.pop(name)))
+        self._arrays.broke(name, self._heartbeat.cause(name, self._source.failures.pop(name)))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """None: Tune starts new trials by itself, and no array is ever paused."""
-        self._silence.end_silent()
+        self._heartbeat.end_silent()
         return None
 
     def __getstate__(self) -> dict[str, Any]:

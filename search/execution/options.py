@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.errors import PlanError
-from search.strategy.array_size import MOST_ASKED
+from search.strategy.fusion_size import MOST_ASKED
 from spaces.hints import suggest
 from trainables.tasks import TASKS, Task
 

@@ -14,7 +14,7 @@ from search.records.plan import Plan
 from search.records.standing import NO_BASELINE, baseline_of, is_constant, reported, why_none
 from search.records.state import SearchState
 from search.records.trials import TrialRecord
-from search.strategy.projection import study_of
+from search.strategy.study_from_state import study_of
 
 
 @dataclass(frozen=True)

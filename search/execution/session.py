@@ -9,7 +9,7 @@ from pathlib import Path
 
 from search.errors import PlanError
 from search.execution.nodes import check_nodes
-from search.execution.preparation import with_resources
+from search.execution.planning import with_resources
 from search.execution.processes import imports, wait_for_imports
 from search.execution.ray_session import ray_session
 from search.execution.resources import NodeGroup
@@ -19,12 +19,12 @@ from search.execution.tuning import tune_trials
 from search.records.checkpoint_store import CheckpointStore
 from search.records.curves import write_curves
 from search.records.database import masked
+from search.records.disk_space import wait_for_disk_space
 from search.records.events import Event, Noted, SearchEnded, SearchResumed, SearchStarted
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, Listener, read_events
 from search.records.mirror import Mirror
 from search.records.plan import Plan
-from search.records.room import wait_for_room
 from search.records.settlement import settle
 from search.records.state import SearchState
 from search.records.study import export_to_file
@@ -33,12 +33,12 @@ from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.removal import tracked
 from search.records.tracking.store import check_experiment, has_experiment
 from search.records.tune_record import RUNNING, mark_lost, statuses
-from search.strategy.bridge import Bridge
-from search.strategy.conductor import Conductor
-from search.strategy.grid import Grid
-from search.strategy.projection import study_of
-from search.strategy.race import Race
+from search.strategy.confirmation_controller import ConfirmationController
+from search.strategy.optuna_controller import OptunaController
+from search.strategy.reproduction_controller import ReproductionController
 from search.strategy.samplers import drawn_at_random
+from search.strategy.search_controller import SearchController
+from search.strategy.study_from_state import study_of
 from search.strategy.warm_start import fitting_trials
 from trainables.versions import versions
 
@@ -165,7 +165,7 @@ class _Session:
                 left_s = None if plan.time_budget_s is None else plan.time_budget_s - state.wall_s
                 with watch_for_end(folder.stop_file, left_s) as early:
                     ended = self._train(past, early)
-                wait_for_room(folder.path, give_up=lambda: early.reason() is not None)
+                wait_for_disk_space(folder.path, give_up=lambda: early.reason() is not None)
                 projected = self._write_projections()
         finally:
             failure = tracker.close()
@@ -191,61 +191,61 @@ class _Session:
             return False
         return True
 
-    def _conductor(self, past: Sequence[Event]) -> Conductor:
+    def _controller(self, past: Sequence[Event]) -> SearchController:
         plan, ledger = self._plan, self._ledger
         if plan.confirmation is not None:
-            return Race(plan, ledger, past, self._state)
+            return ConfirmationController(plan, ledger, past, self._state)
         if not past:
             for note in plan.notes:
                 ledger.append(Noted(text=note))
         if plan.reproduction is not None:
-            return Grid(plan, ledger, past, self._state)
-        bridge = Bridge(plan, ledger, past, self._state)
+            return ReproductionController(plan, ledger, past, self._state)
+        controller = OptunaController(plan, ledger, past, self._state)
         if past:
-            return bridge
+            return controller
         random = drawn_at_random(plan.sampler, plan.searched, plan.fixed)
         if random and plan.sampler != "random":
             ledger.append(Noted(text=f"sampler {plan.sampler} draws at random: {', '.join(random)}"))
         for name in plan.warm_start:
-            warm_start(bridge, self._folder.storage, name)
-        return bridge
+            warm_start(controller, self._folder.storage, name)
+        return controller
 
     def _train(self, past: Sequence[Event], early: EarlyEnd) -> str:
         """Runs the trials and writes how the search ended, whatever ends it."""
-        ended, conductor = INTERRUPTED, None
+        ended, controller = INTERRUPTED, None
         try:
-            conductor = self._conductor(past)
-            if not conductor.exhausted:
-                tune_trials(self._plan, self._folder, conductor, self._nodes, early.reason, shared=self._shared)
-            conductor.settle()
-            ended = self._why_ended(conductor, early)
+            controller = self._controller(past)
+            if not controller.exhausted:
+                tune_trials(self._plan, self._folder, controller, self._nodes, early.reason, shared=self._shared)
+            controller.settle()
+            ended = self._why_ended(controller, early)
         except KeyboardInterrupt:
             ended = early.reason() or INTERRUPTED
         finally:
-            if conductor is not None:
-                conductor.interrupt(ended)
+            if controller is not None:
+                controller.interrupt(ended)
             self._ledger.append(SearchEnded(reason=ended))
         return ended
 
-    def _why_ended(self, conductor: Conductor, early: EarlyEnd) -> str:
-        if conductor.exhausted:
-            terminated = isinstance(conductor, Bridge) and conductor.terminated
-            return conductor.spent or ("terminated" if terminated else "all trials")
+    def _why_ended(self, controller: SearchController, early: EarlyEnd) -> str:
+        if controller.exhausted:
+            terminated = isinstance(controller, OptunaController) and controller.terminated
+            return controller.spent or ("terminated" if terminated else "all trials")
         return early.reason() or INTERRUPTED
 
 
-def warm_start(bridge: Bridge, storage: Path, name: str) -> None:
+def warm_start(controller: OptunaController, storage: Path, name: str) -> None:
     """Lets a search that has just begun learn from an earlier one.
 
-    Args:    bridge: of the new search.
+    Args:    controller: of the new search.
              storage: folder of all searches.
              name: of the earlier one.
     """
     folder = SearchFolder(storage, name)
     plan = folder.plan()
     state = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
-    trials = fitting_trials(state, [field.name for field in plan.searched], bridge.plan)
-    bridge.learn_from(name, trials, len(state.trials) - len(trials))
+    trials = fitting_trials(state, [field.name for field in plan.searched], controller.plan)
+    controller.learn_from(name, trials, len(state.trials) - len(trials))
 
 
 def _still_running(folder: SearchFolder, state: SearchState) -> list[str]:

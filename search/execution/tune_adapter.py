@@ -1,4 +1,4 @@
-"""Ray Tune's searcher, scheduler and callback interfaces, all answered by the conductor."""
+"""Ray Tune's searcher, scheduler and callback interfaces, all answered by the controller."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -9,28 +9,30 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.execution.assignments import Assignments
+from search.execution.heartbeat import Heartbeat
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
-from search.execution.silence import Silence
 from search.execution.slots import Slots
-from search.execution.source import Judge, SearchTrial, Source
+from search.execution.tune_searcher import Judge, SearchTrial, TuneSearcher
+from search.records.disk_space import wait_for_disk_space
 from search.records.events import Checkpointed, EpochResult
 from search.records.failure import write_failure
-from search.records.room import wait_for_room
 from search.records.tune_record import RUNNING, TuneRecord
-from search.strategy.conductor import Conductor
 from search.strategy.packing import Memory, retried, with_advice
 from search.strategy.retries import Failure, may_retry
+from search.strategy.search_controller import SearchController
 from trainables.tasks import TASKS
 
 
-class TrialSource(Source):
-    """Hands the conductor's suggestions to Tune as trials that bear its ids; promotes those that Tune has paused.
+class TrialSearcher(TuneSearcher):
+    """Hands the controller's suggestions to Tune as trials that bear its ids; promotes those that Tune has paused.
 
-    Args:    as `Source`.
+    Args:    as `TuneSearcher`.
     """
 
-    def __init__(self, conductor: Conductor, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]) -> None:
-        super().__init__(conductor, assignments, slots, end_now)
+    def __init__(
+        self, controller: SearchController, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]
+    ) -> None:
+        super().__init__(controller, assignments, slots, end_now)
         self._known: set[str] = set()
         #: Paused trials that must go on, in order.
         self.promoted: deque[str] = deque()
@@ -40,10 +42,10 @@ class TrialSource(Source):
     @property
     def num_running(self) -> int:
         """Trials."""
-        return self._conductor.num_running
+        return self._controller.num_running
 
     def _begin(self) -> SearchTrial | None:
-        suggestion = self._conductor.next()
+        suggestion = self._controller.next()
         if suggestion is None:
             return None
         if suggestion.trial in self._known:
@@ -53,53 +55,53 @@ class TrialSource(Source):
         return self._tune_trial(self.judge, suggestion.trial, self._assignments.of(suggestion), suggestion.trial)
 
 
-class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Passes every report on and does what the conductor decides.
+class SearchScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes every report on and does what the controller decides.
 
     A trial never reports `done`: Tune would not show the scheduler such a report. It says why it ended, and the answer is
     STOP.
 
-    Args:    conductor: hears and decides.
+    Args:    controller: hears and decides.
              source: knows which paused trials go on.
              assignments: what actors get.
              end_now: why every trial must end ("time budget", "stop requested"), None while none must.
     """
 
     def __init__(
-        self, conductor: Conductor, source: TrialSource, assignments: Assignments, end_now: Callable[[], str | None]
+        self, controller: SearchController, source: TrialSearcher, assignments: Assignments, end_now: Callable[[], str | None]
     ) -> None:
         super().__init__()
-        self._conductor, self._source, self._assignments, self._end_now = conductor, source, assignments, end_now
+        self._controller, self._source, self._assignments, self._end_now = controller, source, assignments, end_now
         self._packing = assignments.packing
         self._started: set[str] = set()
         self._paused: dict[str, Trial] = {}
         self._failures: dict[str, tuple[Failure, Memory]] = {}
-        self._silence = Silence()
+        self._heartbeat = Heartbeat()
         source.judge = self._judge
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A trial that will be given an actor."""
-        self._silence.follow(trial)
+        self._heartbeat.follow(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """What becomes of a trial after a report."""
         name = trial.trial_id
-        self._silence.broken_by(name)
+        self._heartbeat.broken_by(name)
         if name not in self._started:
             self._started.add(name)
-            self._conductor.start(name, _below(result, "where"), result["notes"])
+            self._controller.start(name, _below(result, "where"), result["notes"])
         epochs = [EpochResult(**epoch) for epoch in result["epochs"]]
         checkpoint = _checkpoint(name, _below(result, "checkpoint"))
-        over = self._conductor.report(name, epochs, result["ended"], checkpoint, result["state"])
+        over = self._controller.report(name, epochs, result["ended"], checkpoint, result["state"])
         peak = (epochs[-1].system or {}).get("process_gpu_memory_mib")
         share = self._packing.observe(peak, result.get("where/gpu_mib"))
         if share is not None:
-            self._conductor.pack(share)
-        if self._conductor.is_paused(name):
+            self._controller.pack(share)
+        if self._controller.is_paused(name):
             return self._pause(tune_controller, trial)
         reason = None if over else self._end_now()
         if reason is not None:
-            self._conductor.stop(name, reason)
+            self._controller.stop(name, reason)
             over = True
         request = trial.config["request"]
         if not over and trial.config[SAVE_FIRST] and self._packing.of(name).share < request["gpu_share"]:
@@ -118,7 +120,7 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
     def _prepare(self, trial: Trial) -> None:
         """Lets a trial go on, wherever it was before, from what the ledger has heard of it, with its present share."""
         name, memory = trial.trial_id, self._packing.of(trial.trial_id)
-        trial.config[KNOWN_EPOCH] = self._conductor.records[name].last_epoch
+        trial.config[KNOWN_EPOCH] = self._controller.records[name].last_epoch
         trial.config[SAVE_FIRST] = not self._packing.measured
         trial.config["request"] = {**trial.config["request"], "gpu_share": memory.share, "batch_parts": memory.batch_parts}
         trial.update_resources(self._assignments.resources(name))
@@ -126,15 +128,15 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
     def _judge(self, trial: SearchTrial, failure: Failure) -> bool:
         """Whether a trial begins again after a failure."""
         name = trial.trial_id
-        failure, memory = self._silence.cause(name, failure), self._packing.of(name)
+        failure, memory = self._heartbeat.cause(name, failure), self._packing.of(name)
         if failure.kind == "full":
             self._wait_for_room(failure.needed_bytes)
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
-        record = self._conductor.records[name]
+        record = self._controller.records[name]
         again = self._end_now() is None and may_retry(record, failure)
         if again and failure.kind == "memory":
             had = Memory(float(trial.config["request"]["gpu_share"]), memory.batch_parts)
-            more = had.more(splits=TASKS[self._conductor.plan.task].splits_batches(record.config))
+            more = had.more(splits=TASKS[self._controller.plan.task].splits_batches(record.config))
             again, memory = more is not None, more or memory
             failure = failure if again else with_advice(failure, record.config, had.share)
         self._failures[name] = failure, memory
@@ -143,17 +145,17 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
     def _wait_for_room(self, needed_bytes: int) -> None:
         """The whole search pauses: others' checkpoints would not fit, either."""
         folder = self._assignments.folder.path
-        wait_for_room(folder, needed_bytes, give_up=lambda: self._end_now() is not None)
-        self._silence.excuse()
+        wait_for_disk_space(folder, needed_bytes, give_up=lambda: self._end_now() is not None)
+        self._heartbeat.excuse()
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The next paused trial that must go on. Those that never will are ended, or Tune would wait for them.
 
         Tune starts new trials by itself.
         """
-        self._silence.end_silent()
-        if self._paused and (self._conductor.exhausted or self._end_now() is not None):
-            self._conductor.settle()
+        self._heartbeat.end_silent()
+        if self._paused and (self._controller.exhausted or self._end_now() is not None):
+            self._controller.settle()
             for name in [name for name in self._paused if name not in self._source.promoted]:
                 if self._paused[name].status == Trial.PAUSED:
                     tune_controller.stop_trial(self._paused.pop(name))
@@ -168,10 +170,10 @@ class ConductedScheduler(FIFOScheduler):  # type: ignore[misc]
         name = trial.trial_id
         failure, memory = self._failures.pop(name)
         if not trial.should_recover():
-            self._conductor.fail(name, failure.reason)
+            self._controller.fail(name, failure.reason)
             return
         self._started.discard(name)
-        self._conductor.retry(retried(name, failure, memory))
+        self._controller.retry(retried(name, failure, memory))
         self._prepare(trial)
 
     def __getstate__(self) -> dict[str, Any]:

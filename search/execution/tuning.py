@@ -1,4 +1,4 @@
-"""A conductor's trials, run by Ray Tune: each in a process of its own, or several as one program."""
+"""A controller's trials, run by Ray Tune: each in a process of its own, or several as one program."""
 
 import logging
 import os
@@ -17,23 +17,23 @@ from ray.tune.search import SearchAlgorithm
 
 from search.execution.actor import TrialActor
 from search.execution.array_actor import ArrayActor
-from search.execution.array_adapter import ArrayScheduler, ArraySource
+from search.execution.array_adapter import FusedScheduler, FusedSearcher
 from search.execution.assignments import Assignments
+from search.execution.heartbeat import Heartbeat
 from search.execution.processes import processes_as_started
 from search.execution.resources import NodeGroup
-from search.execution.silence import Silence
 from search.execution.slots import Slots
-from search.execution.tune_adapter import ConductedScheduler, TrialSource, TuneWitness
+from search.execution.tune_adapter import SearchScheduler, TrialSearcher, TuneWitness
+from search.records.disk_space import wait_for_disk_space
 from search.records.failure import write_failure
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
-from search.records.room import wait_for_room
 from search.records.tune_record import TuneRecord
-from search.strategy.array_size import ArraySize
-from search.strategy.arrays import Arrays
-from search.strategy.conductor import Conductor
+from search.strategy.fused_trials import FusedTrials
+from search.strategy.fusion_size import FusionSize
 from search.strategy.packing import Packing
 from search.strategy.retries import Failure
+from search.strategy.search_controller import SearchController
 from trainables.tasks import TASKS
 
 Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
@@ -42,44 +42,44 @@ Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
 def tune_trials(
     plan: Plan,
     folder: SearchFolder,
-    conductor: Conductor,
+    controller: SearchController,
     nodes: Sequence[NodeGroup],
     end_now: Callable[[], str | None],
     *,
     shared: bool,
 ) -> None:
-    """Runs trials until the conductor has no more, or they must end.
+    """Runs trials until the controller has no more, or they must end.
 
     Args:    plan, folder: of the search.
-             conductor: chooses and judges.
+             controller: chooses and judges.
              nodes: of the machine or cluster.
              end_now: why every trial must end, None while none must.
              shared: whether others may use the cluster as well.
     """
-    packing, record = Packing(plan.gpus_per_trial, conductor.state), TuneRecord(folder.tune_file)
-    assignments = Assignments(plan, folder, conductor.rungs, packing)
+    packing, record = Packing(plan.gpus_per_trial, controller.state), TuneRecord(folder.tune_file)
+    assignments = Assignments(plan, folder, controller.rungs, packing)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-    size = ArraySize(plan.fuse_trials, conductor.state.fused.values())
-    slots = Slots(plan, nodes, packing, lambda: ceil(conductor.num_wanted / size.most), shared=shared)
+    size = FusionSize(plan.fuse_trials, controller.state.fused.values())
+    slots = Slots(plan, nodes, packing, lambda: ceil(controller.num_wanted / size.most), shared=shared)
     try:
         if plan.fuse_trials == 1:
-            source = TrialSource(conductor, assignments, slots, end_now)
-            scheduler = ConductedScheduler(conductor, source, assignments, end_now)
+            source = TrialSearcher(controller, assignments, slots, end_now)
+            scheduler = SearchScheduler(controller, source, assignments, end_now)
             _run(plan, (TrialActor, source, scheduler, [TuneWitness(record)]), shared=shared)
         else:
-            silence = Silence()
-            arrays = Arrays(
-                conductor,
+            heartbeat = Heartbeat()
+            arrays = FusedTrials(
+                controller,
                 TASKS[plan.task].shapes,
                 size,
                 packing=packing,
                 end_now=end_now,
                 may_refill=lambda: slots.free(arrays.num_running - 1),
-                on_failure=_note_failure(folder, silence, end_now),
+                on_failure=_note_failure(folder, heartbeat, end_now),
                 tell=record.write,
             )
-            of_arrays = ArraySource(conductor, arrays, assignments, slots, end_now)
-            _run(plan, (ArrayActor, of_arrays, ArrayScheduler(arrays, of_arrays, assignments, silence), []), shared=shared)
+            of_arrays = FusedSearcher(controller, arrays, assignments, slots, end_now)
+            _run(plan, (ArrayActor, of_arrays, FusedScheduler(arrays, of_arrays, assignments, heartbeat), []), shared=shared)
     finally:
         slots.close()
         record.close()
@@ -104,13 +104,15 @@ def _run(plan: Plan, parts: Parts, *, shared: bool) -> None:
             tuner.fit()
 
 
-def _note_failure(folder: SearchFolder, silence: Silence, end_now: Callable[[], str | None]) -> Callable[[str, Failure], None]:
+def _note_failure(
+    folder: SearchFolder, heartbeat: Heartbeat, end_now: Callable[[], str | None]
+) -> Callable[[str, Failure], None]:
     """Writes a member's failure into its folder; where there is no room the whole search waits for some."""
 
     def note(trial: str, failure: Failure) -> None:
         if failure.kind == "full":
-            wait_for_room(folder.path, failure.needed_bytes, give_up=lambda: end_now() is not None)
-            silence.excuse()
+            wait_for_disk_space(folder.path, failure.needed_bytes, give_up=lambda: end_now() is not None)
+            heartbeat.excuse()
         write_failure(folder.trial(trial), failure.reason, failure.trace)
 
     return note

@@ -59,9 +59,10 @@ def search_page(state: SearchState, plan: Plan, notices: Sequence[str]) -> str:
 def _strategy(plan: Plan) -> str:
     """What chooses trials and what ends them early."""
     if plan.confirmation is not None:
-        race = plan.confirmation
-        folds = f" and {race.num_folds} folds" if race.num_folds > 1 else ""
-        return f": the {len(race.candidates)} best configurations of {race.search} on {race.num_seeds} fresh seeds{folds}"
+        confirmation = plan.confirmation
+        folds = f" and {confirmation.num_folds} folds" if confirmation.num_folds > 1 else ""
+        best = f"the {len(confirmation.candidates)} best configurations of {confirmation.search}"
+        return f": {best} on {confirmation.num_seeds} fresh seeds{folds}"
     if plan.reproduction is not None:
         names = ", ".join(experiment.name for experiment in plan.reproduction.experiments)
         return f": the paper's {names} on {plan.reproduction.num_seeds} seeds"

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from search.errors import LedgerDamaged
+from search.records.disk_space import append
 from search.records.events import Event, from_json, to_json
-from search.records.room import append
 from trainables.folders import sync
 
 Listener = Callable[[Event], None]

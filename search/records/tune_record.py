@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from search.records.room import append
+from search.records.disk_space import append
 
 RUNNING, TERMINATED, ERROR, LOST = "RUNNING", "TERMINATED", "ERROR", "LOST"
 

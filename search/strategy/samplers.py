@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search.records.plan import Plan
-from search.strategy.array_size import MOST
+from search.strategy.fusion_size import MOST
 from search.strategy.rung_sampler import RungSampler
 from search.strategy.rungs import rungs
 from spaces.fields import Field, Value

@@ -1,4 +1,4 @@
-"""A search in simulated time: the same conductor, any number of workers, curves that are known beforehand."""
+"""A search in simulated time: the same controller, any number of workers, curves that are known beforehand."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from search.strategy.suggestion import Suggestion
 
 
 class Conducts(Protocol):
-    """What is simulated: a `Conductor`, or anything that is to be compared with one."""
+    """What is simulated: a `SearchController`, or anything that is to be compared with one."""
 
     def next(self) -> Suggestion | None:
         """What to train in a free slot; None when nothing may start now."""
@@ -73,7 +73,7 @@ class _Work:
 
 
 def simulate(
-    conductor: Conducts,
+    controller: Conducts,
     curve_of: Callable[[Suggestion], Curve],
     num_workers: int,
     *,
@@ -82,12 +82,12 @@ def simulate(
 ) -> list[Observation]:
     """Runs a search to its end, or to a time.
 
-    Args:    conductor: chooses and judges.
+    Args:    controller: chooses and judges.
              curve_of: trial → its epochs; it ends by itself after the last of them unless it was cut short there.
              num_workers: trials at once.
              clock: set to the simulated time, for a journal's sake.
              until_s: seconds after which nothing more is heard.
-    Returns: every epoch, in the order in which they ended; with the same conductor and seed always the same.
+    Returns: every epoch, in the order in which they ended; with the same controller and seed always the same.
     """
     time = clock or SimulatedClock()
     work: list[_Work] = []
@@ -103,7 +103,7 @@ def simulate(
         order += 1
 
     while True:
-        while len(work) < num_workers and (suggestion := conductor.next()) is not None:
+        while len(work) < num_workers and (suggestion := controller.next()) is not None:
             if suggestion.trial not in curves:
                 curves[suggestion.trial] = curve_of(suggestion)
                 position[suggestion.trial] = 0
@@ -116,10 +116,10 @@ def simulate(
         position[trial] += 1
         seen.append(Observation(time.now_s, trial, epoch))
         last, cut_short = position[trial] == len(curves[trial].epochs), curves[trial].cut_short
-        left = conductor.report(trial, [epoch], "max_epochs" if last and not cut_short else None)
-        if last and cut_short and (not left or conductor.is_paused(trial)):
-            conductor.stop(trial, "cut short")
+        left = controller.report(trial, [epoch], "max_epochs" if last and not cut_short else None)
+        if last and cut_short and (not left or controller.is_paused(trial)):
+            controller.stop(trial, "cut short")
         elif not left:
             begin(done.suggestion)
-    conductor.settle()
+    controller.settle()
     return seen

@@ -1,4 +1,4 @@
-"""What to train: the one thing that a conductor hands out."""
+"""What to train: the one thing that a controller hands out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

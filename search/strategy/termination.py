@@ -16,7 +16,7 @@ class Termination:
     Optuna's model-based evaluators (regret bound, expected minimum simple regret) were tried first: on eighty trials of the
     bowl the estimated improvement never fell below half of its first value, so they would never have ended a search.
 
-    Args:    study: single-objective, filled by the bridge.
+    Args:    study: single-objective, filled by the controller.
     """
 
     def __init__(self, study: optuna.Study) -> None:

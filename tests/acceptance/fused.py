@@ -27,8 +27,8 @@ SHOWS = {
         {},
         "-m",
         "slow or not slow",
-        "tests/search/test_arrays.py",
-        "tests/search/test_array_size.py",
+        "tests/search/test_fused_trials.py",
+        "tests/search/test_fusion_size.py",
         "tests/search/test_array_actor.py",
     ),
     "fused_trials": script(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.execution.result import SearchResult
 from search.execution.session import run_search
 from search.records.events import Event, Started, TrialEvent

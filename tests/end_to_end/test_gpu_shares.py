@@ -9,7 +9,7 @@ import pytest
 
 import search
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.execution.session import run_search
 from search.records.events import Event, Finished, Reported, Started
 from search.records.folder import SearchFolder

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import search
-from search.strategy import hanging
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 

@@ -6,8 +6,8 @@ import pytest
 from commands import Here
 from striking import Striker, struck_search
 
+from search.records.event_messages import notice
 from search.records.ledger import read_events
-from search.records.notices import notice
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from search.execution.again import read_plan
+from search.execution.replanning import read_plan
 from search.records.ledger import read_events
 from spaces.fields import complete, fields_of, known_field, narrowed
 from spaces.gated import GatedSpace

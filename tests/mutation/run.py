@@ -5,8 +5,8 @@ mutmut (https://mutmut.readthedocs.io) makes the faults and runs, for each of th
 are for people, and dropped arguments, most of which raise at once. One is added: a call whose result nobody uses is not made.
 
     python tests/mutation/run.py                                 all modules (an hour on two cores), into docs/testing.md
-    python tests/mutation/run.py 'search.strategy.bridge*'       some of them
-    python tests/mutation/run.py --survivors 'search/strategy/bridge.py'   what nobody has noticed, as a diff
+    python tests/mutation/run.py 'search.strategy.optuna_controller*'       some of them
+    python tests/mutation/run.py --survivors 'search/strategy/optuna_controller.py'   what nobody has noticed, as a diff
 """
 
 import argparse
@@ -99,7 +99,7 @@ def show_survivors(pattern: str) -> None:
 def main() -> int:
     """Runs what was asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", help="faults like these only, search.strategy.bridge* for instance")
+    parser.add_argument("names", nargs="*", help="faults like these only, search.strategy.optuna_controller* for instance")
     parser.add_argument("--survivors", metavar="FILES", help="show what was not noticed instead of running anything")
     parser.add_argument("--page", action="store_true", help="write the scores into docs/testing.md")
     asked = parser.parse_args()

@@ -8,7 +8,7 @@ from typing import Any
 from search.records.events import EpochResult, Event
 from search.records.ledger import Journal
 from search.records.plan import Plan
-from search.strategy.conductor import Conductor
+from search.strategy.search_controller import SearchController
 from search.strategy.simulation import Curve
 from search.strategy.suggestion import Suggestion
 from spaces.fields import Value
@@ -82,7 +82,7 @@ def recording() -> tuple[Journal, list[Event]]:
 
 
 def drive(
-    conductor: Conductor, workers: int = 3, *, back: int = 0, only_last: bool = False, until: int = 10**6
+    controller: SearchController, workers: int = 3, *, back: int = 0, only_last: bool = False, until: int = 10**6
 ) -> list[Suggestion]:
     """Runs a search to its end, a worker after the other by an epoch each, from wherever its trials were.
 
@@ -97,10 +97,10 @@ def drive(
     handed_out: list[Suggestion] = []
     reports = 0
     while True:
-        while len(at) < workers and (suggestion := conductor.next()) is not None:
+        while len(at) < workers and (suggestion := controller.next()) is not None:
             handed_out.append(suggestion)
-            conductor.start(suggestion.trial, {"host": "here"})
-            epochs = bowl_epochs(conductor.plan, suggestion, only_last=only_last)
+            controller.start(suggestion.trial, {"host": "here"})
+            epochs = bowl_epochs(controller.plan, suggestion, only_last=only_last)
             at[suggestion.trial] = (epochs, max(0, min(suggestion.known_epoch, len(epochs) - 1) - back))
         if not at:
             break
@@ -110,11 +110,11 @@ def drive(
             reports += 1
             epoch = epochs[done]
             at[trial] = (epochs, done + 1)
-            saved = epoch.epoch if epoch.epoch in conductor.rungs else None
+            saved = epoch.epoch if epoch.epoch in controller.rungs else None
             ended = "max_epochs" if epoch.epoch == len(epochs) else None
-            if conductor.report(trial, [epoch], ended, saved_epoch=saved):
+            if controller.report(trial, [epoch], ended, saved_epoch=saved):
                 del at[trial]
-    conductor.settle()
+    controller.settle()
     return handed_out
 
 

@@ -20,7 +20,7 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Ledger
 from search.records.plan import Candidate, Confirmation, Plan
 from search.records.state import SearchState
-from search.strategy.race import heats, looks
+from search.strategy.confirmation_controller import looks, planned_runs
 from trainables.contract import Objective
 from trainables.metric_ranges import Range
 
@@ -29,9 +29,9 @@ CLAIMED = {"t3": 0.9, "t8": 0.8, "t5": 0.7}
 
 def _plan(mode: str, num_seeds: int, names: Sequence[str] = tuple(CLAIMED)) -> Plan:
     """A confirmation of these trials of `bowls`; nothing is known of cases."""
-    race = Confirmation("bowls", tuple(Candidate(name, {}, 2, CLAIMED[name]) for name in names), num_seeds, 1)
+    confirmation = Confirmation("bowls", tuple(Candidate(name, {}, 2, CLAIMED[name]) for name in names), num_seeds, 1)
     objective = Objective("valid/height", mode)
-    return replace(PLAN, name="confirmed", objective=objective, confirmation=race, num_trials=len(names) * num_seeds)
+    return replace(PLAN, name="confirmed", objective=objective, confirmation=confirmation, num_trials=len(names) * num_seeds)
 
 
 def _recorded(
@@ -45,7 +45,7 @@ def _recorded(
         ledger.subscribe(state.apply)
         ledger.append(event_of("search_started", name=plan.name, num_trials=plan.num_trials, code_version=""))
         for number, value in values.items():
-            trial = heats(plan)[number].trial
+            trial = planned_runs(plan)[number].trial
             ledger.append(event_of("suggested", trial=trial, config={}, seed=number))
             ledger.append(event_of("started", trial=trial, where={}, notes=[]))
             epoch = epoch_result(epoch=2, metrics={"valid/height": value}, score=value, seconds=1.0, is_best=True)

@@ -17,9 +17,9 @@ from search.records.events import EpochResult
 from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.study import FAR_BEYOND
-from search.strategy.bridge import Bridge
-from search.strategy.projection import study_of
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.simulation import simulate
+from search.strategy.study_from_state import study_of
 from search.strategy.suggestion import Suggestion
 from trainables.contract import Objective
 
@@ -161,54 +161,54 @@ def _epochs(height: float, cost: float | None, first: int = 1, last: int = 1) ->
     ]
 
 
-def _next(bridge: Bridge) -> str:
-    suggestion = bridge.next()
+def _next(controller: OptunaController) -> str:
+    suggestion = controller.next()
     assert suggestion is not None
     return suggestion.trial
 
 
 def test_a_trial_beyond_a_limit_loses_at_a_rung_to_any_within() -> None:
     journal, events = recording()
-    bridge = Bridge(_plan(), journal)
-    one, two, three, four = (_next(bridge) for _ in range(4))
-    assert bridge.report(one, _epochs(5.0, 1.0), None) is False, "at the limit is within it"
-    assert bridge.report(two, _epochs(0.1, 1.5), None) is True, "lower, but beyond the limit"
-    assert bridge.report(three, _epochs(0.2, None), None) is True, "what is not reported is beyond"
-    assert bridge.report(four, _epochs(4.0, 0.5), None) is False
+    controller = OptunaController(_plan(), journal)
+    one, two, three, four = (_next(controller) for _ in range(4))
+    assert controller.report(one, _epochs(5.0, 1.0), None) is False, "at the limit is within it"
+    assert controller.report(two, _epochs(0.1, 1.5), None) is True, "lower, but beyond the limit"
+    assert controller.report(three, _epochs(0.2, None), None) is True, "what is not reported is beyond"
+    assert controller.report(four, _epochs(4.0, 0.5), None) is False
     assert [event.reason for event in of_kind(events, "stopped")] == ["rung 1", "rung 1"]
 
 
 def test_trials_that_are_all_beyond_a_limit_are_still_told_apart_at_a_rung() -> None:
     """A limit that no trial keeps in its first epochs, or at all, must not switch the scheduler off."""
-    bridge = Bridge(_plan(), recording()[0])
-    trials = [_next(bridge) for _ in range(6)]
-    left = [bridge.report(trial, _epochs(1.0 + number, 2.0 + number), None) for number, trial in enumerate(trials)]
+    controller = OptunaController(_plan(), recording()[0])
+    trials = [_next(controller) for _ in range(6)]
+    left = [controller.report(trial, _epochs(1.0 + number, 2.0 + number), None) for number, trial in enumerate(trials)]
     assert left[0] is False
     assert all(left[1:]), "each is worse and further beyond the limit than all before it"
 
 
 def test_a_trial_beyond_a_limit_is_promoted_after_any_within() -> None:
-    bridge = Bridge(_plan(scheduler="asha-promote", num_trials=3), recording()[0])
+    controller = OptunaController(_plan(scheduler="asha-promote", num_trials=3), recording()[0])
     for height, cost in ((0.1, 9.0), (5.0, 0.5), (0.2, 2.0)):
-        assert bridge.report(_next(bridge), _epochs(height, cost), None) is True
-    suggestion = bridge.next()
+        assert controller.report(_next(controller), _epochs(height, cost), None) is True
+    suggestion = controller.next()
     assert suggestion is not None
     assert (suggestion.trial, suggestion.known_epoch) == ("t0001", 1)
 
 
 def test_optuna_is_told_every_limit_of_every_trial_that_has_validated() -> None:
     limits = (Constraint("valid/cost", "<=", 1.0), Constraint("valid/recall", ">=", 0.8))
-    bridge = Bridge(_plan(constraints=limits, scheduler="none"), recording()[0])
-    finished, stopped, failed, silent, broken = (_next(bridge) for _ in range(5))
+    controller = OptunaController(_plan(constraints=limits, scheduler="none"), recording()[0])
+    finished, stopped, failed, silent, broken = (_next(controller) for _ in range(5))
     epoch = _epochs(1.0, 1.5)[0]
     for trial, cost, recall in ((finished, 1.5, 0.9), (stopped, 0.5, 0.5), (failed, 1.0, 0.8)):
         metrics = {"valid/height": 1.0, "valid/cost": cost, "valid/recall": recall}
-        bridge.report(trial, [replace(epoch, metrics=metrics)], "max_epochs" if trial == finished else None)
-    bridge.stop(stopped, "rung 1")
-    bridge.fail(failed, "broke")
-    bridge.report(silent, _epochs(1.0, 0.25), "max_epochs")
-    bridge.fail(broken, "broke before its first epoch")
-    told = [trial.constraints for trial in bridge.study.trials]
+        controller.report(trial, [replace(epoch, metrics=metrics)], "max_epochs" if trial == finished else None)
+    controller.stop(stopped, "rung 1")
+    controller.fail(failed, "broke")
+    controller.report(silent, _epochs(1.0, 0.25), "max_epochs")
+    controller.fail(broken, "broke before its first epoch")
+    told = [trial.constraints for trial in controller.study.trials]
     keys = [str(limit) for limit in limits]
     assert told == [
         {keys[0]: 0.5, keys[1]: pytest.approx(-0.1)},
@@ -230,16 +230,18 @@ def test_a_search_under_a_limit_keeps_its_ledger_study_and_best_in_step(sampler:
 
     plan = _plan(sampler=sampler, scheduler=scheduler)
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    simulate(bridge, bowl_curves(plan, cost), 3)
+    controller = OptunaController(plan, journal)
+    simulate(controller, bowl_curves(plan, cost), 3)
     state = SearchState.of(events, plan.objective, plan.constraints)
     assert state.best is not None
     assert float(state.best.config["x"] or 0) <= 0
-    assert [trial.constraints for trial in study_of(plan, state).trials] == [trial.constraints for trial in bridge.study.trials]
-    assert all(set(trial.constraints) == {"valid/cost<=1"} for trial in bridge.study.trials)
-    within = [max(trial.constraints.values()) <= 0 for trial in bridge.study.trials]
+    assert [trial.constraints for trial in study_of(plan, state).trials] == [
+        trial.constraints for trial in controller.study.trials
+    ]
+    assert all(set(trial.constraints) == {"valid/cost<=1"} for trial in controller.study.trials)
+    within = [max(trial.constraints.values()) <= 0 for trial in controller.study.trials]
     assert 0 < sum(within) < len(within)
     complete = [
-        trial for trial, fits in zip(bridge.study.trials, within, strict=True) if fits and trial.state == TrialState.COMPLETE
+        trial for trial, fits in zip(controller.study.trials, within, strict=True) if fits and trial.state == TrialState.COMPLETE
     ]
     assert min(complete, key=lambda trial: trial.value).user_attrs["trial"] == state.best.trial

@@ -11,8 +11,8 @@ from bowl_search import PLAN, bowl_epochs, recording, with_changes
 from search.analysis.leaderboard import rung_predictions
 from search.records.events import EpochResult, Event
 from search.records.state import SearchState
-from search.strategy.bridge import Bridge
 from search.strategy.forecast import expected_epochs
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
 from spaces.attentive import AttentiveSpace
@@ -73,8 +73,8 @@ def _searched(curves: Mapping[float, Sequence[float]], scheduler: str, late_curv
         scheduler=scheduler, num_trials=len(curves) + 1, reduction=3, max_concurrent=1, objective=Objective("valid/height", "min")
     )
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    bridge._choose = lambda: _suggestion(next(order))  # type: ignore[method-assign]
+    controller = OptunaController(plan, journal)
+    controller._choose = lambda: _suggestion(next(order))  # type: ignore[method-assign]
     order = iter([*curves, late])
 
     def _suggestion(x: float) -> Suggestion:
@@ -85,7 +85,7 @@ def _searched(curves: Mapping[float, Sequence[float]], scheduler: str, late_curv
         x = float(suggestion.config["x"] or 0)
         return Curve(_epochs(late_curve, delay) if x == late else _epochs(curves[x], 0))
 
-    simulate(bridge, curve_of, 1)
+    simulate(controller, curve_of, 1)
     state = SearchState.of(events, plan.objective)
     return {"plan": plan, "state": state, "late": next(r for r in state.trials.values() if r.config["x"] == late)}
 

@@ -20,8 +20,8 @@ from search.execution import session
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger
 from search.records.plan import Confirmation
-from search.records.tracking.patience import PatientCaller
 from search.records.tracking.registry import RegisteredVersion, register, registered_versions
+from search.records.tracking.retrying import RetryingCaller
 from search.records.tracking.runs import SearchRuns
 from search.records.tracking.store import has_experiment, open_client
 
@@ -45,7 +45,7 @@ class Kept:
             ledger.append(suggested)
             ledger.append(event_of("search_ended", reason="interrupted"))
         self.client = open_client(self.uri)
-        self.runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, PLAN, storage)
+        self.runs = SearchRuns(self.client, RetryingCaller(self.uri), self.uri, PLAN, storage)
         self.runs.open(open_search(storage, "bowls").state.trials["t0000"], suggested)
         self.client.log_text(self.runs.trials["t0000"], "text", "page.html")
         self.model = self.client.create_logged_model(
@@ -219,7 +219,7 @@ def test_an_experiment_of_the_same_name_stays_when_the_folder_goes(
         elsewhere = whose == "another storage's"
         plan = with_changes(created=PLAN.created if elsewhere else "2020-01-01T00:00:00+00:00")
         storage = tmp_path / "annas" if elsewhere else kept.storage
-        run_id = SearchRuns(client, PatientCaller(shared), shared, plan, storage).summary
+        run_id = SearchRuns(client, RetryingCaller(shared), shared, plan, storage).summary
     client.create_registered_model("theirs")
     client.create_model_version("theirs", client.get_run(run_id).info.artifact_uri, run_id=run_id)
     artifact = kept.storage / "mlartifacts" / "bowls" / kept.runs.trials["t0000"] / "artifacts" / "page.html"

@@ -7,7 +7,7 @@ import pytest
 from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported
 from PIL import Image
 
-from search.execution.again import prepare_confirmation
+from search.execution.replanning import prepare_confirmation
 from search.records.folder import SearchFolder
 from trainables.errors import DataError
 

@@ -84,8 +84,8 @@ def test_paused_trials_may_still_be_promoted() -> None:
 
 
 def test_the_runs_of_a_confirmation_end_at_their_candidates_epoch() -> None:
-    race = Confirmation("mine", tuple(Candidate(f"t{n}", {}, 4, 0.5) for n in range(2)), 2, 1)
-    plan = replace(PLAN, confirmation=race, max_epochs=4)
+    confirmation = Confirmation("mine", tuple(Candidate(f"t{n}", {}, 4, 0.5) for n in range(2)), 2, 1)
+    plan = replace(PLAN, confirmation=confirmation, max_epochs=4)
     assert vars(forecast(plan, Standing(3, 1, [2.0], underway=[Underway("t0-seed1", 1, 2.0, whole=4)]))) == _exactly(30.0)
 
 

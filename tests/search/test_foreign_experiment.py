@@ -20,8 +20,8 @@ from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.tracking.patience import PatientCaller
 from search.records.tracking.publisher import Publisher
+from search.records.tracking.retrying import RetryingCaller
 from search.records.tracking.runs import SearchRuns
 from search.records.tracking.store import check_experiment, open_client, run_ids
 
@@ -58,7 +58,7 @@ class Shared:
 
     def belongs_to(self, plan: Plan, storage: Path) -> None:
         """Has a search that dermtune made there."""
-        runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, plan, storage)
+        runs = SearchRuns(self.client, RetryingCaller(self.uri), self.uri, plan, storage)
         runs.open(state_after(plan, EVENTS).trials["t0000"], EVENTS[1])
 
     def belongs_to_a_stranger(self) -> None:

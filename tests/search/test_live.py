@@ -75,8 +75,10 @@ def test_of_a_reproduction_the_best_is_the_best_value_and_is_called_that(tmp_pat
 
 
 def test_a_confirmations_lines_tell_runs_from_configurations_and_call_no_run_the_best(tmp_path: Path) -> None:
-    race = Confirmation("mine", (Candidate("t0000", {}, 3, 0.5), Candidate("t0004", {}, 3, 0.5)), num_seeds=2, num_folds=1)
-    ledger, text, view = followed(tmp_path, terminal=False, plan=replace(PLAN, confirmation=race))
+    confirmation = Confirmation(
+        "mine", (Candidate("t0000", {}, 3, 0.5), Candidate("t0004", {}, 3, 0.5)), num_seeds=2, num_folds=1
+    )
+    ledger, text, view = followed(tmp_path, terminal=False, plan=replace(PLAN, confirmation=confirmation))
     ledger.append(event_of("out_of_race", candidate="t0004", reason="failed on seed 7: RuntimeError: broke"))
     console = Console(file=StringIO(), width=200)
     console.print(view._render())

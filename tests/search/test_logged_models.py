@@ -19,13 +19,13 @@ from mlflow.protos import databricks_pb2 as codes
 
 from search.errors import PlanError
 from search.records.state import SearchState
-from search.records.tracking import logged_models, patience
+from search.records.tracking import logged_models
 from search.records.tracking.logged_models import Candidate, log_model, model_of, save_model
 from search.records.tracking.mark import mark_of
-from search.records.tracking.patience import PatientCaller, StoreAway
 from search.records.tracking.publisher import Publisher
 from search.records.tracking.registry import register
 from search.records.tracking.removal import delete_experiment
+from search.records.tracking.retrying import RetryingCaller, StoreAway
 from search.records.tracking.runs import SearchRuns
 from search.records.tracking.store import has_experiment, newest_experiments, open_client
 from trainables import served
@@ -54,7 +54,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder, self.uri = folder, f"sqlite:///{folder / 'mlflow.db'}"
         self.client: MlflowClient = open_client(self.uri)
-        self.runs = SearchRuns(self.client, PatientCaller(self.uri), self.uri, PLAN, folder)
+        self.runs = SearchRuns(self.client, RetryingCaller(self.uri), self.uri, PLAN, folder)
         table = SearchState.of([*begun("t0000", 1.0), *begun("t0001", 2.0)], PLAN.objective)
         for record, event in zip(table.trials.values(), (begun("t0000", 1.0)[0], begun("t0001", 2.0)[0]), strict=True):
             self.runs.open(record, event)
@@ -249,7 +249,7 @@ def test_a_searchs_runs_begin_when_it_did_and_are_found_again(store: Store) -> N
     assert summary.info.start_time == 1772366400000  # 2026-03-01 at noon, UTC
     assert summary.info.run_name == "search modelled"
     assert summary.data.tags["mlflow.source.name"] == "dermtune search bowl"
-    again = SearchRuns(store.client, PatientCaller(store.uri), store.uri, PLAN, store.folder)
+    again = SearchRuns(store.client, RetryingCaller(store.uri), store.uri, PLAN, store.folder)
     assert (again.experiment_id, again.summary, again.trials) == (store.runs.experiment_id, store.runs.summary, {})
     again.trials["t0009"] = "opened here"
     assert again.find() == {"t0000": "RUNNING", "t0001": "RUNNING"}

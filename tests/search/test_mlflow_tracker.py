@@ -24,10 +24,10 @@ from mlflow.protos import databricks_pb2 as codes
 from waiting import let_pass, wait_until
 
 from search.records.events import Event
-from search.records.tracking import mlflow_tracker, patience, store
+from search.records.tracking import mlflow_tracker, store
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
-from search.records.tracking.patience import StoreAway
+from search.records.tracking.retrying import StoreAway
 from search.records.tracking.store import TRIAL_TAG, open_client, run_ids, trial_runs
 from trainables.counted import of_all
 from trainables.data.cases import LabelTask
@@ -695,7 +695,7 @@ def test_ctrl_c_goes_without_a_store_that_is_away_from_the_line_that_offers_it_o
 ) -> None:
     tracker = storage.tracker()
     tracker.start()
-    monkeypatch.setattr(patience.PatientCaller, "is_away", True)
+    monkeypatch.setattr(patience.RetryingCaller, "is_away", True)
 
     def interrupted(text: str, *values: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Several objectives: the plan, what the bridge tells Optuna, scores and front of the trials, and what is reported."""
+"""Several objectives: the plan, what the controller tells Optuna, scores and front of the trials, and what is reported."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from search.analysis.leaderboard import RecordedSearch, trial_rows
 from search.cli.main import run
 from search.errors import PlanError
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.execution.result import SearchResult
 from search.records.events import EpochResult, Event
 from search.records.folder import SearchFolder
@@ -24,7 +24,7 @@ from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.study import export_study, new_study
 from search.records.trials import TrialRecord
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler
 from search.strategy.suggestion import Suggestion
 from spaces.fields import Value
@@ -46,27 +46,27 @@ PLAN = Plan(
     gpus_per_trial=0.0,
     max_concurrent=1,
 )
-Make = Callable[..., Bridge]
+Make = Callable[..., OptunaController]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes a bridge whose ledger is `tmp_path/ledger.jsonl`, with changes to `PLAN`."""
+    """Makes a controller whose ledger is `tmp_path/ledger.jsonl`, with changes to `PLAN`."""
     opened: list[Ledger] = []
 
-    def _make(**changes: Any) -> Bridge:
+    def _make(**changes: Any) -> OptunaController:
         plan = replace(PLAN, **changes)
         opened.append(Ledger(tmp_path / "ledger.jsonl"))
-        return Bridge(plan, opened[-1])
+        return OptunaController(plan, opened[-1])
 
     yield _make
     for ledger in opened:
         ledger.close()
 
 
-def _next(bridge: Bridge) -> Suggestion:
+def _next(controller: OptunaController) -> Suggestion:
     """What to train now; there must be something."""
-    suggestion = bridge.next()
+    suggestion = controller.next()
     assert suggestion is not None
     return suggestion
 
@@ -91,48 +91,48 @@ def test_a_plan_comes_back_from_json_with_all_objectives_and_notes() -> None:
 
 
 def test_optuna_is_told_both_values_and_no_intermediate_ones(make: Make, tmp_path: Path) -> None:
-    bridge = make()
-    trial = _next(bridge).trial
-    bridge.start(trial, {})
-    assert bridge.report(trial, [_epoch(1, 0.5, 10.0), _epoch(2, 0.7, 20.0, score=0.6)], None) is False
-    assert bridge.report(trial, [_epoch(3, 0.9, 60.0, score=0.7), _epoch(4, 0.1, 1.0, score=0.57, is_best=False)], "patience")
-    (told,) = bridge.study.trials
-    assert bridge.study.directions == [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
-    assert bridge.study.metric_names == ["valid/gain", "valid/cost"]
+    controller = make()
+    trial = _next(controller).trial
+    controller.start(trial, {})
+    assert controller.report(trial, [_epoch(1, 0.5, 10.0), _epoch(2, 0.7, 20.0, score=0.6)], None) is False
+    assert controller.report(trial, [_epoch(3, 0.9, 60.0, score=0.7), _epoch(4, 0.1, 1.0, score=0.57, is_best=False)], "patience")
+    (told,) = controller.study.trials
+    assert controller.study.directions == [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
+    assert controller.study.metric_names == ["valid/gain", "valid/cost"]
     assert (told.state, told.values) == (TrialState.COMPLETE, [0.7, 30.0])
     assert told.intermediate_values == {}
     assert _last(tmp_path) == event_of("finished", trial=trial, reason="patience")
 
 
 def test_the_first_objective_decides_at_the_rungs_and_a_stopped_trial_is_pruned(make: Make, tmp_path: Path) -> None:
-    bridge = make(scheduler="asha", grace_period=2, reduction=3)
-    good, cheap = _next(bridge).trial, _next(bridge).trial
-    assert bridge.report(good, [_epoch(1, 0.5, 90.0), _epoch(2, 0.8, 90.0)], None) is False
-    assert bridge.report(cheap, [_epoch(1, 0.9, 1.0), _epoch(2, 0.7, 1.0)], None) is True
+    controller = make(scheduler="asha", grace_period=2, reduction=3)
+    good, cheap = _next(controller).trial, _next(controller).trial
+    assert controller.report(good, [_epoch(1, 0.5, 90.0), _epoch(2, 0.8, 90.0)], None) is False
+    assert controller.report(cheap, [_epoch(1, 0.9, 1.0), _epoch(2, 0.7, 1.0)], None) is True
     assert _last(tmp_path) == event_of("stopped", trial=cheap, reason="rung 2")
-    told = bridge.study.trials[1]
+    told = controller.study.trials[1]
     assert (told.state, told.values, told.intermediate_values) == (TrialState.PRUNED, None, {})
-    assert bridge.num_running == 1
+    assert controller.num_running == 1
 
 
 def test_a_budget_prunes_a_trial_of_several_objectives(make: Make) -> None:
-    bridge = make(epoch_budget=2)
-    trial = _next(bridge).trial
-    assert bridge.report(trial, [_epoch(1, 0.5, 1.0), _epoch(2, 0.5, 1.0)], None) is True
-    assert bridge.study.trials[0].state is TrialState.PRUNED
-    assert bridge.exhausted
+    controller = make(epoch_budget=2)
+    trial = _next(controller).trial
+    assert controller.report(trial, [_epoch(1, 0.5, 1.0), _epoch(2, 0.5, 1.0)], None) is True
+    assert controller.study.trials[0].state is TrialState.PRUNED
+    assert controller.exhausted
 
 
 def test_a_trial_that_never_reports_the_second_metric_fails(make: Make, tmp_path: Path) -> None:
-    bridge = make()
-    trial = _next(bridge).trial
-    assert bridge.report(trial, [_epoch(1, 0.5, None)], None) is False
-    assert bridge.report(trial, [_epoch(2, 0.6, None)], "max_epochs") is True
+    controller = make()
+    trial = _next(controller).trial
+    assert controller.report(trial, [_epoch(1, 0.5, None)], None) is False
+    assert controller.report(trial, [_epoch(2, 0.6, None)], "max_epochs") is True
     reason = "valid/cost must be reported to be an objective; got none at the best epoch (--metric)"
     assert _last(tmp_path) == event_of("failed", trial=trial, reason=reason)
-    (told,) = bridge.study.trials
+    (told,) = controller.study.trials
     assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)
-    assert bridge.num_running == 0
+    assert controller.num_running == 0
     state = SearchState.of(read_events(tmp_path / "ledger.jsonl"), GAIN)
     assert (state.count("failed"), state.ranked(), state.pareto(PLAN.objectives)) == (1, [], [])
 
@@ -302,32 +302,32 @@ def test_the_command_line_takes_several_metrics(
     assert list(tmp_path.iterdir()) == []
 
 
-def _follow(bridge: Bridge, count: int) -> set[str]:
+def _follow(controller: OptunaController, count: int) -> set[str]:
     """Runs trials whose gain and cost follow from x and y; every fourth is pruned; gives the names of the others."""
     finished = set()
     for number in range(count):
-        suggestion = _next(bridge)
+        suggestion = _next(controller)
         x, y = (float(suggestion.config[name] or 0) for name in ("x", "y"))
         epochs = [_epoch(epoch, 1 - (x - 0.3) ** 2, (y + 0.7) ** 2 + x) for epoch in (1, 2, 3)]
         if number % 4 == 3:
-            bridge.report(suggestion.trial, epochs, None)
-            bridge.stop(suggestion.trial, "rung 3")
+            controller.report(suggestion.trial, epochs, None)
+            controller.stop(suggestion.trial, "rung 3")
         else:
-            bridge.report(suggestion.trial, epochs, "max_epochs")
+            controller.report(suggestion.trial, epochs, "max_epochs")
             finished.add(suggestion.trial)
     return finished
 
 
 @pytest.mark.parametrize("sampler", [name for name, line in SAMPLERS.items() if line.several_objectives])
 def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampler: str, tmp_path: Path) -> None:
-    bridge = make(sampler=sampler)
+    controller = make(sampler=sampler)
     if sampler == "gp":  # seconds a trial once its model takes over
-        bridge.study.sampler = make_sampler(replace(PLAN, sampler="random"))
-    finished = _follow(bridge, STARTUP_TRIALS + 4)
+        controller.study.sampler = make_sampler(replace(PLAN, sampler="random"))
+    finished = _follow(controller, STARTUP_TRIALS + 4)
     if sampler == "gp":
-        bridge.study.sampler = make_sampler(replace(PLAN, sampler="gp"))
-        finished |= _follow(bridge, 1)
-    states = {trial.user_attrs["trial"]: trial.state for trial in bridge.study.trials}
+        controller.study.sampler = make_sampler(replace(PLAN, sampler="gp"))
+        finished |= _follow(controller, 1)
+    states = {trial.user_attrs["trial"]: trial.state for trial in controller.study.trials}
     assert {name for name, state in states.items() if state is TrialState.COMPLETE} == finished
     assert {state for name, state in states.items() if name not in finished} == {TrialState.PRUNED}
     # Optuna and the ledger tell the same front, but for pruned trials, of which Optuna knows no values.
@@ -335,7 +335,7 @@ def test_a_study_of_two_objectives_runs_past_the_random_trials(make: Make, sampl
     for name in set(states) - finished:
         del state.trials[name]
     ours = {trial.trial for trial in state.pareto(PLAN.objectives)}
-    assert ours == {trial.user_attrs["trial"] for trial in bridge.study.best_trials}
+    assert ours == {trial.user_attrs["trial"] for trial in controller.study.best_trials}
     assert 1 < len(ours) < len(finished)
 
 
@@ -353,11 +353,11 @@ def test_eight_trials_of_two_objectives_are_suggested_alike_by_the_same_seed(sam
 
 
 def test_an_exported_study_of_two_objectives_comes_back_whole(make: Make, tmp_path: Path) -> None:
-    bridge = make()
-    _follow(bridge, 4)
+    controller = make()
+    _follow(controller, 4)
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    export_study(bridge.study, url)
+    export_study(controller.study, url)
     back = optuna.load_study(study_name=PLAN.name, storage=url)
-    assert back.directions == bridge.study.directions
+    assert back.directions == controller.study.directions
     assert back.metric_names == ["valid/gain", "valid/cost"]
-    assert [(trial.state, trial.values) for trial in back.trials] == [(t.state, t.values) for t in bridge.study.trials]
+    assert [(trial.state, trial.values) for trial in back.trials] == [(t.state, t.values) for t in controller.study.trials]

@@ -113,8 +113,8 @@ def test_the_highest_score_is_first_where_more_is_better() -> None:
 
 
 def test_runs_of_a_confirmation_are_ordered_by_their_values_and_show_no_score() -> None:
-    race = Confirmation("bowls", (), 3, 1)
-    state = state_of(saved_view(plan_of(confirmation=race), 0))
+    confirmation = Confirmation("bowls", (), 3, 1)
+    state = state_of(saved_view(plan_of(confirmation=confirmation), 0))
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`best/valid/height`", True)
     assert "metrics.`best/score`" not in state["selectedColumns"]
 

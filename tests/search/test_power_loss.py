@@ -23,7 +23,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.state import SearchState
 from search.records.study import export_to_file, exported_trials
 from search.records.trial_folder import TrialFolder
-from search.strategy.projection import study_of
+from search.strategy.study_from_state import study_of
 from spaces.fields import complete
 from trainables.folders import SUMS, encode_json, read_json, write_folder
 from trainables.tasks import TASKS

@@ -26,8 +26,8 @@ LUCKY, STEADY = "t0-seed7", "t1-seed7"  # the least height, and the least mean o
 
 def _confirmation() -> Plan:
     config = complete(BowlSpace, {})
-    race = Confirmation("bowls", (Candidate("t0", config, 3, 1.0), Candidate("t1", config, 3, 1.0)), 2, 1)
-    return replace(plan_of(name="bowls-confirm", num_trials=4, max_epochs=3), confirmation=race)
+    confirmation = Confirmation("bowls", (Candidate("t0", config, 3, 1.0), Candidate("t1", config, 3, 1.0)), 2, 1)
+    return replace(plan_of(name="bowls-confirm", num_trials=4, max_epochs=3), confirmation=confirmation)
 
 
 @pytest.fixture

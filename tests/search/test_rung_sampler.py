@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.rung_sampler import BEST_REMEMBERED, MEMORY, RungSampler
 from search.strategy.samplers import SAMPLERS, make_sampler, num_needed
 from search.strategy.simulation import simulate
@@ -270,10 +270,10 @@ def _search(sampler: str, num_trials: int, seed: int = 7) -> tuple[list[Mapping[
     """Suggested configurations, ends with their reasons, and the study of a simulated search with four workers."""
     plan = with_changes(sampler=sampler, num_trials=num_trials, seed=seed)
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    simulate(bridge, bowl_curves(plan), 4)
+    controller = OptunaController(plan, journal)
+    simulate(controller, bowl_curves(plan), 4)
     decisions = [(event.event, event.trial, event.reason) for event in of_kind(events, "finished", "stopped")]
-    return [event.config for event in of_kind(events, "suggested")], decisions, bridge.study
+    return [event.config for event in of_kind(events, "suggested")], decisions, controller.study
 
 
 #: The Gaussian process takes a second a trial once it takes over, after seven trials at a rung.

@@ -8,8 +8,8 @@ import optuna
 import pytest
 from bowl_search import FIXED, PLAN, bowl_curves, recording, with_changes
 
-from search.strategy.bridge import Bridge
 from search.strategy.distributions import searched_fields
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.samplers import EXPLORE, drawn_at_random, make_sampler, num_good
 from search.strategy.simulation import simulate
 from spaces.fields import Value
@@ -63,11 +63,11 @@ def test_no_warning_is_logged_when_a_field_is_drawn_at_random(sampler: str) -> N
     logger.addHandler(handler)
     try:
         plan = with_changes(sampler=sampler, num_trials=9, scheduler="none", max_epochs=1)
-        bridge = Bridge(plan, recording()[0])
-        simulate(bridge, bowl_curves(plan), 1)
+        controller = OptunaController(plan, recording()[0])
+        simulate(controller, bowl_curves(plan), 1)
     finally:
         logger.removeHandler(handler)
-    assert [trial.state.name for trial in bridge.study.trials] == ["COMPLETE"] * 9
+    assert [trial.state.name for trial in controller.study.trials] == ["COMPLETE"] * 9
     assert messages == []
 
 

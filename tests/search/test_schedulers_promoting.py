@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.records.ledger import Journal
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.rungs import rungs
 from search.strategy.schedulers import (
     FINALISTS,
@@ -262,13 +262,13 @@ def _reports(*scores: float, first: int = 1) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["asha-promote", "one-epoch"])
 def test_a_trial_that_ended_at_a_rung_is_never_promoted(name: str) -> None:
     """It ran out of patience where it would have had to wait: there is nothing to go on with."""
-    bridge = Bridge(with_changes(scheduler=name, num_trials=3, sampler="random"), Journal())
-    trials = [suggestion.trial for _ in range(3) if (suggestion := bridge.next()) is not None]
-    assert bridge.report(trials[0], _reports(0.1), "patience") is True, "the best of all"
+    controller = OptunaController(with_changes(scheduler=name, num_trials=3, sampler="random"), Journal())
+    trials = [suggestion.trial for _ in range(3) if (suggestion := controller.next()) is not None]
+    assert controller.report(trials[0], _reports(0.1), "patience") is True, "the best of all"
     for trial, height in zip(trials[1:], (0.2, 0.3), strict=True):
-        bridge.report(trial, _reports(height), None)
+        controller.report(trial, _reports(height), None)
     promoted = []
-    while (suggestion := bridge.next()) is not None:
+    while (suggestion := controller.next()) is not None:
         promoted.append(suggestion.trial)
     assert trials[0] not in promoted
 
@@ -279,8 +279,8 @@ def test_a_trial_whose_curve_is_cut_short_at_a_rung_is_replayed_no_further(name:
     """As in the replay of a search whose own scheduler had stopped its trials at the same rungs."""
     plan = with_changes(scheduler=name, num_trials=12, sampler="random")
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    observed = simulate(bridge, lambda suggestion: Curve(bowl_epochs(plan, suggestion)[:length], cut_short=True), 4)
+    controller = OptunaController(plan, journal)
+    observed = simulate(controller, lambda suggestion: Curve(bowl_epochs(plan, suggestion)[:length], cut_short=True), 4)
     assert len(observed) <= 12 * length
     assert ends(events) == {f"t{number:04d}": 1 for number in range(12)}
 
@@ -356,14 +356,14 @@ def test_a_slow_node_holds_nobody_up(scheduler: str) -> None:
     """One slot in four is a hundred times as slow; the others judge at every rung and go on without it."""
     plan = with_changes(scheduler=scheduler, num_trials=25, max_epochs=9)
     journal, _ = recording()
-    bridge = Bridge(plan, journal)
+    controller = OptunaController(plan, journal)
     slow = "t0002"
 
     def curve(suggestion: Any) -> Curve:
         factor = 100 if suggestion.trial == slow else 1
         return Curve([replace(epoch, seconds=factor * epoch.seconds) for epoch in bowl_epochs(plan, suggestion)])
 
-    seen = simulate(bridge, curve, 4)
+    seen = simulate(controller, curve, 4)
     first_of_slow = next(found.time_s for found in seen if found.trial == slow)
     before = [found for found in seen if found.time_s < first_of_slow]
     assert {found.trial for found in before} == {f"t{number:04d}" for number in range(25)} - {slow}

@@ -17,11 +17,11 @@ from search.analysis.leaderboard import open_search
 from search.cli.main import run
 from search.cli.tables import show_confirmation
 from search.errors import PlanError
-from search.execution.again import prepare_confirmation
+from search.execution.replanning import prepare_confirmation
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
-from search.records.readings import num_readings, record_reading
-from search.strategy.race import heats
+from search.records.split_readings import num_readings, record_reading
+from search.strategy.confirmation_controller import planned_runs
 
 Confirm = Callable[..., Plan]
 
@@ -66,7 +66,7 @@ def confirm(tmp_path: Path) -> Confirm:
 
 
 def _seeds(plan: Plan) -> set[int]:
-    return {heat.seed for heat in heats(plan)}
+    return {planned.seed for planned in planned_runs(plan)}
 
 
 def test_no_confirmation_has_a_seed_of_another_or_of_the_search(confirm: Confirm) -> None:
@@ -141,11 +141,11 @@ def test_a_second_confirmation_says_what_the_first_found(
     for number, plan in enumerate(plans):
         folder = SearchFolder(tmp_path, plan.name)
         events = [event_of("search_started", 0.0)]
-        for heat in heats(plan):
-            value = 4.0 + 0.01 * (heat.seed % 3) + 5.0 * (heat.candidate != number)
+        for planned in planned_runs(plan):
+            value = 4.0 + 0.01 * (planned.seed % 3) + 5.0 * (planned.candidate != number)
             epoch = epoch_of(1, value, value, is_best=True)
-            events += [*begun(heat.trial, 1.0, seed=heat.seed), reported(heat.trial, 2.0, epoch)]
-            events += [event_of("finished", 3.0, trial=heat.trial, reason="max_epochs")]
+            events += [*begun(planned.trial, 1.0, seed=planned.seed), reported(planned.trial, 2.0, epoch)]
+            events += [event_of("finished", 3.0, trial=planned.trial, reason="max_epochs")]
         folder.ledger_file.write_text(lines_of([*events, event_of("search_ended", 9.0, reason="all trials")]))
         verdicts.append(confirm_search(open_search(tmp_path, plan.name), tmp_path))
         if number != 1:  # the second one was never reported

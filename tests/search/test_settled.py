@@ -9,7 +9,7 @@ from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported
 
 from search.analysis.settled import settled
 from search.cli.main import run
-from search.execution.again import Extension
+from search.execution.replanning import Extension
 from search.execution.result import SearchResult
 from search.execution.session import _Session
 from search.records.events import Event

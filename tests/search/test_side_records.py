@@ -12,7 +12,7 @@ from small_tables import checkpoint_of, table_source
 
 from search.records.curves import curves_frame, trials_frame, write_curves
 from search.records.failure import failure_trace, write_failure
-from search.records.readings import num_readings, record_reading
+from search.records.split_readings import num_readings, record_reading
 from search.records.state import SearchState
 from search.records.tune_record import LOST, RUNNING, TERMINATED, TuneRecord, mark_lost, statuses
 from trainables.data import read

@@ -12,9 +12,9 @@ from bowl_search import PLAN, bowl_curves, recording
 
 from search.errors import PlanError
 from search.execution.options import SearchOptions
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.records.study import new_study
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.rungs import rung_correlation
 from search.strategy.simulation import simulate
 from search.strategy.termination import STAGNATION, Termination
@@ -24,24 +24,24 @@ LONG = replace(PLAN, num_trials=200, max_epochs=3, scheduler="none", sampler="ra
 
 def test_a_search_ends_when_its_best_has_stood_long_enough() -> None:
     journal, events = recording()
-    bridge = Bridge(LONG, journal)
-    simulate(bridge, bowl_curves(LONG), 1)
+    controller = OptunaController(LONG, journal)
+    simulate(controller, bowl_curves(LONG), 1)
     reported = [event.epochs[-1] for event in events if event.event == "reported"]
     scores = [epoch.score for epoch in reported if epoch.epoch == 3]
     best = int(np.argmin(scores))
-    assert bridge.terminated
+    assert controller.terminated
     assert len(scores) - 1 == best + STAGNATION
     assert sum(event.event == "terminated" for event in events) == 1
-    restored = Bridge(LONG, recording()[0], past=events)
+    restored = OptunaController(LONG, recording()[0], past=events)
     assert restored.terminated
     assert restored.num_to_come == 0
 
 
 def test_without_the_wish_a_search_has_all_its_trials() -> None:
     plan = replace(LONG, terminate=False, num_trials=60)
-    bridge = Bridge(plan, recording()[0])
-    simulate(bridge, bowl_curves(plan), 1)
-    assert len(bridge.records) == 60
+    controller = OptunaController(plan, recording()[0])
+    simulate(controller, bowl_curves(plan), 1)
+    assert len(controller.records) == 60
 
 
 def test_several_metrics_cannot_be_said_to_stand() -> None:

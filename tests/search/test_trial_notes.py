@@ -22,14 +22,14 @@ from search.execution.actor import TrialActor
 from search.execution.code_version import code_version
 from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.resources import NodeGroup
-from search.execution.tune_adapter import ConductedScheduler
+from search.execution.tune_adapter import SearchScheduler
 from search.records.events import Checkpointed
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
 from search.records.state import SearchState
-from search.strategy.conductor import Conductor
 from search.strategy.packing import Packing
+from search.strategy.search_controller import SearchController
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
@@ -111,12 +111,12 @@ def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -> None:
     heard: list[tuple[Any, ...]] = []
-    conductor: Any = SimpleNamespace(
+    controller: Any = SimpleNamespace(
         start=lambda *given: heard.append(given), report=lambda *given: False, is_paused=lambda trial: False
     )
     source: Any = SimpleNamespace(promoted=deque())
     assignments: Any = SimpleNamespace(packing=Packing(0.0, state_of()))
-    scheduler = ConductedScheduler(conductor, source, assignments, lambda: None)
+    scheduler = SearchScheduler(controller, source, assignments, lambda: None)
     epoch = {"epoch": 1, "metrics": {}, "score": 0.0, "seconds": 1.0, "is_best": False, "window": 1, "system": {}}
     result = {"where/host": "here", "notes": ["smaller"], "epochs": [epoch], "ended": None, "state": None}
     trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
@@ -128,11 +128,11 @@ def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -
 def test_a_checkpoints_own_metrics_survive_tunes_flattening() -> None:
     """Tune gives nested objects as `checkpoint/metrics/valid/height`; they were lost, and the paths stood in the ledger."""
     reports: list[tuple[Any, ...]] = []
-    conductor: Any = SimpleNamespace(
+    controller: Any = SimpleNamespace(
         start=lambda *given: None, report=lambda *given: reports.append(given), is_paused=lambda trial: False
     )
     source, assignments = SimpleNamespace(promoted=deque()), SimpleNamespace(packing=Packing(0.0, state_of()))
-    scheduler = ConductedScheduler(conductor, cast(Any, source), cast(Any, assignments), lambda: None)
+    scheduler = SearchScheduler(controller, cast(Any, source), cast(Any, assignments), lambda: None)
     epoch = {
         "epoch": 3,
         "metrics": {"valid/height": 2.0},
@@ -175,8 +175,8 @@ def test_a_plans_notes_are_in_the_ledger_before_the_first_trial(tmp_path: Path, 
     def no_ray(*given: Any) -> Iterator[list[NodeGroup]]:
         yield [NodeGroup({"CPU": 2.0, "GPU": 0.0})]
 
-    def one_trial(plan: Any, folder: Any, conductor: Conductor, *given: Any, **more: Any) -> None:
-        conductor.next()
+    def one_trial(plan: Any, folder: Any, controller: SearchController, *given: Any, **more: Any) -> None:
+        controller.next()
 
     monkeypatch.setattr(session, "ray_session", no_ray)
     monkeypatch.setattr(session, "has_experiment", lambda uri, name: False)

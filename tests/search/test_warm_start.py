@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from search.records.events import Event
 from search.records.plan import Plan
 from search.records.state import SearchState
-from search.strategy.bridge import Bridge
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.rung_sampler import RungSampler
 from search.strategy.warm_start import EarlierTrial, earlier_trials, fitting_trials
 from spaces.fields import Value
@@ -150,8 +150,8 @@ def test_optuna_hears_of_earlier_trials_as_ended_ones_with_numbers_of_nobody() -
 GUESSES = [EarlierTrial(config_of(x=0.1), (1.0,)), EarlierTrial(config_of(x=0.2), (2.0,))]
 
 
-def _configs(bridge: Bridge, count: int) -> list[Mapping[str, Value]]:
-    return [suggestion.config for _ in range(count) if (suggestion := bridge.next()) is not None]
+def _configs(controller: OptunaController, count: int) -> list[Mapping[str, Value]]:
+    return [suggestion.config for _ in range(count) if (suggestion := controller.next()) is not None]
 
 
 def _known(sampler: BaseSampler) -> list[list[float]]:
@@ -160,47 +160,47 @@ def _known(sampler: BaseSampler) -> list[list[float]]:
     return [trial.values for trial in sampler.earlier]
 
 
-def _warm(plan: Plan) -> tuple[Bridge, list[Event]]:
+def _warm(plan: Plan) -> tuple[OptunaController, list[Event]]:
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    bridge.learn_from("before", GUESSES, 3)
-    return bridge, events
+    controller = OptunaController(plan, journal)
+    controller.learn_from("before", GUESSES, 3)
+    return controller, events
 
 
 def test_the_best_earlier_trial_is_tried_after_the_papers_and_the_sampler_knows_them_all() -> None:
-    bridge, events = _warm(PLAN)
+    controller, events = _warm(PLAN)
     (learnt,) = of_kind(events, "warm_started")
     documents = [guess.to_json() for guess in GUESSES]
     assert unstamped(learnt) == event_of("warm_started", search="before", num_left_out=3, trials=documents)
-    assert _known(bridge.study.sampler) == [[1.0], [2.0]]
-    first, second, third = _configs(bridge, 3)
+    assert _known(controller.study.sampler) == [[1.0], [2.0]]
+    first, second, third = _configs(controller, 3)
     assert (first, second) == (config_of(), GUESSES[0].config)
     assert third["x"] not in (0.0, 0.1, 0.2)
 
 
 def test_two_earlier_searches_are_learnt_from_alike() -> None:
-    bridge, _ = _warm(PLAN)
-    bridge.learn_from("long before", [EarlierTrial(config_of(x=0.3), (3.0,))], 0)
-    assert _known(bridge.study.sampler) == [[1.0], [2.0], [3.0]]
-    assert [config["x"] for config in _configs(bridge, 3)] == [0.0, 0.1, 0.3]
+    controller, _ = _warm(PLAN)
+    controller.learn_from("long before", [EarlierTrial(config_of(x=0.3), (3.0,))], 0)
+    assert _known(controller.study.sampler) == [[1.0], [2.0], [3.0]]
+    assert [config["x"] for config in _configs(controller, 3)] == [0.0, 0.1, 0.3]
 
 
 def test_an_earlier_search_without_a_fitting_trial_changes_nothing() -> None:
     journal, events = recording()
-    bridge = Bridge(PLAN, journal)
-    bridge.learn_from("before", [], 5)
+    controller = OptunaController(PLAN, journal)
+    controller.learn_from("before", [], 5)
     assert of_kind(events, "warm_started")[0].num_left_out == 5
-    assert _known(bridge.study.sampler) == []
-    alone = Bridge(PLAN, recording()[0])
-    assert _configs(bridge, 3) == _configs(alone, 3)
+    assert _known(controller.study.sampler) == []
+    alone = OptunaController(PLAN, recording()[0])
+    assert _configs(controller, 3) == _configs(alone, 3)
 
 
 @pytest.mark.parametrize("num_begun", [0, 1, 2])
 def test_a_search_that_was_killed_still_knows_what_it_has_learnt_from(num_begun: int) -> None:
-    bridge, events = _warm(PLAN)
-    begun_before = _configs(bridge, num_begun)
+    controller, events = _warm(PLAN)
+    begun_before = _configs(controller, num_begun)
     past: list[dict[str, Any]] = list(events)
-    again = Bridge(PLAN, recording()[0], past)
+    again = OptunaController(PLAN, recording()[0], past)
     assert _known(again.study.sampler) == [[1.0], [2.0]]
     for config in begun_before:
         suggestion = again.next()

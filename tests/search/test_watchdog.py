@@ -1,6 +1,6 @@
 """Which silence is too long, by hand."""
 
-from search.strategy.hanging import FIRST_QUIET_S, QUIET_S, Watchdog
+from search.strategy.heartbeat import FIRST_QUIET_S, QUIET_S, Watchdog
 
 
 class Clock:

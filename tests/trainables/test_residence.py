@@ -1,4 +1,4 @@
-"""Arrays where training wants them: rows by index, and statistics of some cases alone."""
+"""FusedTrials where training wants them: rows by index, and statistics of some cases alone."""
 
 import numpy as np
 import pytest

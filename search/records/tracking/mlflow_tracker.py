@@ -15,6 +15,7 @@ from typing import TypeVar
 from mlflow.entities import Metric, Param, RunTag
 
 from search.records.description import search_page
+from search.records.event_messages import notice
 from search.records.events import (
     CheckpointDeleted,
     Continued,
@@ -30,7 +31,6 @@ from search.records.events import (
     TrialEvent,
 )
 from search.records.folder import SearchFolder
-from search.records.notices import notice
 from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.tracking.address import is_on_server
@@ -47,9 +47,9 @@ from search.records.tracking.entities import (
     summary_values,
     trial_params,
 )
-from search.records.tracking.patience import PATIENCE_S, PatientCaller, StoreAway
+from search.records.tracking.retrying import PATIENCE_S, RetryingCaller, StoreAway
+from search.records.tracking.run_queue import RunQueue
 from search.records.tracking.runs import SearchRuns
-from search.records.tracking.senders import Senders
 from search.records.tracking.store import STORE_ERRORS, connect, reason
 from search.records.trials import ENDED, TrialRecord
 
@@ -114,8 +114,8 @@ class MlflowTracker:
         self._summary_due = 0.0
         self._waiting: defaultdict[str, _Batch] = defaultdict(_Batch)
         self._failure: Exception | None = None
-        self._caller = PatientCaller(uri, patience_s)
-        self._senders = Senders(_SENDERS if is_on_server(uri) else 1)
+        self._caller = RetryingCaller(uri, patience_s)
+        self._senders = RunQueue(_SENDERS if is_on_server(uri) else 1)
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:

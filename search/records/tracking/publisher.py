@@ -13,8 +13,8 @@ from search.records.database import masked
 from search.records.plan import Plan
 from search.records.tracking import logged_models, registry
 from search.records.tracking.mark import mark_of
-from search.records.tracking.patience import PatientCaller
 from search.records.tracking.removal import artifacts_folder
+from search.records.tracking.retrying import RetryingCaller
 from search.records.tracking.store import open_client, summary_run, trial_run
 
 #: A store that is away for longer keeps nobody waiting: `dermtune report NAME` does it again.
@@ -42,7 +42,7 @@ class Publisher:
         mark_of(storage, plan.created).check(name, uri, experiment.tags)
         self._experiment_id = str(experiment.experiment_id)
         _say_where(str(experiment.artifact_location), artifacts_folder(storage, name))
-        self._caller = PatientCaller(uri, _PATIENCE_S)
+        self._caller = RetryingCaller(uri, _PATIENCE_S)
         self._caller.last_calls()
 
     def put(self, trial: str | None, files: Mapping[str, bytes]) -> None:

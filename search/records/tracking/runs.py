@@ -13,8 +13,8 @@ from search.records.state import SearchState
 from search.records.tracking.address import is_on_server
 from search.records.tracking.entities import EXPERIMENT_KIND, NOTE_TAG, ms, paper_tags, source_tags
 from search.records.tracking.mark import mark_of
-from search.records.tracking.patience import PatientCaller
 from search.records.tracking.removal import artifacts_folder
+from search.records.tracking.retrying import RetryingCaller
 from search.records.tracking.store import (
     KIND_TAG,
     SUMMARY,
@@ -39,7 +39,7 @@ class SearchRuns:
     Raises:  PlanError: when the experiment of the search's name is another's.
     """
 
-    def __init__(self, client: mlflow.MlflowClient, caller: PatientCaller, uri: str, plan: Plan, storage: Path) -> None:
+    def __init__(self, client: mlflow.MlflowClient, caller: RetryingCaller, uri: str, plan: Plan, storage: Path) -> None:
         self._client, self._caller, self._plan, self._uri = client, caller, plan, uri
         self._mark = mark_of(storage, plan.created)
         self._place = None if is_on_server(uri) else artifacts_folder(storage, plan.name).as_uri()

@@ -14,7 +14,7 @@ from search.records.folder import SearchFolder, list_searches
 from search.records.ledger import read_events
 from search.records.plan import Candidate, Confirmation, Plan
 from search.records.state import SearchState
-from search.strategy.race import heats_of
+from search.strategy.confirmation_controller import planned_runs_of
 from spaces.fields import fields_of, format_value
 from trainables.data import fold_notes
 from trainables.data.images import Progress
@@ -135,7 +135,7 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
     plan = folder.plan()
     state = SearchState.of(read_events(folder.ledger_file), plan.objective)
     if plan.confirmation is not None:
-        heats_of(plan, state.trials)
+        planned_runs_of(plan, state.trials)
     if plan.source is not None:
         some = next(iter(state.trials.values()), None)
         config = dict(some.config) if some is not None else dict(plan.fixed)
@@ -183,14 +183,14 @@ def prepare_confirmation(
     candidates = tuple(
         Candidate(trial.trial, dict(trial.config), trial.best_epoch, float(trial.value or 0.0)) for trial in ranked[:top]
     )
-    race = Confirmation(name, candidates, num_seeds, num_folds)
+    confirmation = Confirmation(name, candidates, num_seeds, num_folds)
     number = top * num_seeds * num_folds
     taken = {found.name for found in list_searches(storage)}
     names = [f"{name[:68]}-confirm", *(f"{name[:68]}-confirm-{index}" for index in range(2, len(taken) + 3))]
     return replace(
         plan,
         name=next(candidate for candidate in names if candidate not in taken),
-        confirmation=race,
+        confirmation=confirmation,
         further_objectives=(),
         num_trials=number,
         max_epochs=max(candidate.epoch for candidate in candidates),

@@ -5,14 +5,14 @@ import time
 import ray
 from ray.tune.experiment import Trial
 
-from search.strategy.hanging import Watchdog
+from search.strategy.heartbeat import Watchdog
 from search.strategy.retries import Failure
 
 #: Seconds between two looks.
 _LOOK_EVERY_S = 1.0
 
 
-class Silence:
+class Heartbeat:
     """Follows all of Tune's trials."""
 
     def __init__(self) -> None:

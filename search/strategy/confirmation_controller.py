@@ -12,7 +12,7 @@ from search.records.events import Event, OutOfRace, Suggested
 from search.records.ledger import Journal
 from search.records.plan import Candidate, Plan
 from search.records.state import SearchState
-from search.strategy.conductor import Conductor, Outcome
+from search.strategy.search_controller import Outcome, SearchController
 from search.strategy.suggestion import Suggestion
 
 #: Chance of dropping a configuration that is as good as the leader on these cases. It costs that configuration seeds, and no
@@ -25,7 +25,7 @@ FAILED = "failed on seed"
 
 
 @dataclass(frozen=True)
-class Heat:
+class PlannedRun:
     """One run of a race.
 
     Args:    candidate: position among the plan's candidates.
@@ -42,31 +42,31 @@ class Heat:
     trial: str
 
 
-def heats(plan: Plan) -> list[Heat]:
+def planned_runs(plan: Plan) -> list[PlannedRun]:
     """Every run of a race, in order: all candidates on the first seed and fold, then all on the next.
 
     Args:    plan: of a confirmation; its seed is the first of the fresh ones.
     """
-    race = plan.confirmation
-    if race is None:
+    confirmation = plan.confirmation
+    if confirmation is None:
         raise ValueError(f"a race must be of a confirmation; got the search {plan.name}")
-    folds = list[int | None]([None]) if race.num_folds == 1 else list(range(1, race.num_folds + 1))
-    blocks = [(plan.seed + index, fold) for index in range(race.num_seeds) for fold in folds]
+    folds = list[int | None]([None]) if confirmation.num_folds == 1 else list(range(1, confirmation.num_folds + 1))
+    blocks = [(plan.seed + index, fold) for index in range(confirmation.num_seeds) for fold in folds]
     return [
-        Heat(index, block, seed, fold, f"{candidate.trial}-seed{seed}" + ("" if fold is None else f"-fold{fold}"))
+        PlannedRun(index, block, seed, fold, f"{candidate.trial}-seed{seed}" + ("" if fold is None else f"-fold{fold}"))
         for block, (seed, fold) in enumerate(blocks)
-        for index, candidate in enumerate(race.candidates)
+        for index, candidate in enumerate(confirmation.candidates)
     ]
 
 
-def heats_of(plan: Plan, trials: Iterable[str]) -> dict[str, Heat]:
+def planned_runs_of(plan: Plan, trials: Iterable[str]) -> dict[str, PlannedRun]:
     """Every run of a race by its id.
 
     Args:    plan: of the confirmation.
              trials: ids of the runs that it has begun.
     Raises:  PlanError: when one is none of these: earlier versions named runs otherwise.
     """
-    found = {heat.trial: heat for heat in heats(plan)}
+    found = {planned.trial: planned for planned in planned_runs(plan)}
     for trial in trials:
         if trial not in found:
             search = plan.confirmation.search if plan.confirmation else ""
@@ -112,74 +112,76 @@ def out_of_race(gains: Mapping[int, Mapping[int, float]], standing: Iterable[int
     return {rival for rival, mean in zip(rivals, means, strict=True) if means.max() - mean > reach}
 
 
-class Race(Conductor):
+class ConfirmationController(SearchController):
     """Trains the candidates of a confirmation to their epochs on fresh seeds, and drops those that would hardly win.
 
     Args:    plan: of the confirmation.
              journal: of the confirmation.
              past: events that the journal held already.
-             state: see `Conductor`.
+             state: see `SearchController`.
     """
 
     def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), state: SearchState | None = None) -> None:
         super().__init__(plan, journal, state)
-        race = plan.confirmation
-        self._heats = heats(plan)
-        self._candidates: tuple[Candidate, ...] = race.candidates if race else ()
+        confirmation = plan.confirmation
+        self._planned_runs = planned_runs(plan)
+        self._candidates: tuple[Candidate, ...] = confirmation.candidates if confirmation else ()
         self._standing = set(range(len(self._candidates)))
         self._gains: dict[int, dict[int, float]] = {candidate: {} for candidate in self._standing}
-        self._looks = looks(race.num_seeds) if race else ()
+        self._looks = looks(confirmation.num_seeds) if confirmation else ()
         self._num_looked = 0
         self._next = 0
-        self._heat_of = heats_of(plan, {event.trial for event in past if isinstance(event, Suggested)})
+        self._planned_of = planned_runs_of(plan, {event.trial for event in past if isinstance(event, Suggested)})
         self._unwritten: dict[int, str] = {}
         self._take_up(past)
         for candidate, why in list(self._unwritten.items()):
             self._write_out(candidate, why)
 
     def _skip(self) -> None:
-        while self._next < len(self._heats) and self._heats[self._next].candidate not in self._standing:
+        while self._next < len(self._planned_runs) and self._planned_runs[self._next].candidate not in self._standing:
             self._next += 1
 
     @property
     def num_to_come(self) -> int:
         """Runs of those still in the race."""
-        return sum(heat.candidate in self._standing for heat in self._heats[self._next :])
+        return sum(planned.candidate in self._standing for planned in self._planned_runs[self._next :])
 
     def _choose(self) -> Suggestion:
         self._skip()
-        heat = self._heats[self._next]
-        candidate = self._candidates[heat.candidate]
-        return Suggestion(heat.trial, candidate.config, heat.seed, heat.fold, epochs=candidate.epoch)
+        planned = self._planned_runs[self._next]
+        candidate = self._candidates[planned.candidate]
+        return Suggestion(planned.trial, candidate.config, planned.seed, planned.fold, epochs=candidate.epoch)
 
     def _enter(self, suggestion: Suggestion) -> None:
-        heat = self._heat_of[suggestion.trial]
-        self._next = heat.block * len(self._candidates) + heat.candidate + 1
+        planned = self._planned_of[suggestion.trial]
+        self._next = planned.block * len(self._candidates) + planned.candidate + 1
 
     def _end(self, trial: str, outcome: Outcome, reason: str) -> None:
-        heat, objective = self._heat_of[trial], self.plan.objective
+        planned, objective = self._planned_of[trial], self.plan.objective
         if outcome == "finished":
             value = self.records[trial].best_metrics[objective.metric]
-            self._gains[heat.candidate][heat.block] = objective.sign * value
+            self._gains[planned.candidate][planned.block] = objective.sign * value
         elif outcome == "failed":
-            self._drop({heat.candidate}, f"{FAILED} {heat.seed}: {reason}")
+            self._drop({planned.candidate}, f"{FAILED} {planned.seed}: {reason}")
         else:
             return
         self._look()
 
     def _look(self) -> None:
         """Whom to drop, once all that stand have run on the seeds of the next look."""
-        race = self.plan.confirmation
-        while race is not None and self._num_looked < len(self._looks):
+        confirmation = self.plan.confirmation
+        while confirmation is not None and self._num_looked < len(self._looks):
             seeds = self._looks[self._num_looked]
-            blocks = range(seeds * race.num_folds)
+            blocks = range(seeds * confirmation.num_folds)
             gains = {c: {b: self._gains[c][b] for b in blocks if b in self._gains[c]} for c in self._standing}
             if any(len(found) < len(blocks) for found in gains.values()):
                 return
             self._num_looked += 1
             lost = out_of_race(gains, self._standing, len(self._looks))
-            to_come = {heat.candidate for heat in self._heats[self._next :]}  # nobody else can be spared anything
-            self._drop(lost & to_come, f"dropped after {seeds} of {race.num_seeds} seeds to save time, which is no finding")
+            to_come = {planned.candidate for planned in self._planned_runs[self._next :]}  # nobody else can be spared anything
+            self._drop(
+                lost & to_come, f"dropped after {seeds} of {confirmation.num_seeds} seeds to save time, which is no finding"
+            )
 
     def _drop(self, candidates: set[int], why: str) -> None:
         for candidate in sorted(candidates & self._standing):

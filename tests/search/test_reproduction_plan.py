@@ -6,7 +6,7 @@ import pytest
 
 from search.errors import PlanError
 from search.execution.options import SearchOptions
-from search.execution.reproducing import prepare_reproduction
+from search.execution.reproduction_plan import prepare_reproduction
 from spaces import attentive, gated
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
 from trainables.data import DATASETS

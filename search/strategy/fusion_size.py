@@ -19,7 +19,7 @@ MOST_ASKED = 256
 _MEMORY = 0.8
 
 
-class ArraySize:
+class FusionSize:
     """The largest array of each shape at present. While it is measured it doubles as long as that pays and the memory lasts.
 
     Args:    asked: trials of an array, None to measure.

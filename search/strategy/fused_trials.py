@@ -6,12 +6,12 @@ from typing import Any
 
 from search.records.events import Checkpointed, EpochResult, Fused
 from search.records.tune_record import ERROR, RUNNING, TERMINATED
-from search.strategy.array_size import ArraySize, Shape
-from search.strategy.conductor import Conductor
+from search.strategy.fault_isolation import IsolationGroup, halved
+from search.strategy.fusion_size import FusionSize, Shape
 from search.strategy.packing import Memory, Packing, retried, with_advice
 from search.strategy.retries import Failure, may_retry
+from search.strategy.search_controller import SearchController
 from search.strategy.suggestion import Suggestion
-from search.strategy.suspects import Suspects, halved
 from trainables.tasks import TASKS
 
 
@@ -21,7 +21,7 @@ class MemberReport:
 
     Args:    trial: its id.
              failure: why it cannot go on, None while it can.
-             the rest: see `Conductor.report` and `Conductor.start`.
+             the rest: see `SearchController.report` and `SearchController.start`.
     """
 
     trial: str
@@ -52,17 +52,17 @@ class Change:
 class _Array:
     """Members in the order of their places, and what they have in common."""
 
-    shape: Shape | Suspects
+    shape: Shape | IsolationGroup
     members: list[str]
 
 
-class Arrays:
-    """Gathers a conductor's suggestions by shape, fills arrays with them, and passes on what is heard of each member.
+class FusedTrials:
+    """Gathers a controller's suggestions by shape, fills arrays with them, and passes on what is heard of each member.
 
     A suggestion that fits no array with a free place waits for one; at most as many wait as an array holds, so that a sampler is
     never asked far ahead of what it has heard.
 
-    Args:    conductor: chooses and judges; every member is a trial of its own to it.
+    Args:    controller: chooses and judges; every member is a trial of its own to it.
              shapes: fields that members have in common.
              size: of an array.
              packing: knows a trial's memory.
@@ -74,9 +74,9 @@ class Arrays:
 
     def __init__(
         self,
-        conductor: Conductor,
+        controller: SearchController,
         shapes: Sequence[str],
-        size: ArraySize,
+        size: FusionSize,
         *,
         packing: Packing,
         end_now: Callable[[], str | None] = lambda: None,
@@ -84,19 +84,19 @@ class Arrays:
         on_failure: Callable[[str, Failure], None] = lambda trial, failure: None,
         tell: Callable[[str, str], None] = lambda trial, status: None,
     ) -> None:
-        self._conductor, self._shapes, self.size = conductor, shapes, size
+        self._controller, self._shapes, self.size = controller, shapes, size
         self._packing = packing
         self._end_now, self._may_refill = end_now, may_refill
         self._on_failure, self._tell = on_failure, tell
         self._arrays: dict[str, _Array] = {}
-        self._waiting: dict[Shape | Suspects, list[Suggestion]] = {}
+        self._waiting: dict[Shape | IsolationGroup, list[Suggestion]] = {}
         self._suggestions: dict[str, Suggestion] = {}
         self._started: set[str] = set()
         self._num_begun = 0
 
     @property
     def num_running(self) -> int:
-        """Arrays that take up a slot."""
+        """FusedTrials that take up a slot."""
         return len(self._arrays)
 
     @property
@@ -122,7 +122,7 @@ class Arrays:
 
         Args:    name: of the array.
                  reports: in the order of the members' places.
-                 peak_share: see `ArraySize.observe`.
+                 peak_share: see `FusionSize.observe`.
         """
         array = self._arrays[name]
         before = list(array.members)
@@ -131,7 +131,7 @@ class Arrays:
         self._measure(array.shape, len(before), [epoch for report in reports for epoch in report.epochs], peak_share)
         reason = self._end_now()
         for trial in list(array.members) if reason is not None else ():
-            self._conductor.stop(trial, str(reason))
+            self._controller.stop(trial, str(reason))
             self._left(array, trial)
         self._drop_waiting()
         leaving = [trial for trial in before if trial not in array.members]
@@ -158,11 +158,11 @@ class Arrays:
                 self._failed(trial, failure)
         self._drop_waiting()
 
-    def _shrink(self, shape: Shape | Suspects, num_members: int) -> bool:
+    def _shrink(self, shape: Shape | IsolationGroup, num_members: int) -> bool:
         """Makes later arrays of a shape smaller than one that did not fit; says whether they can be."""
-        if isinstance(shape, Suspects) or not self.size.ran_out(shape, num_members):
+        if isinstance(shape, IsolationGroup) or not self.size.ran_out(shape, num_members):
             return False
-        self._conductor.fuse(Fused(shape=shape, num_trials=self.size.limit(shape), settled=True))
+        self._controller.fuse(Fused(shape=shape, num_trials=self.size.limit(shape), settled=True))
         return True
 
     def _hear(self, array: _Array, report: MemberReport, num_members: int) -> None:
@@ -171,8 +171,8 @@ class Arrays:
         if report.epochs:
             if trial not in self._started:
                 self._started.add(trial)
-                self._conductor.start(trial, report.where, report.notes)
-            over = self._conductor.report(trial, report.epochs, report.ended, report.checkpoint, report.saved_epoch)
+                self._controller.start(trial, report.where, report.notes)
+            over = self._controller.report(trial, report.epochs, report.ended, report.checkpoint, report.saved_epoch)
         if over:
             self._left(array, trial)
         elif report.failure is not None:
@@ -189,10 +189,10 @@ class Arrays:
 
     def _failed(self, trial: str, failure: Failure) -> None:
         """A trial has failed by itself, or lost its machine."""
-        record, memory = self._conductor.records[trial], self._packing.of(trial)
+        record, memory = self._controller.records[trial], self._packing.of(trial)
         again = self._end_now() is None and may_retry(record, failure)
         if again and failure.kind == "memory":
-            more = memory.more(splits=TASKS[self._conductor.plan.task].splits_batches(record.config))
+            more = memory.more(splits=TASKS[self._controller.plan.task].splits_batches(record.config))
             again = more is not None
             failure = failure if again else with_advice(failure, record.config, memory.share)
             memory = more or memory
@@ -201,36 +201,36 @@ class Arrays:
             return
         self._started.discard(trial)
         self._on_failure(trial, failure)
-        self._conductor.fail(trial, failure.reason)
+        self._controller.fail(trial, failure.reason)
         self._tell(trial, ERROR)
 
-    def _again(self, trial: str, failure: Failure, memory: Memory, group: Suspects | None = None) -> None:
+    def _again(self, trial: str, failure: Failure, memory: Memory, group: IsolationGroup | None = None) -> None:
         """Lets a trial wait for another array."""
         self._started.discard(trial)
         self._on_failure(trial, failure)
         suspects = None if group is None else (group.first, group.count)
-        known_epoch = self._conductor.retry(retried(trial, failure, memory, suspects))
+        known_epoch = self._controller.retry(retried(trial, failure, memory, suspects))
         self._wait(replace(self._suggestions[trial], known_epoch=known_epoch))
 
     def _measure(
-        self, shape: Shape | Suspects, num_members: int, epochs: Sequence[EpochResult], peak_share: float | None
+        self, shape: Shape | IsolationGroup, num_members: int, epochs: Sequence[EpochResult], peak_share: float | None
     ) -> None:
         """An epoch's seconds are a member's part of the array's, so together they are the array's."""
-        if isinstance(shape, Suspects):
+        if isinstance(shape, IsolationGroup):
             return
         if self.size.observe(shape, num_members, len(epochs), sum(epoch.seconds for epoch in epochs), peak_share):
             limit, settled = self.size.limit(shape), self.size.is_settled(shape)
-            self._conductor.fuse(Fused(shape=shape, num_trials=limit, settled=settled))
+            self._controller.fuse(Fused(shape=shape, num_trials=limit, settled=settled))
 
-    def _limit(self, shape: Shape | Suspects) -> int:
-        return shape.count if isinstance(shape, Suspects) else self.size.limit(shape)
+    def _limit(self, shape: Shape | IsolationGroup) -> int:
+        return shape.count if isinstance(shape, IsolationGroup) else self.size.limit(shape)
 
     def _is_one_full(self) -> bool:
         """Whether as many wait for each other as an array holds."""
         return any(len(group) >= self._limit(shape) for shape, group in self._waiting.items())
 
     def _joining(self, array: _Array) -> list[Suggestion]:
-        closed = isinstance(array.shape, Suspects) or not self._may_refill()
+        closed = isinstance(array.shape, IsolationGroup) or not self._may_refill()
         room = 0 if closed else max(0, self._limit(array.shape) - len(array.members))
         while len(self._waiting.get(array.shape, ())) < room and self.num_waiting < self.size.most and self._draw():
             pass
@@ -238,7 +238,7 @@ class Arrays:
 
     def _draw(self) -> bool:
         """Lets one more suggestion wait; says whether there was one."""
-        suggestion = self._conductor.next()
+        suggestion = self._controller.next()
         if suggestion is not None:
             self._tell(suggestion.trial, RUNNING)
             self._wait(suggestion)
@@ -247,7 +247,7 @@ class Arrays:
     def _wait(self, suggestion: Suggestion) -> None:
         self._waiting.setdefault(self._shape(suggestion), []).append(suggestion)
 
-    def _taken(self, shape: Shape | Suspects, count: int) -> list[Suggestion]:
+    def _taken(self, shape: Shape | IsolationGroup, count: int) -> list[Suggestion]:
         waiting = self._waiting.get(shape, [])
         taken, left = waiting[:count], waiting[count:]
         self._waiting[shape] = left
@@ -259,17 +259,17 @@ class Arrays:
 
     def _drop_waiting(self) -> None:
         """A search that has used up a budget begins nobody more."""
-        spent = self._conductor.spent
+        spent = self._controller.spent
         if spent is None:
             return
         for suggestion in [found for group in self._waiting.values() for found in group]:
-            self._conductor.stop(suggestion.trial, spent)
+            self._controller.stop(suggestion.trial, spent)
             self._tell(suggestion.trial, TERMINATED)
         self._waiting.clear()
 
-    def _shape(self, suggestion: Suggestion) -> Shape | Suspects:
-        suspects = self._conductor.records[suggestion.trial].suspects
+    def _shape(self, suggestion: Suggestion) -> Shape | IsolationGroup:
+        suspects = self._controller.records[suggestion.trial].suspects
         if suspects is not None:
-            return Suspects(*suspects)
+            return IsolationGroup(*suspects)
         memory = self._packing.of(suggestion.trial)
         return (suggestion.fold, memory.share, memory.batch_parts, *(suggestion.config[name] for name in self._shapes))

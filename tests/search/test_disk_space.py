@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from search.records import room
-from search.records.room import append, wait_for_room
+from search.records.disk_space import append, wait_for_disk_space
 
 LEAST = 32 * 2**20
 
@@ -109,7 +108,7 @@ def test_room_is_waited_for_until_there_is_twice_what_is_needed(
 ) -> None:
     left = iter(free)
     monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
-    wait_for_room(tmp_path, needed)
+    wait_for_disk_space(tmp_path, needed)
     assert list(left) == []
     assert pauses == [2.0] * expected
     full = f"the disk of {tmp_path} is full: the search waits until there is room"
@@ -119,7 +118,7 @@ def test_room_is_waited_for_until_there_is_twice_what_is_needed(
 def test_the_wait_for_room_can_be_given_up(tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
     answers = iter([False, True])
-    wait_for_room(tmp_path, give_up=lambda: next(answers))
+    wait_for_disk_space(tmp_path, give_up=lambda: next(answers))
     assert pauses == [2.0]
 
 
@@ -128,5 +127,5 @@ def test_a_wait_that_nobody_gives_up_lasts_until_there_is_room(
 ) -> None:
     left = iter([0, LEAST])
     monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
-    wait_for_room(tmp_path)
+    wait_for_disk_space(tmp_path)
     assert pauses == [2.0]

@@ -8,8 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy.exc import OperationalError
 
-from search.records.tracking import patience
-from search.records.tracking.patience import PatientCaller, StoreAway
+from search.records.tracking.retrying import RetryingCaller, StoreAway
 
 URI = "postgresql://someone:secret@nowhere/db"
 AWAY = MlflowException("the database is locked", error_code=codes.TEMPORARILY_UNAVAILABLE)
@@ -88,13 +87,13 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize("failures", [0, 1, 4, 50])
 def test_what_may_pass_is_tried_until_it_has(error: Exception, failures: int, clock: Clock, make_store: MakeStore) -> None:
     store = make_store(failures, error)
-    assert PatientCaller(URI).call(store.ask) == "yes"
+    assert RetryingCaller(URI).call(store.ask) == "yes"
     assert store.calls == failures + 1
     assert len(clock.pauses) == failures
 
 
 def test_pauses_double_up_to_two_seconds(clock: Clock, make_store: MakeStore) -> None:
-    PatientCaller(URI).call(make_store(7).ask)
+    RetryingCaller(URI).call(make_store(7).ask)
     assert clock.pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0])
 
 
@@ -113,32 +112,32 @@ def test_pauses_double_up_to_two_seconds(clock: Clock, make_store: MakeStore) ->
 def test_a_refusal_is_raised_at_once(code: int, clock: Clock, make_store: MakeStore) -> None:
     store = make_store(99, MlflowException("it may not be", error_code=code))
     with pytest.raises(MlflowException, match="it may not be"):
-        PatientCaller(URI).call(store.ask)
+        RetryingCaller(URI).call(store.ask)
     assert (store.calls, clock.pauses) == (1, [])
 
 
 def test_what_is_no_error_of_a_store_is_raised_at_once(clock: Clock, make_store: MakeStore) -> None:
     store = make_store(99, ZeroDivisionError("a defect of ours"))
     with pytest.raises(ZeroDivisionError, match="a defect of ours"):
-        PatientCaller(URI).call(store.ask)
+        RetryingCaller(URI).call(store.ask)
     assert store.calls == 1
 
 
 def test_a_store_that_answers_others_and_never_this_call_is_not_waited_for(clock: Clock, make_store: MakeStore) -> None:
     store = make_store(99, MlflowException("an internal error"), up=True)
     with pytest.raises(MlflowException, match="an internal error"):
-        PatientCaller(URI).call(store.ask)
+        RetryingCaller(URI).call(store.ask)
     assert store.calls == 5
 
 
 def test_a_running_search_waits_without_end(clock: Clock, make_store: MakeStore) -> None:
     store = make_store(5000)
-    assert PatientCaller(URI, patience_s=1.0).call(store.ask) == "yes"
+    assert RetryingCaller(URI, patience_s=1.0).call(store.ask) == "yes"
     assert clock.now - 1000 > 9000
 
 
 def test_after_the_last_calls_patience_ends(clock: Clock, make_store: MakeStore) -> None:
-    caller, store = PatientCaller(URI, patience_s=30.0), make_store(10**6)
+    caller, store = RetryingCaller(URI, patience_s=30.0), make_store(10**6)
     clock.now += 500
     caller.last_calls()
     begun = clock.now
@@ -149,7 +148,7 @@ def test_after_the_last_calls_patience_ends(clock: Clock, make_store: MakeStore)
 
 
 def test_the_last_calls_may_come_while_a_call_waits(clock: Clock, make_store: MakeStore) -> None:
-    caller, asked = PatientCaller(URI, patience_s=10.0), 0
+    caller, asked = RetryingCaller(URI, patience_s=10.0), 0
     make_store(0)
 
     def ask() -> str:
@@ -166,7 +165,7 @@ def test_the_last_calls_may_come_while_a_call_waits(clock: Clock, make_store: Ma
 
 def test_every_answer_after_the_last_calls_renews_the_patience(clock: Clock, make_store: MakeStore) -> None:
     """A store that is slow, or goes and comes, is given all that it is owed."""
-    caller = PatientCaller(URI, patience_s=10.0)
+    caller = RetryingCaller(URI, patience_s=10.0)
     caller.last_calls()
     for _ in range(5):
         clock.now += 8
@@ -179,13 +178,13 @@ def test_every_answer_after_the_last_calls_renews_the_patience(clock: Clock, mak
 
 
 def test_an_answer_before_the_last_calls_sets_no_limit(clock: Clock, make_store: MakeStore) -> None:
-    caller = PatientCaller(URI, patience_s=1.0)
+    caller = RetryingCaller(URI, patience_s=1.0)
     caller.call(make_store(3).ask)
     assert caller.call(make_store(100).ask) == "yes"
 
 
 def test_who_has_given_up_asks_once_more(clock: Clock, make_store: MakeStore) -> None:
-    caller = PatientCaller(URI, patience_s=60.0)
+    caller = RetryingCaller(URI, patience_s=60.0)
     caller.last_calls()
     caller.give_up()
     assert caller.call(make_store(0).ask) == "yes"
@@ -198,7 +197,7 @@ def test_who_has_given_up_asks_once_more(clock: Clock, make_store: MakeStore) ->
 def test_that_it_is_away_and_back_is_said_once_each(
     clock: Clock, make_store: MakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caller = PatientCaller(URI)
+    caller = RetryingCaller(URI)
     caller.call(make_store(40).ask)
     away, back = messages(caplog)
     assert away == (
@@ -212,7 +211,7 @@ def test_that_it_is_away_and_back_is_said_once_each(
 
 
 def test_each_time_that_it_is_away_is_said(clock: Clock, make_store: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
-    caller = PatientCaller(URI)
+    caller = RetryingCaller(URI)
     for _ in range(2):
         caller.call(make_store(6).ask)
     assert ["back" in text.split()[:3] for text in messages(caplog)] == [False, True, False, True]
@@ -222,5 +221,5 @@ def test_each_time_that_it_is_away_is_said(clock: Clock, make_store: MakeStore, 
 def test_a_hiccup_is_not_worth_a_word(
     failures: int, clock: Clock, make_store: MakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    PatientCaller(URI).call(make_store(failures).ask)
+    RetryingCaller(URI).call(make_store(failures).ask)
     assert messages(caplog) == []

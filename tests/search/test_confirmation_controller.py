@@ -15,7 +15,7 @@ from search.errors import PlanError
 from search.records.events import Event
 from search.records.ledger import Journal
 from search.records.plan import Candidate, Confirmation, Plan
-from search.strategy.race import Heat, Race, heats, looks, out_of_race
+from search.strategy.confirmation_controller import ConfirmationController, PlannedRun, looks, out_of_race, planned_runs
 from spaces.fields import Value
 
 #: The lowest place with noise, one like it, and one that is clearly worse.
@@ -35,24 +35,26 @@ def _plan(names: Sequence[str] = ("good", "alike", "worse"), num_seeds: int = 4,
     candidates = tuple(
         Candidate(name, {field: {**common, **CONFIGS[name]}[field] for field in order}, EPOCHS[name], 0.5) for name in names
     )
-    race = Confirmation("bowls", candidates, num_seeds, num_folds)
+    confirmation = Confirmation("bowls", candidates, num_seeds, num_folds)
     number = len(names) * num_seeds * num_folds
-    return replace(PLAN, seed=100, max_epochs=max(EPOCHS.values()), confirmation=race, num_trials=number)
+    return replace(PLAN, seed=100, max_epochs=max(EPOCHS.values()), confirmation=confirmation, num_trials=number)
 
 
 def test_all_candidates_run_on_a_seed_and_fold_before_any_runs_on_the_next() -> None:
-    assert heats(_plan(("good", "worse"), num_seeds=2, num_folds=3)) == [
-        Heat(candidate, block, seed, fold, f"{('good', 'worse')[candidate]}-seed{seed}-fold{fold}")
+    assert planned_runs(_plan(("good", "worse"), num_seeds=2, num_folds=3)) == [
+        PlannedRun(candidate, block, seed, fold, f"{('good', 'worse')[candidate]}-seed{seed}-fold{fold}")
         for block, (seed, fold) in enumerate([(100, 1), (100, 2), (100, 3), (101, 1), (101, 2), (101, 3)])
         for candidate in (0, 1)
     ]
-    assert [(heat.candidate, heat.seed, heat.fold) for heat in heats(_plan(("good", "worse"), num_seeds=2))] == [
+    assert [
+        (planned.candidate, planned.seed, planned.fold) for planned in planned_runs(_plan(("good", "worse"), num_seeds=2))
+    ] == [
         (0, 100, None),
         (1, 100, None),
         (0, 101, None),
         (1, 101, None),
     ]
-    assert [heat.trial for heat in heats(_plan(("good", "worse"), num_seeds=1))] == ["good-seed100", "worse-seed100"]
+    assert [planned.trial for planned in planned_runs(_plan(("good", "worse"), num_seeds=1))] == ["good-seed100", "worse-seed100"]
 
 
 @pytest.mark.parametrize(
@@ -69,12 +71,12 @@ def test_a_confirmation_whose_runs_an_earlier_version_named_is_refused_in_a_line
         match=r"^a confirmation must be of this version of dermtune; got \S+ with the run 't0000', which an earlier version has"
         r" named \(dermtune confirm \S+ makes another\)$",
     ):
-        Race(_plan(), recording()[0], past)
+        ConfirmationController(_plan(), recording()[0], past)
 
 
 def test_the_heats_of_a_search_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^a race must be of a confirmation; got the search bowls$"):
-        heats(PLAN)
+        planned_runs(PLAN)
 
 
 def _gains(*rows: Sequence[float]) -> dict[int, dict[int, float]]:
@@ -153,7 +155,7 @@ def test_the_leader_stays_and_who_is_worse_than_one_that_is_out_is_out(
 
 def test_every_candidate_runs_on_the_same_seeds_to_its_own_epoch() -> None:
     journal, events = recording()
-    handed_out = drive(Race(_plan(("good", "alike")), journal), only_last=True)
+    handed_out = drive(ConfirmationController(_plan(("good", "alike")), journal), only_last=True)
     assert [(suggestion.trial, suggestion.seed) for suggestion in handed_out] == [
         (f"{name}-seed{100 + block}", 100 + block) for block in range(4) for name in ("good", "alike")
     ]
@@ -168,7 +170,7 @@ def test_every_candidate_runs_on_the_same_seeds_to_its_own_epoch() -> None:
 
 def test_who_is_out_runs_no_further_and_what_runs_is_brought_to_its_end() -> None:
     journal, events = recording()
-    drive(Race(_plan(), journal), only_last=True)
+    drive(ConfirmationController(_plan(), journal), only_last=True)
     assert [(event.candidate, event.reason) for event in of_kind(events, "out_of_race")] == [
         ("worse", "dropped after 3 of 4 seeds to save time, which is no finding")
     ]
@@ -187,32 +189,32 @@ def test_the_objectives_mode_says_who_is_worse(mode: str) -> None:
     plan = _plan(("good", "worse"), num_seeds=6)
     plan = replace(plan, objective=replace(plan.objective, mode=mode))
     journal, events = recording()
-    drive(Race(plan, journal), only_last=True)
+    drive(ConfirmationController(plan, journal), only_last=True)
     assert [event.candidate for event in of_kind(events, "out_of_race")] == [{"min": "worse", "max": "good"}[mode]]
 
 
 def test_a_candidate_that_fails_is_out_at_once() -> None:
     journal, events = recording()
-    race = Race(_plan(("good", "alike")), journal)
-    first, second = race.next(), race.next()
+    controller = ConfirmationController(_plan(("good", "alike")), journal)
+    first, second = controller.next(), controller.next()
     assert first is not None
     assert second is not None
-    assert race.num_to_come == 6
-    race.fail(second.trial, "broke")
+    assert controller.num_to_come == 6
+    controller.fail(second.trial, "broke")
     assert [(event.candidate, event.reason) for event in of_kind(events, "out_of_race")] == [
         ("alike", "failed on seed 100: broke")
     ]
-    assert race.num_to_come == 3
-    race.report(first.trial, bowl_epochs(race.plan, first, only_last=True), "max_epochs")
-    rest = drive(race, only_last=True)
+    assert controller.num_to_come == 3
+    controller.report(first.trial, bowl_epochs(controller.plan, first, only_last=True), "max_epochs")
+    rest = drive(controller, only_last=True)
     assert [(s.trial, s.seed, s.epochs) for s in rest] == [(f"good-seed{seed}", seed, 4) for seed in (101, 102, 103)]
-    assert race.exhausted
+    assert controller.exhausted
     assert len(of_kind(events, "out_of_race")) == 1
 
 
 def _follow(plan: Plan, past: Sequence[Event]) -> list[Event]:
     journal, new = recording()
-    drive(Race(plan, journal, past), only_last=True)
+    drive(ConfirmationController(plan, journal, past), only_last=True)
     return [*past, *new]
 
 
@@ -226,7 +228,7 @@ def _told(events: Sequence[Event]) -> dict[str, tuple[int, int, str]]:
 def test_a_race_killed_after_any_event_goes_on_with_the_same_standings() -> None:
     plan = _plan()
     journal, events = recording()
-    drive(Race(plan, journal), only_last=True)
+    drive(ConfirmationController(plan, journal), only_last=True)
     names = [event.candidate for event in of_kind(events, "out_of_race")]
     assert names == ["worse"]
     suggested = [event.trial for event in of_kind(events, "suggested")]
@@ -248,7 +250,7 @@ def test_a_race_killed_after_any_event_writes_down_who_is_out() -> None:
     """Also when it was killed between the end that decided it and the note of it: the report reads the ledger."""
     plan = _plan()
     journal, events = recording()
-    drive(Race(plan, journal), only_last=True)
+    drive(ConfirmationController(plan, journal), only_last=True)
     for cut in range(len(events) + 1):
         whole = _follow(plan, events[:cut])
         assert [event.candidate for event in of_kind(whole, "out_of_race")] == ["worse"], cut
@@ -256,23 +258,23 @@ def test_a_race_killed_after_any_event_writes_down_who_is_out() -> None:
 
 def test_a_failure_that_was_not_yet_noted_as_the_end_of_its_candidate_is_noted_after_a_crash() -> None:
     journal, events = recording()
-    race = Race(_plan(("good", "alike")), journal)
-    trials = [suggestion.trial for _ in range(2) if (suggestion := race.next()) is not None]
-    race.fail(trials[1], "broke")
+    controller = ConfirmationController(_plan(("good", "alike")), journal)
+    trials = [suggestion.trial for _ in range(2) if (suggestion := controller.next()) is not None]
+    controller.fail(trials[1], "broke")
     assert events[-1].event == "out_of_race"
     again, new = recording()
-    restored = Race(_plan(("good", "alike")), again, events[:-1])
+    restored = ConfirmationController(_plan(("good", "alike")), again, events[:-1])
     assert restored.num_to_come == 3
     assert [event.candidate for event in of_kind(new, "out_of_race")] == ["alike"]
 
 
 def test_a_race_that_has_ended_hands_out_nothing() -> None:
     journal, events = recording()
-    drive(Race(_plan(), journal), only_last=True)
-    race = Race(_plan(), Journal(), events)
-    assert race.exhausted
-    assert race.next() is None
-    assert race.num_to_come == 0
+    drive(ConfirmationController(_plan(), journal), only_last=True)
+    controller = ConfirmationController(_plan(), Journal(), events)
+    assert controller.exhausted
+    assert controller.next() is None
+    assert controller.num_to_come == 0
 
 
 def test_two_shared_blocks_are_enough() -> None:
@@ -281,23 +283,23 @@ def test_two_shared_blocks_are_enough() -> None:
     assert out_of_race(_gains([0.90, 0.91], [0.875, 0.875]), {0, 1}, 1) == set(), "0.025 and 0.035: 0.03 on average"
 
 
-def _end(race: Race, value: float) -> None:
+def _end(controller: ConfirmationController, value: float) -> None:
     """The next run ends with this value."""
-    suggestion = race.next()
+    suggestion = controller.next()
     assert suggestion is not None
     epoch = epoch_result(epoch=suggestion.epochs, metrics={"valid/height": value}, score=value, seconds=1.0, is_best=True)
-    assert race.report(suggestion.trial, [epoch], "max_epochs") is True
+    assert controller.report(suggestion.trial, [epoch], "max_epochs") is True
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3])
 def test_a_race_of_three_seeds_or_fewer_drops_nobody(num_seeds: int) -> None:
     """However clear it is: with fewer seeds than three a configuration could not be compared."""
     journal, events = recording()
-    race = Race(_plan(("good", "alike"), num_seeds=num_seeds), journal)
+    controller = ConfirmationController(_plan(("good", "alike"), num_seeds=num_seeds), journal)
     for _ in range(num_seeds):
-        _end(race, 0.1)
-        _end(race, 0.9)
-    assert race.exhausted
+        _end(controller, 0.1)
+        _end(controller, 0.9)
+    assert controller.exhausted
     assert of_kind(events, "out_of_race") == []
 
 
@@ -307,19 +309,19 @@ def test_a_race_of_five_seeds_drops_after_the_third() -> None:
     One look asks for t(0.95, 2) = 2.920, a reach of 2.920 · 0.0035 · √(2/3) = 0.0084.
     """
     journal, events = recording()
-    race = Race(_plan(("good", "alike"), num_seeds=5), journal)
+    controller = ConfirmationController(_plan(("good", "alike"), num_seeds=5), journal)
     for value in (0.500, 0.545, 0.500, 0.555, 0.500):
-        _end(race, value)
+        _end(controller, value)
     assert of_kind(events, "out_of_race") == []
-    _end(race, 0.550)
+    _end(controller, 0.550)
     assert [event.candidate for event in of_kind(events, "out_of_race")] == ["alike"]
-    assert race.num_to_come == 2
+    assert controller.num_to_come == 2
 
 
 def test_nobody_is_dropped_whose_runs_have_all_begun() -> None:
     """With a slot for each run there is no time to save, and nobody "dropped after 3 of 4 seeds" who ran on four."""
     journal, events = recording()
-    drive(Race(_plan(), journal), workers=12, only_last=True)
+    drive(ConfirmationController(_plan(), journal), workers=12, only_last=True)
     assert of_kind(events, "out_of_race") == []
     assert len(of_kind(events, "finished")) == 12
 
@@ -327,49 +329,49 @@ def test_nobody_is_dropped_whose_runs_have_all_begun() -> None:
 def test_the_look_asks_whole_seeds_of_all_folds() -> None:
     """Three seeds of two folds are six runs of each; what the leader has run beyond them says nothing."""
     journal, events = recording()
-    race = Race(_plan(("good", "alike"), num_seeds=4, num_folds=2), journal)
+    controller = ConfirmationController(_plan(("good", "alike"), num_seeds=4, num_folds=2), journal)
     for _ in range(5):
-        _end(race, 0.500)
-        _end(race, 0.550)
+        _end(controller, 0.500)
+        _end(controller, 0.550)
     assert of_kind(events, "out_of_race") == []
-    _end(race, 0.500)
+    _end(controller, 0.500)
     assert of_kind(events, "out_of_race") == []
-    _end(race, 0.551)
+    _end(controller, 0.551)
     assert [event.candidate for event in of_kind(events, "out_of_race")] == ["alike"]
 
 
 def test_a_race_looks_once_only() -> None:
     """Who is not dropped half-way runs to the end, however bad the rest is."""
     journal, events = recording()
-    race = Race(_plan(("good", "alike"), num_seeds=6), journal)
+    controller = ConfirmationController(_plan(("good", "alike"), num_seeds=6), journal)
     for value in (0.500, 0.501, 0.500, 0.499, 0.500, 0.500, *(0.5, 0.9) * 3):
-        _end(race, value)
-    assert race.exhausted
+        _end(controller, value)
+    assert controller.exhausted
     assert of_kind(events, "out_of_race") == []
 
 
 def test_when_one_fails_the_others_that_waited_for_it_are_looked_at() -> None:
     """Two have run on three seeds and the third on two when it fails: nobody waits for it any longer."""
     journal, events = recording()
-    race = Race(_plan(num_seeds=4), journal)
+    controller = ConfirmationController(_plan(num_seeds=4), journal)
     for _ in range(2):
         for value in (0.500, 0.900, 0.500):
-            _end(race, value)
+            _end(controller, value)
     for value in (0.500, 0.901):
-        _end(race, value)
+        _end(controller, value)
     assert of_kind(events, "out_of_race") == []
-    suggestion = race.next()
+    suggestion = controller.next()
     assert suggestion is not None
-    race.fail(suggestion.trial, "broke")
+    controller.fail(suggestion.trial, "broke")
     assert [event.candidate for event in of_kind(events, "out_of_race")] == ["worse", "alike"]
 
 
 def test_a_candidate_alone_runs_on_its_seeds() -> None:
     journal, events = recording()
-    race = Race(_plan(("good",), num_seeds=1), journal)
-    assert race.num_to_come == 1
-    _end(race, 0.5)
-    assert (race.num_to_come, race.next(), race.exhausted) == (0, None, True)
+    controller = ConfirmationController(_plan(("good",), num_seeds=1), journal)
+    assert controller.num_to_come == 1
+    _end(controller, 0.5)
+    assert (controller.num_to_come, controller.next(), controller.exhausted) == (0, None, True)
     assert of_kind(events, "out_of_race") == []
 
 
@@ -377,32 +379,32 @@ def test_a_candidate_alone_runs_on_its_seeds() -> None:
 def test_what_is_noted_after_a_crash_is_why_a_candidate_is_out(reason: str) -> None:
     plan = _plan(("good", "alike"))
     journal, events = recording()
-    race = Race(plan, journal)
+    controller = ConfirmationController(plan, journal)
     if reason.startswith("failed"):
-        _end(race, 0.5)
-        suggestion = race.next()
+        _end(controller, 0.5)
+        suggestion = controller.next()
         assert suggestion is not None
-        race.fail(suggestion.trial, "broke")
+        controller.fail(suggestion.trial, "broke")
     else:
         for value in (0.500, 0.545, 0.500, 0.555, 0.500, 0.550):
-            _end(race, value)
+            _end(controller, value)
     assert events[-1].event == "out_of_race"
     journal, new = recording()
-    Race(plan, journal, events[:-1])
+    ConfirmationController(plan, journal, events[:-1])
     assert [(event.event, event.candidate, event.reason) for event in new] == [("out_of_race", "alike", reason)]
     journal, new = recording()
-    Race(plan, journal, events)
+    ConfirmationController(plan, journal, events)
     assert new == []
 
 
 def test_a_candidate_that_the_ledger_says_is_out_stays_out_whatever_would_be_decided_now() -> None:
     plan = _plan(("good", "alike"))
     journal, events = recording()
-    race = Race(plan, journal)
+    controller = ConfirmationController(plan, journal)
     for value in (0.500, 0.501):
-        _end(race, value)
+        _end(controller, value)
     journal.append(event_of("out_of_race", candidate="alike", reason="by an older rule"))
-    again = Race(plan, recording()[0], events)
+    again = ConfirmationController(plan, recording()[0], events)
     assert again.num_to_come == 3
     following = again.next()
     assert following is not None

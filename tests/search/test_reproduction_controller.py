@@ -9,7 +9,7 @@ from bowl_search import PLAN, bowl_epochs, drive, ends, heard_epochs, of_kind, r
 from search.records.events import Event
 from search.records.ledger import Journal
 from search.records.plan import Experiment, Plan, Reproduction
-from search.strategy.grid import Grid
+from search.strategy.reproduction_controller import ReproductionController
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 
@@ -23,14 +23,14 @@ REPRODUCTION = Reproduction(tuple(map(Experiment, NAMES, CONFIGS)), 2)
 GRID = replace(PLAN, seed=40, num_trials=6, max_epochs=5, scheduler="none", reproduction=REPRODUCTION)
 
 
-def resumed(events: Sequence[Event]) -> tuple[Grid, list[Event]]:
+def resumed(events: Sequence[Event]) -> tuple[ReproductionController, list[Event]]:
     journal, after = recording()
-    return Grid(GRID, journal, events), after
+    return ReproductionController(GRID, journal, events), after
 
 
 def test_every_experiment_runs_on_a_seed_before_any_runs_on_the_next() -> None:
     journal, events = recording()
-    handed_out = drive(Grid(GRID, journal))
+    handed_out = drive(ReproductionController(GRID, journal))
     assert [(s.trial, s.seed, dict(s.config)) for s in handed_out] == [
         (f"t{number:04d}", 40 + number // 3, dict(CONFIGS[number % 3])) for number in range(6)
     ]
@@ -43,9 +43,9 @@ def test_every_experiment_runs_on_a_seed_before_any_runs_on_the_next() -> None:
 @pytest.mark.parametrize("until", range(0, 31, 3))
 def test_a_grid_that_was_killed_goes_on_without_a_run_lost_or_done_twice(until: int) -> None:
     journal, events = recording()
-    drive(Grid(GRID, journal), until=until)
-    grid, after = resumed(events)
-    drive(grid)
+    drive(ReproductionController(GRID, journal), until=until)
+    controller, after = resumed(events)
+    drive(controller)
     every = [*events, *after]
     assert ends(every) == dict.fromkeys((f"t{number:04d}" for number in range(6)), 1)
     assert all(epochs == [1, 2, 3, 4, 5] for epochs in heard_epochs(every).values())
@@ -53,16 +53,16 @@ def test_a_grid_that_was_killed_goes_on_without_a_run_lost_or_done_twice(until: 
 
 def test_a_run_that_fails_takes_no_other_with_it() -> None:
     journal, events = recording()
-    grid = Grid(GRID, journal)
-    first = grid.next()
+    controller = ReproductionController(GRID, journal)
+    first = controller.next()
     assert first is not None
-    grid.start(first.trial, {"host": "here"})
-    grid.report(first.trial, bowl_epochs(GRID, first)[:2], None)
-    grid.fail(first.trial, "out of luck")
-    drive(grid)
+    controller.start(first.trial, {"host": "here"})
+    controller.report(first.trial, bowl_epochs(GRID, first)[:2], None)
+    controller.fail(first.trial, "out of luck")
+    drive(controller)
     assert len(of_kind(events, "finished")) == 5
     assert [event.reason for event in of_kind(events, "failed")] == ["out of luck"]
-    assert grid.exhausted
+    assert controller.exhausted
 
 
 def test_a_plan_comes_back_from_its_file_as_it_went_there() -> None:
@@ -73,4 +73,4 @@ def test_a_plan_comes_back_from_its_file_as_it_went_there() -> None:
 
 def test_the_grid_of_a_search_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a grid must be of a reproduction; got the search bowls$"):
-        Grid(PLAN, Journal())
+        ReproductionController(PLAN, Journal())

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
-from search.execution.again import repeated
 from search.execution.objectives import parse_metric
 from search.execution.options import SearchOptions, parse_fusing, parse_gpus
-from search.execution.preparation import prepare_search, with_resources
+from search.execution.planning import prepare_search, with_resources
+from search.execution.replanning import repeated
 from search.execution.resources import NodeGroup, local_nodes, max_concurrent
 from search.records.folder import storage_folder
 from search.records.plan import Plan

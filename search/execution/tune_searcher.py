@@ -10,8 +10,8 @@ from ray.tune.search import SearchAlgorithm
 from search.execution.assignments import Assignments
 from search.execution.failures import failure_of
 from search.execution.slots import Slots
-from search.strategy.conductor import Conductor
 from search.strategy.retries import Failure
+from search.strategy.search_controller import SearchController
 
 Judge = Callable[["SearchTrial", Failure], bool]
 
@@ -41,17 +41,19 @@ class SearchTrial(Trial):  # type: ignore[misc]
         return {name: value for name, value in super().__getstate__().items() if name != "_judge"}
 
 
-class Source(SearchAlgorithm, ABC):  # type: ignore[misc]
+class TuneSearcher(SearchAlgorithm, ABC):  # type: ignore[misc]
     """Hands out what takes up a slot, as long as there is something to begin and room for it.
 
-    Args:    conductor: knows the plan, and whether it is exhausted.
+    Args:    controller: knows the plan, and whether it is exhausted.
              assignments: what actors get.
              slots: know whether there is room.
              end_now: why no further trial may start ("time budget", "stop requested"), None while one may.
     """
 
-    def __init__(self, conductor: Conductor, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]) -> None:
-        self._conductor, self._assignments, self._slots, self._end_now = conductor, assignments, slots, end_now
+    def __init__(
+        self, controller: SearchController, assignments: Assignments, slots: Slots, end_now: Callable[[], str | None]
+    ) -> None:
+        self._controller, self._assignments, self._slots, self._end_now = controller, assignments, slots, end_now
         self._experiment: Experiment | None = None
 
     @property
@@ -66,7 +68,7 @@ class Source(SearchAlgorithm, ABC):  # type: ignore[misc]
     @property
     def total_samples(self) -> int:
         """Trials at most."""
-        return self._conductor.plan.num_trials
+        return self._controller.plan.num_trials
 
     def add_configurations(self, experiments: Any) -> None:
         """Takes the one experiment that Tune runs."""
@@ -102,7 +104,7 @@ class Source(SearchAlgorithm, ABC):  # type: ignore[misc]
 
     def is_finished(self) -> bool:
         """Whether the last trial has been handed out."""
-        return bool(self._finished) or self._conductor.exhausted or self._end_now() is not None
+        return bool(self._finished) or self._controller.exhausted or self._end_now() is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles this for a restore of its own, and ours reads the ledger."""

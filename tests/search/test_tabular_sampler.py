@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.bridge import Bridge
-from search.strategy.pool import Pool, PoolSampler
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.samplers import SAMPLERS
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
+from search.strategy.tabular_sampler import Pool, TabularSampler
 from spaces.fields import Field, Value
 from spaces.papers import paper_config
 
@@ -88,8 +88,8 @@ def test_each_is_taken_once_and_none_that_is_left_is_nearer(
 
 def _recorded(num_trials: int) -> list[dict[str, Value]]:
     """What a random search suggested, the paper's configuration first."""
-    bridge = Bridge(with_changes(sampler="random", num_trials=num_trials, seed=1), recording()[0])
-    found = [dict(suggestion.config) for _ in range(num_trials) if (suggestion := bridge.next()) is not None]
+    controller = OptunaController(with_changes(sampler="random", num_trials=num_trials, seed=1), recording()[0])
+    found = [dict(suggestion.config) for _ in range(num_trials) if (suggestion := controller.next()) is not None]
     assert found[0] == paper_config(PLAN.fields, FIXED)
     return found
 
@@ -101,7 +101,7 @@ def test_a_sampler_over_a_pool_suggests_only_its_members_and_each_once(sampler: 
     plan = with_changes(sampler=sampler, scheduler=scheduler, num_trials=20, seed=5)
     pool, taken = Pool(configs, plan.searched), list[int]()
     journal, events = recording()
-    bridge = Bridge(plan, journal, wrap=lambda inner: PoolSampler(inner, pool, plan.fields, plan.fixed))
+    controller = OptunaController(plan, journal, wrap=lambda inner: TabularSampler(inner, pool, plan.fields, plan.fixed))
 
     def curve_of(suggestion: Suggestion) -> Curve:
         assert suggestion.config in configs
@@ -109,7 +109,7 @@ def test_a_sampler_over_a_pool_suggests_only_its_members_and_each_once(sampler: 
         assert configs[taken[-1]] == suggestion.config
         return Curve(bowl_epochs(plan, suggestion))
 
-    simulate(bridge, curve_of, 4)
+    simulate(controller, curve_of, 4)
     assert sorted(taken) == list(range(20))
     assert ends(events) == {f"t{number:04d}": 1 for number in range(20)}
     assert taken != sorted(taken), "the order is the sampler's own"
@@ -119,13 +119,13 @@ def _run(sampler: str, seed: int) -> list[Any]:
     configs = _recorded(15)
     plan = with_changes(sampler=sampler, num_trials=15, seed=seed)
     pool, found = Pool(configs, plan.searched), list[Any]()
-    bridge = Bridge(plan, recording()[0], wrap=lambda inner: PoolSampler(inner, pool, plan.fields, plan.fixed))
+    controller = OptunaController(plan, recording()[0], wrap=lambda inner: TabularSampler(inner, pool, plan.fields, plan.fixed))
 
     def curve_of(suggestion: Suggestion) -> Curve:
         found.append(pool.take(suggestion.config))
         return Curve(bowl_epochs(plan, suggestion))
 
-    simulate(bridge, curve_of, 2)
+    simulate(controller, curve_of, 2)
     return found
 
 
@@ -176,7 +176,7 @@ class Books(RandomSampler):
 def test_the_sampler_behind_a_pool_hears_of_every_beginning_and_end() -> None:
     books = Books()
     pool = Pool([_config(x=0.1), _config(x=0.2)], SEARCHED)
-    study = optuna.create_study(sampler=PoolSampler(books, pool, PLAN.fields, FIXED))
+    study = optuna.create_study(sampler=TabularSampler(books, pool, PLAN.fields, FIXED))
     study.tell(study.ask(), 3.0)
     study.tell(study.ask(), state=TrialState.FAIL)
     assert books.told == [(0, "begins"), (0, "COMPLETE [3.0]"), (1, "begins"), (1, "FAIL None")]

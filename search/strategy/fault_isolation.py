@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Suspects:
+class IsolationGroup:
     """Trials one of which may have broken an array: they train among themselves, and nobody joins them.
 
     Args:    first: of them.
@@ -16,7 +16,7 @@ class Suspects:
     count: int
 
 
-def halved(members: Sequence[str]) -> dict[str, Suspects]:
+def halved(members: Sequence[str]) -> dict[str, IsolationGroup]:
     """Whom each member of an array that broke trains with from now on: the half of it that it is in.
 
     So whoever breaks arrays is alone in the end, and fails alone. A break that was nobody's fault costs its trials half of their
@@ -25,4 +25,4 @@ def halved(members: Sequence[str]) -> dict[str, Suspects]:
     Args:    members: two trials or more.
     """
     middle = (len(members) + 1) // 2
-    return {trial: Suspects(half[0], len(half)) for half in (members[:middle], members[middle:]) for trial in half}
+    return {trial: IsolationGroup(half[0], len(half)) for half in (members[:middle], members[middle:]) for trial in half}

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from search.records.tracking.senders import Senders
+from search.records.tracking.run_queue import RunQueue
 
 
 def test_a_single_sender_works_at_once_in_the_thread_that_asks() -> None:
-    senders, done = Senders(1), list[str]()
+    senders, done = RunQueue(1), list[str]()
     senders.submit("a", lambda: done.append(threading.current_thread().name))
     assert done == [threading.current_thread().name]
     with pytest.raises(ValueError, match="no store"):
@@ -19,7 +19,7 @@ def test_a_single_sender_works_at_once_in_the_thread_that_asks() -> None:
 @pytest.mark.timeout(20)
 def test_two_senders_work_on_two_runs_at_a_time() -> None:
     """Each waits for the other, so one after the other they would never end."""
-    senders, both = Senders(2), threading.Barrier(2, timeout=10)
+    senders, both = RunQueue(2), threading.Barrier(2, timeout=10)
     names: list[str] = []
 
     def meet() -> None:
@@ -35,7 +35,7 @@ def test_two_senders_work_on_two_runs_at_a_time() -> None:
 
 @pytest.mark.timeout(20)
 def test_what_is_about_one_run_is_done_in_order() -> None:
-    senders, may, done = Senders(4), threading.Event(), list[str]()
+    senders, may, done = RunQueue(4), threading.Event(), list[str]()
 
     def first() -> None:
         assert may.wait(10)
@@ -52,7 +52,7 @@ def test_what_is_about_one_run_is_done_in_order() -> None:
 @pytest.mark.timeout(20)
 def test_what_waits_for_a_slow_run_keeps_no_other_run_waiting() -> None:
     """Six pieces of one run, more than there are threads, and the first waits for a piece of another run."""
-    senders, other, done = Senders(4), threading.Event(), list[str]()
+    senders, other, done = RunQueue(4), threading.Event(), list[str]()
 
     def first() -> None:
         assert other.wait(10), "the other run's piece found no thread"
@@ -68,7 +68,7 @@ def test_what_waits_for_a_slow_run_keeps_no_other_run_waiting() -> None:
 
 @pytest.mark.timeout(20)
 def test_an_error_leaves_out_thousands_of_pieces_after_it() -> None:
-    senders, done = Senders(2), list[int]()
+    senders, done = RunQueue(2), list[int]()
     senders.submit("a", lambda: raise_("the store is away"))
     for number in range(3000):
         senders.submit("a", lambda number=number: done.append(number))  # type: ignore[misc]
@@ -79,7 +79,7 @@ def test_an_error_leaves_out_thousands_of_pieces_after_it() -> None:
 
 @pytest.mark.timeout(20)
 def test_an_error_is_raised_by_the_wait_and_nothing_follows_it_for_its_run() -> None:
-    senders, done = Senders(2), list[str]()
+    senders, done = RunQueue(2), list[str]()
     senders.submit("a", lambda: raise_("the store is away"))
     senders.submit("a", lambda: done.append("after the error"))
     senders.submit("b", lambda: done.append("of another run"))

@@ -11,15 +11,15 @@ from bowl_search import bowl_curves, bowl_epochs, ends, heard_epochs, of_kind, r
 
 from search.records.events import Event
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
-from search.strategy.array_size import ArraySize
-from search.strategy.arrays import Arrays, MemberReport
-from search.strategy.bridge import Bridge
-from search.strategy.conductor import Conductor
-from search.strategy.grid import Grid
+from search.strategy.confirmation_controller import ConfirmationController
+from search.strategy.fused_trials import FusedTrials, MemberReport
+from search.strategy.fusion_size import FusionSize
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.packing import Packing
-from search.strategy.race import Race
+from search.strategy.reproduction_controller import ReproductionController
 from search.strategy.retries import Failure, FailureKind
 from search.strategy.samplers import make_sampler
+from search.strategy.search_controller import SearchController
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
 from spaces.bowl import BowlSpace
@@ -36,14 +36,14 @@ def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
     return lambda suggestion: Curve([replace(epoch, seconds=1.0) for epoch in known(suggestion).epochs])
 
 
-def arrays_of(conductor: Conductor, size: int | ArraySize, shapes: Sequence[str] = (), **more: Any) -> Arrays:
-    known = {"packing": Packing(0.0, conductor.state), **more}
-    return Arrays(conductor, shapes, size if isinstance(size, ArraySize) else ArraySize(size), **known)
+def arrays_of(controller: SearchController, size: int | FusionSize, shapes: Sequence[str] = (), **more: Any) -> FusedTrials:
+    known = {"packing": Packing(0.0, controller.state), **more}
+    return FusedTrials(controller, shapes, size if isinstance(size, FusionSize) else FusionSize(size), **known)
 
 
 def run(
-    conductor: Conductor,
-    arrays: Arrays,
+    controller: SearchController,
+    arrays: FusedTrials,
     num_slots: int = 1,
     *,
     fault: Fault = lambda trial, epoch: None,
@@ -61,7 +61,7 @@ def run(
     seen: list[list[str]] = []
 
     def member(suggestion: Suggestion) -> tuple[Suggestion, list[dict[str, Any]], int]:
-        return suggestion, bowl_epochs(conductor.plan, suggestion), suggestion.known_epoch
+        return suggestion, bowl_epochs(controller.plan, suggestion), suggestion.known_epoch
 
     while True:
         while arrays.num_running < num_slots and (begun := arrays.begin()) is not None:
@@ -81,7 +81,7 @@ def run(
             reports = []
             for suggestion, epochs, done in places[name]:
                 failure = fault(suggestion.trial, done + 1)
-                saved = done + 1 if done + 1 in conductor.rungs else None
+                saved = done + 1 if done + 1 in controller.rungs else None
                 ended = "max_epochs" if done + 1 == len(epochs) else None
                 if failure is None:
                     reports.append(MemberReport(suggestion.trial, [epochs[done]], ended, None, saved, {"host": "here"}))
@@ -98,7 +98,7 @@ def run(
             assert change.over == (not places[name])
             if change.over:
                 del places[name]
-    conductor.settle()
+    controller.settle()
     return seen
 
 
@@ -120,10 +120,10 @@ def values(events: Sequence[Event]) -> Mapping[str, list[Any]]:
 def test_decisions_are_those_of_a_process_a_trial_under_the_simulated_clock(size: int, scheduler: str) -> None:
     plan = replace(RANDOM, scheduler=scheduler)
     journal, events = recording()
-    simulate(Bridge(plan, journal), in_lockstep(plan), size)
+    simulate(OptunaController(plan, journal), in_lockstep(plan), size)
     journal_of_arrays, events_of_arrays = recording()
-    conductor = Bridge(plan, journal_of_arrays)
-    run(conductor, arrays_of(conductor, size))
+    controller = OptunaController(plan, journal_of_arrays)
+    run(controller, arrays_of(controller, size))
     assert decisions(events_of_arrays) == decisions(events)
     assert values(events_of_arrays) == values(events)
     told = [[event.config for event in of_kind(found, "suggested")] for found in (events, events_of_arrays)]
@@ -136,8 +136,8 @@ def test_decisions_are_those_of_a_process_a_trial_under_the_simulated_clock(size
 def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -> None:
     plan = replace(RANDOM, scheduler=scheduler)
     journal, events = recording()
-    conductor = Bridge(plan, journal)
-    run(conductor, arrays_of(conductor, 4))
+    controller = OptunaController(plan, journal)
+    run(controller, arrays_of(controller, 4))
     assert of_kind(events, "paused")
     assert of_kind(events, "promoted")
     assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in heard_epochs(events).values())
@@ -146,10 +146,10 @@ def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -
 
 def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
-    arrays = arrays_of(conductor, 6, ("shape",))
+    controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
+    arrays = arrays_of(controller, 6, ("shape",))
     waiting: list[int] = []
-    steps = run(conductor, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
+    steps = run(controller, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
     shape = {event.trial: event.config["shape"] for event in of_kind(events, "suggested")}
     assert all(len({shape[trial] for trial in members}) == 1 for members in steps)
     assert set(shape.values()) == {"round", "tilted"}
@@ -160,8 +160,8 @@ def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
 
 def test_two_slots_have_an_array_each() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
-    steps = run(conductor, arrays_of(conductor, 4), num_slots=2)
+    controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
+    steps = run(controller, arrays_of(controller, 4), num_slots=2)
     assert steps[0] == ["t0000", "t0001", "t0002", "t0003"]
     assert steps[1] == ["t0004", "t0005", "t0006", "t0007"]
     assert len(ends(events)) == 30
@@ -170,13 +170,13 @@ def test_two_slots_have_an_array_each() -> None:
 def test_a_member_that_diverges_fails_alone() -> None:
     plan = replace(RANDOM, scheduler="none")
     journal, events = recording()
-    conductor = Bridge(plan, journal)
+    controller = OptunaController(plan, journal)
     diverged = Failure("diverged", "TrialDiverged: valid/height must be finite")
-    run(conductor, arrays_of(conductor, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
+    run(controller, arrays_of(controller, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
     (failed,) = of_kind(events, "failed")
     assert (failed.trial, failed.reason) == ("t0003", diverged.reason)
     journal, alone = recording()
-    simulate(Bridge(plan, journal), in_lockstep(plan), 8)
+    simulate(OptunaController(plan, journal), in_lockstep(plan), 8)
     assert {t: v for t, v in values(events).items() if t != "t0003"} == {t: v for t, v in values(alone).items() if t != "t0003"}
     assert len(values(events)["t0003"]) == 3
 
@@ -186,15 +186,15 @@ def test_an_array_that_breaks_is_halved_until_only_its_cause_fails(kind: Failure
     told: list[tuple[str, str]] = []
     notes: list[str] = []
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=6, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=6, scheduler="none"), journal)
     arrays = arrays_of(
-        conductor,
+        controller,
         4,
         on_failure=lambda trial, failure: notes.append(trial),
         tell=lambda trial, status: told.append((trial, status)),
     )
     cause = Failure(kind, "RuntimeError: t0002 is not to be trained")
-    steps = run(conductor, arrays, breaks=lambda members, tick: cause if "t0002" in members and tick > 2 else None)
+    steps = run(controller, arrays, breaks=lambda members, tick: cause if "t0002" in members and tick > 2 else None)
     assert steps[2] == ["t0000", "t0001", "t0002", "t0003"], "where it broke"
     assert steps[3] == ["t0000", "t0001"]
     assert ["t0002", "t0003"] in steps
@@ -213,15 +213,15 @@ def test_an_array_that_breaks_is_halved_until_only_its_cause_fails(kind: Failure
 def test_suspects_stay_among_themselves_after_a_crash() -> None:
     plan = replace(RANDOM, num_trials=4, scheduler="none")
     journal, events = recording()
-    conductor = Bridge(plan, journal)
+    controller = OptunaController(plan, journal)
     raised = Failure("raised", "RuntimeError: t0002 is not to be trained")
 
     def breaks(members: list[str], tick: int) -> Failure | None:
         return raised if "t0002" in members else None
 
-    run(conductor, arrays_of(conductor, 4), breaks=breaks, until=1)
+    run(controller, arrays_of(controller, 4), breaks=breaks, until=1)
     journal, more = recording()
-    again = Bridge(plan, journal, events)
+    again = OptunaController(plan, journal, events)
     arrays = arrays_of(again, 4)
     steps = run(again, arrays, breaks=breaks)
     assert {tuple(members) for members in steps} == {("t0000", "t0001"), ("t0002", "t0003"), ("t0002",), ("t0003",)}
@@ -231,19 +231,19 @@ def test_suspects_stay_among_themselves_after_a_crash() -> None:
 def test_suspects_that_were_paused_are_promoted_into_their_own_company() -> None:
     plan = replace(RANDOM, num_trials=12, scheduler="asha-promote")
     journal, events = recording()
-    conductor = Bridge(plan, journal)
+    controller = OptunaController(plan, journal)
     raised = Failure("raised", "RuntimeError: t0002 is not to be trained")
-    run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: raised if "t0002" in members and tick > 1 else None)
+    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: raised if "t0002" in members and tick > 1 else None)
     assert {event.trial for event in of_kind(events, "failed")} <= {"t0002"}
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(12)})
 
 
 def test_an_array_is_not_refilled_while_others_wait_for_its_slot() -> None:
     journal, _ = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=8, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=8, scheduler="none"), journal)
     steps = run(
-        conductor,
-        arrays_of(conductor, 4, may_refill=lambda: False),
+        controller,
+        arrays_of(controller, 4, may_refill=lambda: False),
         fault=lambda trial, epoch: Failure("diverged", "no number") if (trial, epoch) == ("t0001", 2) else None,
     )
     assert ["t0000", "t0002", "t0003"] in steps
@@ -252,12 +252,12 @@ def test_an_array_is_not_refilled_while_others_wait_for_its_slot() -> None:
 
 def test_a_member_that_does_not_fit_makes_the_array_smaller_before_its_batches() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=6, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=6, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room to build it")
     failures = [memory]
     run(
-        conductor,
-        arrays_of(conductor, 6),
+        controller,
+        arrays_of(controller, 6),
         fault=lambda trial, epoch: failures.pop() if failures and (trial, epoch) == ("t0003", 1) else None,
     )
     (retried,) = of_kind(events, "retried")
@@ -268,12 +268,12 @@ def test_a_member_that_does_not_fit_makes_the_array_smaller_before_its_batches()
 
 def test_one_that_is_given_a_larger_share_of_a_gpu_trains_with_its_like() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=3, scheduler="none", gpus_per_trial=0.25), journal)
-    packing = Packing(0.25, conductor.state)
-    arrays = arrays_of(conductor, 1, packing=packing)
+    controller = OptunaController(replace(RANDOM, num_trials=3, scheduler="none", gpus_per_trial=0.25), journal)
+    packing = Packing(0.25, controller.state)
+    arrays = arrays_of(controller, 1, packing=packing)
     memory = Failure("memory", "OutOfMemory: no room")
     failures = [memory]
-    run(conductor, arrays, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
+    run(controller, arrays, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
     assert [event.gpus_per_trial for event in of_kind(events, "retried")] == [0.5]
     assert packing.of("t0001").share == 0.5
     assert len(of_kind(events, "finished")) == 3
@@ -281,18 +281,18 @@ def test_one_that_is_given_a_larger_share_of_a_gpu_trains_with_its_like() -> Non
 
 def test_a_break_after_the_budget_ends_whoever_was_in_it() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, scheduler="none", epoch_budget=8), journal)
+    controller = OptunaController(replace(RANDOM, scheduler="none", epoch_budget=8), journal)
     lost = Failure("lost", "NodeLost: it does not answer any more")
-    run(conductor, arrays_of(conductor, 4), num_slots=2, breaks=lambda members, tick: lost if tick == 4 else None)
+    run(controller, arrays_of(controller, 4), num_slots=2, breaks=lambda members, tick: lost if tick == 4 else None)
     suggested = {event.trial for event in of_kind(events, "suggested")}
     assert {event.trial for event in of_kind(events, "stopped")} == suggested
 
 
 def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=4, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=4, scheduler="none"), journal)
     lost = Failure("lost", "NodeLost: it does not answer any more")
-    steps = run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: lost if tick == 3 else None)
+    steps = run(controller, arrays_of(controller, 4), breaks=lambda members, tick: lost if tick == 3 else None)
     assert steps[2] == steps[3] == ["t0000", "t0001", "t0002", "t0003"]
     assert len(of_kind(events, "retried")) == 4
     assert set(ends(events).values()) == {1}
@@ -300,25 +300,25 @@ def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
 
 def test_an_array_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=16, scheduler="none"), journal)
-    arrays = arrays_of(conductor, 8)
+    controller = OptunaController(replace(RANDOM, num_trials=16, scheduler="none"), journal)
+    arrays = arrays_of(controller, 8)
     memory = Failure("memory", "OutOfMemory: no room")
-    steps = run(conductor, arrays, breaks=lambda members, tick: memory if len(members) > 2 else None)
+    steps = run(controller, arrays, breaks=lambda members, tick: memory if len(members) > 2 else None)
     assert [len(members) for members in steps[:3]] == [8, 4, 2]
     shape = (None, 0.0, 1)
     assert arrays.size.limit(shape) == 2
     assert [event.num_trials for event in of_kind(events, "fused")] == [4, 2]
     assert not of_kind(events, "failed")
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(16)})
-    again = ArraySize(8, of_kind(events, "fused"))
+    again = FusionSize(8, of_kind(events, "fused"))
     assert (again.limit(shape), again.is_settled(shape)) == (2, True)
 
 
 def test_a_single_member_without_memory_gets_smaller_parts_and_then_fails() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=1, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=1, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room")
-    run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: memory)
+    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: memory)
     assert [event.batch_parts for event in of_kind(events, "retried")] == [2, 4, 8]
     assert [event.trial for event in of_kind(events, "failed")] == ["t0000"]
 
@@ -326,9 +326,9 @@ def test_a_single_member_without_memory_gets_smaller_parts_and_then_fails() -> N
 def test_a_trial_whose_batches_pass_whole_is_not_tried_again_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "bowl", replace(TASKS["bowl"], whole_batches={"shape": ("round",)}))
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=1, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, num_trials=1, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room")
-    run(conductor, arrays_of(conductor, 4), breaks=lambda members, tick: memory)
+    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: memory)
     assert [event.config["shape"] for event in of_kind(events, "suggested")] == ["round"]
     assert of_kind(events, "retried") == []
     (failed,) = of_kind(events, "failed")
@@ -338,8 +338,8 @@ def test_a_trial_whose_batches_pass_whole_is_not_tried_again_in_parts(monkeypatc
 def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
     told: dict[str, str] = {}
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, scheduler="none", epoch_budget=20), journal)
-    run(conductor, arrays_of(conductor, 6, ("shape",), tell=told.__setitem__))
+    controller = OptunaController(replace(RANDOM, scheduler="none", epoch_budget=20), journal)
+    run(controller, arrays_of(controller, 6, ("shape",), tell=told.__setitem__))
     suggested = {event.trial for event in of_kind(events, "suggested")}
     assert {event.trial for event in of_kind(events, "finished", "stopped")} == suggested
     assert {told[trial] for trial in suggested} == {"TERMINATED"}
@@ -347,10 +347,10 @@ def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
 
 def test_a_request_to_end_stops_all_members() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, scheduler="none"), journal)
+    controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
     ticks: list[int] = []
-    arrays = arrays_of(conductor, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
-    run(conductor, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
+    arrays = arrays_of(controller, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
+    run(controller, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
     assert [event.trial for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
     assert {event.reason for event in of_kind(events, "stopped")} == {"stop requested"}
 
@@ -358,10 +358,10 @@ def test_a_request_to_end_stops_all_members() -> None:
 def test_after_a_crash_members_go_on_behind_what_was_heard_of_them() -> None:
     plan = replace(RANDOM, num_trials=12)
     journal, events = recording()
-    conductor = Bridge(plan, journal)
-    run(conductor, arrays_of(conductor, 4), until=7)
+    controller = OptunaController(plan, journal)
+    run(controller, arrays_of(controller, 4), until=7)
     journal, more = recording()
-    again = Bridge(plan, journal, events)
+    again = OptunaController(plan, journal, events)
     run(again, arrays_of(again, 4))
     assert of_kind(more, "continued")
     whole = [*events, *more]
@@ -375,13 +375,13 @@ def test_the_sampler_knows_that_an_arrays_members_run_at_once(fuse_trials: int |
     assert make_sampler(plan).inner._constant_liar is liar
 
 
-def grid_of(shapes: str, **changes: Any) -> tuple[Grid, list[Event]]:
+def grid_of(shapes: str, **changes: Any) -> tuple[ReproductionController, list[Event]]:
     """A search whose trials have these shapes, in order, r for round and t for tilted, and the events that it writes."""
     configs = [complete(BowlSpace, {"shape": "round" if letter == "r" else "tilted"}) for letter in shapes]
     reproduction = Reproduction(tuple(Experiment(f"e{index}", config) for index, config in enumerate(configs)), 1)
     plan = with_changes(num_trials=len(shapes), scheduler="none", reproduction=reproduction, **changes)
     journal, events = recording()
-    return Grid(plan, journal), events
+    return ReproductionController(plan, journal), events
 
 
 def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ended: str | None = None) -> list[MemberReport]:
@@ -393,7 +393,7 @@ def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ende
     return [MemberReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
 
 
-def begin(arrays: Arrays) -> tuple[str, list[str]]:
+def begin(arrays: FusedTrials) -> tuple[str, list[str]]:
     """A new array's id and members; there must be one."""
     begun = arrays.begin()
     assert begun is not None
@@ -401,47 +401,47 @@ def begin(arrays: Arrays) -> tuple[str, list[str]]:
 
 
 def test_arrays_are_numbered_from_none_on() -> None:
-    conductor, _ = grid_of("rrr")
-    arrays = arrays_of(conductor, 1)
+    controller, _ = grid_of("rrr")
+    arrays = arrays_of(controller, 1)
     assert [begin(arrays) for _ in range(3)] == [("a0000", ["t0000"]), ("a0001", ["t0001"]), ("a0002", ["t0002"])]
     assert arrays.begin() is None
     assert arrays.num_running == 3
 
 
 def test_no_more_trials_are_asked_for_than_an_array_holds() -> None:
-    conductor, _ = grid_of("trrtrrr")
-    arrays = arrays_of(conductor, 4, ("shape",))
+    controller, _ = grid_of("trrtrrr")
+    arrays = arrays_of(controller, 4, ("shape",))
     assert begin(arrays) == ("a0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
-    assert (arrays.num_waiting, conductor.num_to_come) == (2, 3)
+    assert (arrays.num_waiting, controller.num_to_come) == (2, 3)
 
 
 def test_of_two_shapes_the_one_that_more_wait_for_begins() -> None:
-    conductor, _ = grid_of("trrrr")
-    arrays = arrays_of(conductor, 4, ("shape",))
+    controller, _ = grid_of("trrrr")
+    arrays = arrays_of(controller, 4, ("shape",))
     assert begin(arrays) == ("a0000", ["t0001", "t0002", "t0003"])
-    assert (arrays.num_waiting, conductor.num_to_come) == (1, 1)
+    assert (arrays.num_waiting, controller.num_to_come) == (1, 1)
     assert begin(arrays) == ("a0001", ["t0000"])
 
 
 def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
     """Round ones train in twos, others may in fours."""
     past = [event_of("fused", shape=[None, 0.0, 1, "round"], num_trials=2, settled=True)]
-    conductor, _ = grid_of("rrrr")
-    arrays = arrays_of(conductor, ArraySize(4, past), ("shape",))
+    controller, _ = grid_of("rrrr")
+    arrays = arrays_of(controller, FusionSize(4, past), ("shape",))
     assert begin(arrays)[1] == ["t0000", "t0001"]
-    assert (arrays.num_waiting, conductor.num_to_come) == (0, 2)
+    assert (arrays.num_waiting, controller.num_to_come) == (0, 2)
 
 
 def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() -> None:
     told: list[tuple[str, str]] = []
-    conductor, events = grid_of("rrrr")
-    arrays = arrays_of(conductor, 2, tell=lambda trial, status: told.append((trial, status)))
+    controller, events = grid_of("rrrr")
+    arrays = arrays_of(controller, 2, tell=lambda trial, status: told.append((trial, status)))
     name, members = begin(arrays)
     assert told == [("t0000", "RUNNING"), ("t0001", "RUNNING")]
     change = arrays.hear(name, [*heard("t0000"), *heard("t0001", ended="patience")])
     assert (change.leaving, [found.trial for found in change.joining], change.over) == (["t0001"], ["t0002"], False)
     assert told[2:] == [("t0001", "TERMINATED"), ("t0002", "RUNNING")]
-    assert (arrays.num_waiting, conductor.num_to_come) == (0, 1)
+    assert (arrays.num_waiting, controller.num_to_come) == (0, 1)
     change = arrays.hear(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
     assert (change.leaving, [found.trial for found in change.joining]) == (["t0000", "t0002"], ["t0003"])
     change = arrays.hear(name, heard("t0003", ended="patience"))
@@ -451,8 +451,8 @@ def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() ->
 
 
 def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> None:
-    conductor, events = grid_of("rr")
-    arrays = arrays_of(conductor, 2)
+    controller, events = grid_of("rr")
+    arrays = arrays_of(controller, 2)
     name, _ = begin(arrays)
     arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
     assert [event.trial for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
@@ -467,8 +467,8 @@ def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> 
 
 
 def test_whoever_goes_on_in_another_array_says_again_where() -> None:
-    conductor, events = grid_of("r")
-    arrays = arrays_of(conductor, 2)
+    controller, events = grid_of("r")
+    arrays = arrays_of(controller, 2)
     name, _ = begin(arrays)
     arrays.hear(name, heard("t0000"))
     arrays.broke(name, Failure("lost", "NodeLost: gone"))
@@ -480,8 +480,8 @@ def test_whoever_goes_on_in_another_array_says_again_where() -> None:
 
 def test_whoever_is_promoted_says_again_where_it_trains() -> None:
     journal, events = recording()
-    conductor = Bridge(replace(RANDOM, num_trials=9, scheduler="asha-promote"), journal)
-    run(conductor, arrays_of(conductor, 3))
+    controller = OptunaController(replace(RANDOM, num_trials=9, scheduler="asha-promote"), journal)
+    run(controller, arrays_of(controller, 3))
     begun = Counter(event.trial for event in of_kind(events, "started"))
     promoted = Counter(event.trial for event in of_kind(events, "promoted"))
     assert promoted
@@ -491,8 +491,8 @@ def test_whoever_is_promoted_says_again_where_it_trains() -> None:
 def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody() -> None:
     told: dict[str, str] = {}
     reasons: list[str] = []
-    conductor, events = grid_of("rrrr")
-    arrays = arrays_of(conductor, 2, end_now=lambda: reasons[0] if reasons else None, tell=told.__setitem__)
+    controller, events = grid_of("rrrr")
+    arrays = arrays_of(controller, 2, end_now=lambda: reasons[0] if reasons else None, tell=told.__setitem__)
     name, _ = begin(arrays)
     arrays.hear(name, heard("t0000", "t0001"))
     reasons.append("time budget")
@@ -503,16 +503,16 @@ def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody()
         ("t0001", "time budget"),
     ]
     assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
-    assert (arrays.num_running, conductor.num_running, conductor.num_to_come) == (0, 0, 2)
+    assert (arrays.num_running, controller.num_running, controller.num_to_come) == (0, 0, 2)
 
 
 @pytest.mark.parametrize("kind", ["lost", "memory"])
 def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> None:
     told: dict[str, str] = {}
     failed: list[tuple[str, str]] = []
-    conductor, events = grid_of("r")
+    controller, events = grid_of("r")
     arrays = arrays_of(
-        conductor,
+        controller,
         1,
         end_now=lambda: "stop requested",
         on_failure=lambda trial, failure: failed.append((trial, failure.reason)),
@@ -528,8 +528,8 @@ def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> N
 
 def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
     told: dict[str, str] = {}
-    conductor, events = grid_of("rrt", epoch_budget=2)
-    arrays = arrays_of(conductor, 3, ("shape",), tell=told.__setitem__)
+    controller, events = grid_of("rrt", epoch_budget=2)
+    arrays = arrays_of(controller, 3, ("shape",), tell=told.__setitem__)
     name, members = begin(arrays)
     assert (members, arrays.num_waiting) == (["t0000", "t0001"], 1)
     arrays.hear(name, [*heard("t0000"), MemberReport("t0001")])
@@ -543,8 +543,8 @@ def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
 
 def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_for_another() -> None:
     told: dict[str, str] = {}
-    conductor, events = grid_of("rr", epoch_budget=2)
-    arrays = arrays_of(conductor, 1, tell=told.__setitem__)
+    controller, events = grid_of("rr", epoch_budget=2)
+    arrays = arrays_of(controller, 1, tell=told.__setitem__)
     (first, _), (second, _) = begin(arrays), begin(arrays)
     arrays.hear(first, heard("t0000", epochs=(1, 2)))
     arrays.broke(second, Failure("lost", "NodeLost: gone"))
@@ -557,8 +557,8 @@ def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_fo
 def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
     """Alone 2 epochs in 5 s; together 2 in 6 s, less than 1.2 times as fast: 0.33 against 0.48 epochs per second."""
     shape = (None, 0.0, 1)
-    conductor, events = grid_of("rrrr")
-    arrays = arrays_of(conductor, ArraySize(None))
+    controller, events = grid_of("rrrr")
+    arrays = arrays_of(controller, FusionSize(None))
     name, members = begin(arrays)
     assert members == ["t0000"]
     assert arrays.hear(name, heard("t0000")).joining == [], "what is made once is in the first report"
@@ -572,40 +572,40 @@ def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
 
 
 def test_the_memory_that_an_array_was_seen_to_use_ends_its_growth() -> None:
-    conductor, events = grid_of("rrrr")
-    arrays = arrays_of(conductor, ArraySize(None))
+    controller, events = grid_of("rrrr")
+    arrays = arrays_of(controller, FusionSize(None))
     name, _ = begin(arrays)
     arrays.hear(name, heard("t0000"), 0.7)
     arrays.hear(name, heard("t0000", epochs=(2,), seconds=5.0), 0.7)
     assert [(event.num_trials, event.settled) for event in of_kind(events, "fused")] == [(1, True)]
 
 
-def suspects_of_three() -> tuple[Grid, list[Event], Arrays]:
+def suspects_of_three() -> tuple[ReproductionController, list[Event], FusedTrials]:
     """Three of four trials are left in an array when it breaks; four more are still to come."""
-    conductor, events = grid_of("rrrrrrrr")
+    controller, events = grid_of("rrrrrrrr")
     refill = [False]
-    arrays = arrays_of(conductor, 4, may_refill=lambda: refill[0])
+    arrays = arrays_of(controller, 4, may_refill=lambda: refill[0])
     name, _ = begin(arrays)
     arrays.hear(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
     refill[0] = True
     arrays.broke(name, Failure("raised", "RuntimeError: one of them"))
-    return conductor, events, arrays
+    return controller, events, arrays
 
 
 def test_suspects_begin_without_anybody_being_asked_for() -> None:
-    conductor, events, arrays = suspects_of_three()
+    controller, events, arrays = suspects_of_three()
     assert [event.suspects for event in of_kind(events, "retried")] == [("t0000", 2), ("t0000", 2), ("t0002", 1)]
-    assert (arrays.num_waiting, conductor.num_to_come) == (3, 4)
+    assert (arrays.num_waiting, controller.num_to_come) == (3, 4)
     assert begin(arrays)[1] == ["t0000", "t0001"]
-    assert (arrays.num_waiting, conductor.num_to_come) == (1, 4)
+    assert (arrays.num_waiting, controller.num_to_come) == (1, 4)
 
 
 def test_the_place_of_a_suspect_stays_empty_and_nobody_is_asked_for_to_take_it() -> None:
-    conductor, _, arrays = suspects_of_three()
+    controller, _, arrays = suspects_of_three()
     name, _ = begin(arrays)
     change = arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
     assert (change.leaving, change.joining, change.over) == (["t0001"], [], False)
-    assert (arrays.num_waiting, conductor.num_to_come) == (1, 4)
+    assert (arrays.num_waiting, controller.num_to_come) == (1, 4)
 
 
 def test_suspects_that_run_out_of_memory_together_are_parted_before_any_gets_smaller_batches() -> None:
@@ -622,8 +622,8 @@ def test_trials_of_two_folds_never_train_as_one() -> None:
     candidates = tuple(Candidate(name, complete(BowlSpace, {"x": x}), 5, 0.5) for name, x in (("a", 0.1), ("b", 0.2)))
     plan = with_changes(num_trials=4, confirmation=Confirmation("bowls", candidates, 1, 2))
     journal, events = recording()
-    conductor = Race(plan, journal)
-    arrays = arrays_of(conductor, 4)
+    controller = ConfirmationController(plan, journal)
+    arrays = arrays_of(controller, 4)
     first, second = [[f"{name}-seed7-fold{fold}" for name in "ab"] for fold in (1, 2)]
     assert [begin(arrays)[1], begin(arrays)[1]] == [first, second]
     fold = {event.trial: event.fold for event in of_kind(events, "suggested")}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
-class Senders:
+class RunQueue:
     """Threads that send. With one only, everything is done at once by the thread that asks.
 
     Args:    count: pieces at a time.

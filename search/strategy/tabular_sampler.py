@@ -59,7 +59,7 @@ def _scaled(field: Field, value: float) -> float:
     return float(((np.log(value) if field.log else value) - low) / (high - low))
 
 
-class PoolSampler(BaseSampler):
+class TabularSampler(BaseSampler):
     """Moves what another sampler suggests to the nearest configuration of a pool.
 
     Args:    inner: the sampler.

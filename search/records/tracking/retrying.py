@@ -21,7 +21,7 @@ class StoreAway(Exception):
     """The store did not come back in time."""
 
 
-class PatientCaller:
+class RetryingCaller:
     """Calls a store again until it answers, from any thread; says once that it is away and once that it is back.
 
     Args:    uri: of the store.

@@ -20,9 +20,9 @@ from search.records.events import Event
 from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.study import FAR_BEYOND, export_study, export_to_file, exported_trials
-from search.strategy.bridge import Bridge
-from search.strategy.projection import study_of
+from search.strategy.optuna_controller import OptunaController
 from search.strategy.simulation import Curve, simulate
+from search.strategy.study_from_state import study_of
 from search.strategy.suggestion import Suggestion
 from trainables.contract import Objective
 
@@ -39,7 +39,7 @@ def _study(study: optuna.Study) -> list[Mapping[str, Any]]:
     return [_told(trial) for trial in study.trials]
 
 
-def _search(plan: Plan, fail: str | None = None) -> tuple[Bridge, list[Event]]:
+def _search(plan: Plan, fail: str | None = None) -> tuple[OptunaController, list[Event]]:
     """A simulated search with three workers.
 
     Args:    fail: a trial whose worker breaks after its first epoch.
@@ -48,7 +48,7 @@ def _search(plan: Plan, fail: str | None = None) -> tuple[Bridge, list[Event]]:
     def more(suggestion: Suggestion, epoch: int, height: float) -> dict[str, float]:
         return {"valid/cost": float(suggestion.config["x"] or 0) * epoch, "valid/loss": height / 2}
 
-    class Breaking(Bridge):
+    class Breaking(OptunaController):
         def report(self, trial: str, epochs: Any, *rest: Any, **more: Any) -> bool:
             over = super().report(trial, epochs, *rest, **more)
             if trial == fail and not over:
@@ -57,9 +57,9 @@ def _search(plan: Plan, fail: str | None = None) -> tuple[Bridge, list[Event]]:
             return over
 
     journal, events = recording()
-    bridge = Breaking(plan, journal)
-    simulate(bridge, bowl_curves(plan, more), 3)
-    return bridge, events
+    controller = Breaking(plan, journal)
+    simulate(controller, bowl_curves(plan, more), 3)
+    return controller, events
 
 
 _SEARCHED_DELAY = {name: value for name, value in with_changes().fixed.items() if name != "idle_epochs"}
@@ -84,13 +84,13 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_ledgers_study_is_the_live_one(case: str) -> None:
     plan = with_changes(**CASES[case])
-    bridge, events = _search(plan)
+    controller, events = _search(plan)
     state = SearchState.of(events, plan.objective, plan.constraints)
     study = study_of(plan, state)
-    assert _study(study) == _study(bridge.study)
-    assert study.directions == bridge.study.directions
-    assert study.metric_names == bridge.study.metric_names == [objective.metric for objective in plan.objectives]
-    assert study.study_name == bridge.study.study_name == "bowls"
+    assert _study(study) == _study(controller.study)
+    assert study.directions == controller.study.directions
+    assert study.metric_names == controller.study.metric_names == [objective.metric for objective in plan.objectives]
+    assert study.study_name == controller.study.study_name == "bowls"
     finished = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     assert [trial.user_attrs["trial"] for trial in finished] == [t.trial for t in state.trials.values() if t.state == "finished"]
     assert all(len(trial.values) == len(plan.objectives) for trial in finished)
@@ -100,9 +100,9 @@ def test_the_ledgers_study_is_the_live_one(case: str) -> None:
 
 def test_a_failed_trial_is_told_alike_with_what_it_reported() -> None:
     plan = with_changes(sampler="random", num_trials=6, grace_period=2)
-    bridge, events = _search(plan, fail="t0000")
+    controller, events = _search(plan, fail="t0000")
     study = study_of(plan, SearchState.of(events, plan.objective))
-    assert _study(study) == _study(bridge.study)
+    assert _study(study) == _study(controller.study)
     failed = study.trials[0]
     assert (failed.state, failed.values, list(failed.intermediate_values)) == (TrialState.FAIL, None, [1])
     assert failed.user_attrs == {"trial": "t0000", "reason": "RuntimeError: broke"}
@@ -113,10 +113,10 @@ def test_a_restored_search_has_the_ledgers_study() -> None:
     _, events = _search(plan)
     cut = len(events) // 2
     journal, new = recording()
-    bridge = Bridge(plan, journal, events[:cut])
-    simulate(bridge, lambda suggestion: _rest(plan, suggestion), 3)
+    controller = OptunaController(plan, journal, events[:cut])
+    simulate(controller, lambda suggestion: _rest(plan, suggestion), 3)
     told = study_of(plan, SearchState.of([*events[:cut], *new], plan.objective))
-    assert _study(told) == _study(bridge.study)
+    assert _study(told) == _study(controller.study)
 
 
 def _rest(plan: Plan, suggestion: Suggestion) -> Curve:
@@ -127,12 +127,12 @@ def _rest(plan: Plan, suggestion: Suggestion) -> Curve:
 def test_trials_that_have_not_ended_are_told_as_failed_with_where_they_stand() -> None:
     plan = with_changes(scheduler="asha-promote", sampler="random")
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    suggested, started, paused, interrupted = (suggestion for _ in range(4) if (suggestion := bridge.next()) is not None)
+    controller = OptunaController(plan, journal)
+    suggested, started, paused, interrupted = (suggestion for _ in range(4) if (suggestion := controller.next()) is not None)
     for suggestion in (started, paused, interrupted):
-        bridge.start(suggestion.trial, {})
-    bridge.report(paused.trial, bowl_epochs(plan, paused)[:1], None)
-    bridge.interrupt("Ctrl-C")
+        controller.start(suggestion.trial, {})
+    controller.report(paused.trial, bowl_epochs(plan, paused)[:1], None)
+    controller.interrupt("Ctrl-C")
     events = [event for event in events if event.event != "interrupted" or event.trial == interrupted.trial]
     trials = study_of(plan, SearchState.of(events, plan.objective)).trials
     assert {trial.state for trial in trials} == {TrialState.FAIL}
@@ -149,21 +149,21 @@ def test_the_study_of_an_empty_ledger_is_empty() -> None:
 @pytest.mark.parametrize("case", ["stopped and finished", "narrowed", "limited", "two objectives", "two objectives, stopped"])
 def test_an_exported_study_comes_back_whole(case: str, tmp_path: Path) -> None:
     plan = with_changes(**{"num_trials": 10, "grace_period": 2, **CASES[case]})
-    bridge, events = _search(plan, fail="t0001")
+    controller, events = _search(plan, fail="t0001")
     file = tmp_path / "study.db"
     export_to_file(study_of(plan, SearchState.of(events, plan.objective, plan.constraints)), file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
     back = exported_trials(file, plan.name)
     assert back is not None
-    assert [_told(trial) for trial in back] == _study(bridge.study)
+    assert [_told(trial) for trial in back] == _study(controller.study)
     assert {trial.state for trial in back} >= {TrialState.COMPLETE, TrialState.FAIL}
 
 
 def test_an_export_replaces_the_one_before_and_whatever_an_unfinished_one_left(tmp_path: Path) -> None:
     plan = with_changes(sampler="random", num_trials=3, scheduler="none")
     file = tmp_path / "study.db"
-    bridge, _ = _search(plan)
-    export_to_file(bridge.study, file)
+    controller, _ = _search(plan)
+    export_to_file(controller.study, file)
     file.with_suffix(".unfinished").write_bytes(b"half of a database")
     longer, _ = _search(replace(plan, num_trials=5))
     export_to_file(longer.study, file)
@@ -177,8 +177,8 @@ def test_no_trials_come_from_what_is_no_export_or_one_of_another_search(tmp_path
     plan = with_changes(sampler="random", num_trials=2, scheduler="none")
     file = tmp_path / "study.db"
     assert exported_trials(file, plan.name) is None
-    bridge, _ = _search(plan)
-    export_to_file(bridge.study, file)
+    controller, _ = _search(plan)
+    export_to_file(controller.study, file)
     assert exported_trials(file, "another") is None
     file.write_bytes(b"no database at all, and long enough not to be taken for an empty one" * 20)
     assert exported_trials(file, plan.name) is None
@@ -200,23 +200,23 @@ def test_an_export_takes_the_place_of_a_file_that_another_has_locked(tmp_path: P
 
 def test_a_database_that_another_has_locked_is_told_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "everybodys.db"
-    bridge, _ = _search(with_changes(sampler="random", num_trials=2, scheduler="none"))
-    export_study(bridge.study, f"sqlite:///{file}")
+    controller, _ = _search(with_changes(sampler="random", num_trials=2, scheduler="none"))
+    export_study(controller.study, f"sqlite:///{file}")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(PlanError, match=r"--to must be a database that Optuna can use; got .*database is locked") as caught:
-            export_study(bridge.study, f"sqlite:///{file}?timeout=0.1")
+            export_study(controller.study, f"sqlite:///{file}?timeout=0.1")
     assert len(str(caught.value).splitlines()) == 1
-    export_study(bridge.study, f"sqlite:///{file}")
+    export_study(controller.study, f"sqlite:///{file}")
 
 
 def test_of_a_trial_that_never_validated_no_limit_is_told() -> None:
     plan = with_changes(sampler="random", constraints=(Constraint("valid/cost", "<=", 0.0),))
     journal, events = recording()
-    bridge = Bridge(plan, journal)
-    broken, silent = (suggestion.trial for _ in range(2) if (suggestion := bridge.next()) is not None)
-    bridge.fail(broken, "RuntimeError: broke")
-    bridge.report(silent, bowl_epochs(plan, Suggestion(silent, bridge.records[silent].config, 0))[:1], None)
+    controller = OptunaController(plan, journal)
+    broken, silent = (suggestion.trial for _ in range(2) if (suggestion := controller.next()) is not None)
+    controller.fail(broken, "RuntimeError: broke")
+    controller.report(silent, bowl_epochs(plan, Suggestion(silent, controller.records[silent].config, 0))[:1], None)
     told = study_of(plan, SearchState.of(events, plan.objective, plan.constraints)).trials
     assert [trial.constraints for trial in told] == [{}, {"valid/cost<=0": FAR_BEYOND}]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from search.errors import PlanError
 from search.execution.options import SearchOptions, known, known_task
-from search.execution.preparation import prepare_search
+from search.execution.planning import prepare_search
 from search.records.plan import Experiment, Plan, Reproduction
 from spaces.fields import fields_of, format_value
 from spaces.papers import paper_config

@@ -56,7 +56,7 @@ def _until_there_is_room(write: Callable[[], None], place: Path) -> None:
             return
 
 
-def wait_for_room(place: Path, needed_bytes: int = 0, give_up: Callable[[], bool] = lambda: False) -> None:
+def wait_for_disk_space(place: Path, needed_bytes: int = 0, give_up: Callable[[], bool] = lambda: False) -> None:
     """Returns as soon as a disk is not full any more.
 
     Args:    place: on the disk.

@@ -1,4 +1,4 @@
-"""The bridge between sampler, scheduler, study and journal: one object that asks, hears and decides."""
+"""The controller between sampler, scheduler, study and journal: one object that asks, hears and decides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from search.records.ledger import Journal
 from search.records.plan import Plan
 from search.records.state import SearchState
 from search.records.study import FAR_BEYOND, REASON_ATTRIBUTE, TRIAL_ATTRIBUTE, new_study
-from search.strategy.conductor import Conductor, Outcome
 from search.strategy.distributions import drawn_from, suggest
 from search.strategy.rungs import RungCorrelation, rung_correlation
 from search.strategy.samplers import SAMPLERS, make_sampler
 from search.strategy.schedulers import SCHEDULERS, Ladder, Verdict
+from search.strategy.search_controller import Outcome, SearchController
 from search.strategy.suggestion import Suggestion
 from search.strategy.termination import Termination
 from search.strategy.warm_start import EarlierTrial, earlier_trials
@@ -26,14 +26,14 @@ TRUSTED_CORRELATION = 1 / 3
 _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-class Bridge(Conductor):
+class OptunaController(SearchController):
     """A search whose trials a sampler suggests and a scheduler judges.
 
     Args:    plan: of the search.
              journal: of the search.
              past: events that the journal held already; the sampler is seeded anew with the number of their trials, since
                  a seed that is used again would suggest the same again.
-             state: see `Conductor`.
+             state: see `SearchController`.
              wrap: puts another sampler around the plan's.
     """
 

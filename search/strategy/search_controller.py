@@ -35,7 +35,7 @@ from search.strategy.trial_queue import TrialQueue
 Outcome = Literal["finished", "stopped", "failed"]
 
 
-class Conductor(ABC):
+class SearchController(ABC):
     """Drives a search without knowing what runs it. Whatever happens is in the journal before anyone acts on it.
 
     A subclass chooses trials (`_choose`) and judges them (`_hear`); everything else is here. What follows from an event is done

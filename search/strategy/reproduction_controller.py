@@ -6,17 +6,17 @@ from search.records.events import Event
 from search.records.ledger import Journal
 from search.records.plan import Plan, trial_number
 from search.records.state import SearchState
-from search.strategy.conductor import Conductor, Outcome
+from search.strategy.search_controller import Outcome, SearchController
 from search.strategy.suggestion import Suggestion
 
 
-class Grid(Conductor):
+class ReproductionController(SearchController):
     """Trains every experiment of a reproduction on every seed; a run that fails takes no other with it.
 
     Args:    plan: of the reproduction.
              journal: of the reproduction.
              past: events that the journal held already.
-             state: see `Conductor`.
+             state: see `SearchController`.
     Raises:  ValueError: when the plan reproduces nothing.
     """
 
