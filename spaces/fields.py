@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from spaces.case_limit import CaseLimit
+from spaces.errors import RequestError
 from spaces.hints import suggest
 
 Value: TypeAlias = float | int | str | bool | None
@@ -73,7 +74,7 @@ class Field:
     def parse(self, text: str) -> Value:
         """The value that a command-line text stands for.
 
-        Raises:  ValueError: when the text is no value of this field.
+        Raises:  RequestError: when the text is no value of this field.
         """
         if self.kind == "text":
             return text
@@ -86,17 +87,17 @@ class Field:
             for choice in self.choices:
                 if isinstance(choice, float) and _as_float(text) == choice:
                     return choice
-            raise ValueError(f"{self.name} must be one of {self.range_text()}; got {text!r} (--set {self.name}=)")
+            raise RequestError(f"{self.name} must be one of {self.range_text()}; got {text!r} (--set {self.name}=)")
         try:
             value = int(text) if self.kind == "integer" else float(text)
         except ValueError:
-            raise ValueError(f"{self.name} must be {self._noun()}; got {text!r} (--set {self.name}=)") from None
+            raise RequestError(f"{self.name} must be {self._noun()}; got {text!r} (--set {self.name}=)") from None
         return self.check(value)
 
     def check(self, value: Value) -> Value:
         """The value itself, if the field can take it.
 
-        Raises:  ValueError: when it cannot.
+        Raises:  RequestError: when it cannot.
         """
         if self.kind == "text":
             fits = isinstance(value, str)
@@ -108,24 +109,24 @@ class Field:
             numbers = (int,) if self.kind == "integer" else (int, float)
             fits = isinstance(value, numbers) and not isinstance(value, bool) and self.low <= value <= self.high
         if not fits:
-            raise ValueError(f"{self.name} must be {self._noun()}; got {value!r} (--set {self.name}=)")
+            raise RequestError(f"{self.name} must be {self._noun()}; got {value!r} (--set {self.name}=)")
         return float(value) if self.kind == "real" else value  # type: ignore[arg-type]
 
     def narrowed(self, text: str) -> "Field":
         """The field over a range of the user's, and searched; its default becomes the nearest value in it.
 
         Args:    text: `log:1e-4..1e-2`, `0.3..0.9`, `int:2..8` or `a|b|c`.
-        Raises:  ValueError: when the text is no range, or reaches beyond the field's own.
+        Raises:  RequestError: when the text is no range, or reaches beyond the field's own.
         """
         if ".." not in text:
             values = tuple(dict.fromkeys(self.parse(part) for part in text.split("|")))
             if len(values) < 2:
-                raise ValueError(f"--space {self.name}= must leave two values or more; got {text!r} (one: --set {self.name}=)")
+                raise RequestError(f"--space {self.name}= must leave two values or more; got {text!r} (one: --set {self.name}=)")
             default = self.default if self.default in values else self._nearest(values)
             return dataclasses.replace(self, kind="choice", choices=values, default=default, searched=True, log=False)
         low, high, log = self._bounds(text)
         if not self.low <= low < high <= self.high or (log and low <= 0):
-            raise ValueError(f"--space {self.name}= must be a range within {self.range_text()}; got {text!r}")
+            raise RequestError(f"--space {self.name}= must be a range within {self.range_text()}; got {text!r}")
         default = min(max(cast(float, self.default), low), high)
         return dataclasses.replace(self, low=low, high=high, log=log, default=default, searched=True)
 
@@ -140,12 +141,12 @@ class Field:
             wanted = (
                 f"a range such as {self.range_text()}" if self.kind in ("real", "integer") else f"some of {self.range_text()}"
             )
-            raise ValueError(f"--space {self.name}= must be {wanted}; got {text!r}")
+            raise RequestError(f"--space {self.name}= must be {wanted}; got {text!r}")
         number = int if self.kind == "integer" else float
         try:
             low, high = number(match["low"]), number(match["high"])
         except ValueError:
-            raise ValueError(f"--space {self.name}= must be a range of {self._noun()}; got {text!r}") from None
+            raise RequestError(f"--space {self.name}= must be a range of {self._noun()}; got {text!r}") from None
         return low, high, bool(match["log"])
 
     def _noun(self) -> str:
@@ -228,7 +229,7 @@ def narrowed(fields: Mapping[str, Field], ranges: Mapping[str, str]) -> dict[str
     """The fields, those named over the user's ranges.
 
     Args:    ranges: field → range, see `Field.narrowed`.
-    Raises:  ValueError: when a name is unknown or a range does not fit.
+    Raises:  RequestError: when a name is unknown or a range does not fit.
     """
     for name in ranges:
         known_field(fields, name)
@@ -238,7 +239,7 @@ def narrowed(fields: Mapping[str, Field], ranges: Mapping[str, str]) -> dict[str
 def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:
     """A whole configuration: given values checked, defaults elsewhere, None where a field is inactive.
 
-    Raises:  ValueError: when a name is unknown (the nearest one is suggested), a value does not fit, or an inactive
+    Raises:  RequestError: when a name is unknown (the nearest one is suggested), a value does not fit, or an inactive
              field is given a value.
     """
     fields = fields_of(space)
@@ -251,7 +252,7 @@ def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:
             values[name] = field.default if value is None else field.check(value)
         elif given.get(name) is not None:
             needs = " and ".join(f"{key}={'|'.join(map(format_value, ok))}" for key, ok in field.when.items())
-            raise ValueError(f"{name} must be left out unless {needs}; got {given[name]!r} (--set {name}=)")
+            raise RequestError(f"{name} must be left out unless {needs}; got {given[name]!r} (--set {name}=)")
         else:
             values[name] = None
     return values
@@ -260,21 +261,21 @@ def complete(space: type, given: Mapping[str, Value]) -> dict[str, Value]:
 def known_field(fields: Mapping[str, Field], name: str) -> Field:
     """The field of that name.
 
-    Raises:  ValueError: when there is none; what was probably meant is suggested.
+    Raises:  RequestError: when there is none; what was probably meant is suggested.
     """
     if name not in fields:
-        raise ValueError(f"a field must be one that `dermtune space` lists; got {name!r}{suggest(name, fields)}")
+        raise RequestError(f"a field must be one that `dermtune space` lists; got {name!r}{suggest(name, fields)}")
     return fields[name]
 
 
 def number(config: Mapping[str, Value], name: str) -> float:
     """A field's value as a number.
 
-    Raises:  ValueError: when it is none.
+    Raises:  RequestError: when it is none.
     """
     value = config[name]
     if not isinstance(value, int | float):
-        raise ValueError(f"{name} must be a number; got {value!r} (--set {name}=)")
+        raise RequestError(f"{name} must be a number; got {value!r} (--set {name}=)")
     return float(value)
 
 

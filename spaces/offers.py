@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+from spaces.errors import RequestError
 from spaces.fields import Field, Value, format_value
 
 
@@ -11,7 +12,7 @@ def offered(fields: Mapping[str, Field], fixed: Mapping[str, Value]) -> dict[str
 
     Args:    fields: of a space, narrowed or not.
              fixed: values of the fields that are not searched.
-    Raises:  ValueError: when a field that is searched would keep no two choices.
+    Raises:  RequestError: when a field that is searched would keep no two choices.
     """
     return {name: field if name in fixed else _offered(field, fixed) for name, field in fields.items()}
 
@@ -43,7 +44,7 @@ def _offered(field: Field, fixed: Mapping[str, Value]) -> Field:
     if len(left) < 2:
         gone = next(choice for choice, names in held.items() if names and choice in field.choices)
         beside = " and ".join(f"{name}={format_value(fixed[name])}" for name in held[gone])
-        raise ValueError(
+        raise RequestError(
             f"--space {field.name}= must leave two values or more that differ beside {beside}; got {field.range_text()}, of which"
             f" {format_value(gone)} is not offered there (one: --set {field.name}=)"
         )

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from models.attentive_network import check_size
+from spaces.errors import RequestError
 from spaces.fields import Value
 from trainables.augmentation import Crop, Turning, to_unit_range, views
 from trainables.data import read_segmented, split_source
@@ -19,6 +20,7 @@ from trainables.data.images import Progress, Resize, load_images
 from trainables.data.masks import load_masks
 from trainables.data.segmented import SegmentedCases
 from trainables.devices import laid_out
+from trainables.errors import as_requested
 from trainables.residence import channel_statistics, gather, resident
 
 
@@ -117,9 +119,10 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
              ValueError: when the sizes do not fit.
     """
     size_px, crop_from_px = int(str(config["size_px"])), int(str(config["crop_from_px"]))
-    check_size(size_px)
+    with as_requested():
+        check_size(size_px)
     if size_px > crop_from_px:
-        raise ValueError(
+        raise RequestError(
             f"size_px must be crop_from_px ({crop_from_px}) or less; got {size_px} (--set size_px= --set crop_from_px=)"
         )
     modified, resize = _modified(split_source(source)[1]), cast(Resize, config["resize"])

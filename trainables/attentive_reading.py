@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.attentive_network import AttentiveNetwork, Reading, check_size
 from spaces.attentive import AttentiveSpace
+from spaces.errors import RequestError
 from trainables import attentive_data, checkpoints
 from trainables.attentive_data import AttentiveBatch, AttentiveData
 from trainables.attentive_judged import CHUNK, Judged, joined, judge
@@ -252,7 +253,7 @@ def _prediction(reading: Reading, index: int, seen: tuple[float, float]) -> dict
 def gaze_of(reading: Reading, index: int, step: int) -> Gaze:
     """Where the attention map of a case and timestep is highest (Section 4.4), and what it is said to show there."""
     if reading.attention is None:
-        raise ValueError("a gaze must come from a network with attention; got one without (--set attention=true)")
+        raise RequestError("a gaze must come from a network with attention; got one without (--set attention=true)")
     attention = reading.attention[index, step]
     row, column = divmod(int(attention.argmax()), attention.shape[1])
     x, y = ((cell + 0.5) / side for cell, side in ((column, attention.shape[1]), (row, attention.shape[0])))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from models.attentive_network import AttentiveNetwork
 from models.vgg import BLOCKS
+from spaces.errors import RequestError
 from trainables.data.cache import cache_root
 from trainables.errors import DataError
 from trainables.places import is_writable
@@ -164,7 +165,7 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
     Raises:  ValueError: when the encoder is narrower.
     """
     if network.encoder.channels != [channels for _, channels in BLOCKS[:3]]:
-        raise ValueError(f"an encoder must have its full width for pretrained weights; got {network.encoder.channels} channels")
+        raise RequestError(f"an encoder must have its full width for pretrained weights; got {network.encoder.channels} channels")
     notes = []
     layers = [*network.encoder.layers(), *network.diagnosis.blocks.layers()]
     fresh = 0

@@ -1,6 +1,9 @@
 """Errors that mean something to the one who started a search. All share one root; arguments raise ValueError."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from spaces.errors import RequestError
 
 
 class DermtuneError(Exception):
@@ -53,3 +56,15 @@ class DataError(DermtuneError):
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, ...]]:
         return type(self), tuple(self.problems)
+
+
+@contextmanager
+def as_requested() -> Iterator[None]:
+    """Where a model's arguments come from a request, what it refuses of them is the request's.
+
+    Raises:  RequestError: instead of a ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise RequestError(str(error)) from error

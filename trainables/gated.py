@@ -17,7 +17,7 @@ from trainables.data.images import Progress
 from trainables.data.inspection import notes_unless_leaking
 from trainables.data.label_notes import nothing_to_rank
 from trainables.devices import choose_device
-from trainables.errors import DataError
+from trainables.errors import DataError, as_requested
 from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, SHARING, gate_metrics
 from trainables.gated_data import GatedData
 from trainables.gated_learner import GatedLearner
@@ -37,7 +37,8 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
     Raises:  DataError: with every problem found.
              ValueError: when a data field does not fit the data.
     """
-    check_size(int(number(config, "size_px")))
+    with as_requested():
+        check_size(int(number(config, "size_px")))
     data = gated_data.load(config, needed(source), torch.device("cpu"), progress)
     notes = notes_unless_leaking(data.cases, data.cases.leaks(), data.contents)
     if unranked := nothing_to_rank(data.cases):
@@ -72,7 +73,8 @@ def build(request: TrialRequest) -> TrainedTrial:
     Raises:  DataError: when the data cannot be used.
              ValueError: when the configuration does not fit them.
     """
-    check_size(int(number(request.config, "size_px")))
+    with as_requested():
+        check_size(int(number(request.config, "size_px")))
     torch.set_num_threads(request.num_threads)
     device = choose_device(request.device, request.gpu_share)
     data = gated_data.load(request.config, needed(request.source), device)

@@ -1,4 +1,4 @@
-"""FusedTrials of a whole data set where training wants them: on the GPU when they are small, else mapped and sent in batches."""
+"""Arrays of a whole data set where training wants them: on the GPU when they are small, else mapped and sent in batches."""
 
 import numpy as np
 import torch

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from spaces.errors import RequestError
 from spaces.fields import number
 from trainables.contract import SCORE_WINDOW, Objective, TrialRequest
 from trainables.errors import TrialDiverged
@@ -73,9 +74,9 @@ class BestEpoch:
         if bad:
             raise TrialDiverged(f"{bad[0]} must be finite; got {metrics[bad[0]]} at epoch {epoch}")
         if self.selection == "loss" and LOSS not in metrics:
-            raise ValueError(f"selection must be metric for trials that report no {LOSS}; got loss (--set selection=)")
+            raise RequestError(f"selection must be metric for trials that report no {LOSS}; got loss (--set selection=)")
         if self.objective.metric not in metrics:
-            raise ValueError(
+            raise RequestError(
                 f"--metric must be one that the trials report ({', '.join(sorted(metrics))}); got {self.objective.metric!r}"
             )
         if epoch == self.delay + 1:

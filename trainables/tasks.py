@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from spaces import attentive, bowl, gated
+from spaces.errors import RequestError
 from spaces.fields import Value, fields_of
 from spaces.presets import Preset
 from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
@@ -112,7 +113,7 @@ class Task:
         Raises:  ValueError: when there is none.
         """
         if not self.array:
-            raise ValueError(f"trials as one program must be of a task that has them; got {self.module} (--fuse-trials off)")
+            raise RequestError(f"trials as one program must be of a task that has them; got {self.module} (--fuse-trials off)")
         return cast(ArrayModule, import_module(self.array))
 
     def load(self) -> TaskModule:

@@ -3,7 +3,6 @@
 Nothing else is imported at the top: what the commands need takes a second, in which a signal may come already.
 """
 
-import logging
 import re
 import sys
 import warnings
@@ -12,6 +11,9 @@ from typing import Any
 
 from search.cli.streams import lasting_streams
 from search.execution.interruption import signals_like_ctrl_c
+
+#: The exit status of a fault of ours, as of a search without a result.
+_BROKE = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,9 +53,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     import click
 
     from search.cli.commands import cli
-    from trainables.errors import DermtuneError
+    from search.cli.faults import is_ours, line_of, log_to_stderr
 
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         status = cli.main(args=None if arguments is None else list(arguments), prog_name="dermtune", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -63,8 +65,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 130
     except click.ClickException as error:
         return _refuse(error.format_message())
-    except (DermtuneError, ValueError, OSError) as error:
-        return _refuse(str(error))
+    except Exception as error:  # noqa: BLE001 - a fault of ours ends a command with a line, too
+        refused = _refuse(line_of(error, sys.argv[1:] if arguments is None else arguments))
+        return _BROKE if is_ours(error) else refused
     return status if isinstance(status, int) else 0
 
 

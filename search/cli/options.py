@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from search.cli.faults import LEVELS, set_level
 from search.errors import PlanError
 from search.records.folder import storage_folder
 from search.records.tracking.address import check_store, default_tracking_uri
@@ -71,7 +72,7 @@ class Context:
 
 
 def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --storage, --tracking-uri, --address and --json; the function gets them as one `context`."""
+    """Adds --storage, --tracking-uri, --address, --json, --log-level and --debug; the function gets them as one `context`."""
 
     @click.option(
         "--storage", default="runs", envvar="DERMTUNE_STORAGE", show_default=True, help="Folder or URI (s3://…) of all searches."
@@ -79,6 +80,16 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--tracking-uri", envvar=TRACKING_VARIABLE, help="MLflow store [default: STORAGE/mlflow.db].")
     @click.option("--address", envvar="RAY_ADDRESS", help="Ray cluster to use [default: this machine].")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+    @click.option(
+        "--log-level",
+        type=click.Choice(list(LEVELS)),
+        expose_value=False,
+        callback=_log_level,
+        help="How much is logged on stderr [default: warning].",
+    )
+    @click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_debug, help="--log-level debug, and tracebacks of errors."
+    )
     @functools.wraps(function)
     def wrapper(*, storage: str, tracking_uri: str | None, address: str | None, as_json: bool, **given: Any) -> Any:
         if click.get_current_context().get_parameter_source("tracking_uri") is ParameterSource.COMMANDLINE and tracking_uri:
@@ -89,6 +100,16 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(context=Context(storage_folder(storage), tracking_uri or None, address or None, as_json), **given)
 
     return wrapper
+
+
+def _log_level(context: click.Context, option: click.Parameter, level: str | None) -> None:
+    if level is not None:
+        set_level(level)
+
+
+def _debug(context: click.Context, option: click.Parameter, debug: bool) -> None:
+    if debug:
+        set_level("debug")
 
 
 def show_what_can_be_shown() -> None:

@@ -41,7 +41,7 @@ class FusedSearcher(TuneSearcher):
 
     @property
     def num_running(self) -> int:
-        """FusedTrials."""
+        """Programs of fused trials."""
         return self._arrays.num_running
 
     def _begin(self) -> SearchTrial | None:

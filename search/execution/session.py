@@ -25,6 +25,7 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, Listener, read_events
 from search.records.mirror import Mirror
 from search.records.plan import Plan
+from search.records.search_log import log_event, logged_to
 from search.records.settlement import settle
 from search.records.state import SearchState
 from search.records.study import export_to_file
@@ -135,7 +136,11 @@ class _Session:
         self._mirror = None if remote is None else Mirror(remote, folder.path, folder.stop_file, _log.warning)
 
     def run(self) -> SearchResult:
-        """From the first trial to the last."""
+        """From the first trial to the last, logged."""
+        with logged_to(self._folder.log_file):
+            return self._run()
+
+    def _run(self) -> SearchResult:
         plan, folder, state, tracker, mirror = self._plan, self._folder, self._state, self._tracker, self._mirror
         past, projected = self._ledger.past, False
         folder.stop_file.unlink(missing_ok=True)
@@ -145,7 +150,7 @@ class _Session:
                 for event in past:
                     state.apply(event)
                     tracker.on_event(event)
-                for listener in (state.apply, store.on_event, tracker.on_event, *self._listeners(plan, state)):
+                for listener in (state.apply, store.on_event, tracker.on_event, log_event, *self._listeners(plan, state)):
                     ledger.subscribe(listener)
                 store.tell_untold()
                 if mirror is not None:

@@ -59,6 +59,7 @@ class SearchFolder:
         self.ledger_file = self.path / "ledger.jsonl"
         self.study_file = self.path / "study.db"
         self.curves_file = self.path / "curves.parquet"
+        self.log_file = self.path / "search.log"
         self.stop_file = self.path / "stop-requested"
         self.tune_file = self.path / "tune.jsonl"
         self.settled_file = self.path / "settled.json"

@@ -96,7 +96,7 @@ class FusedTrials:
 
     @property
     def num_running(self) -> int:
-        """FusedTrials that take up a slot."""
+        """Programs that take up a slot."""
         return len(self._arrays)
 
     @property

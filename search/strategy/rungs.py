@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spaces.errors import RequestError
+
 #: Fewer trials than these say nothing of how two rungs correlate.
 MIN_TRIALS = 8
 
@@ -20,7 +22,7 @@ def rungs(grace_period: int, max_epochs: int, reduction: int) -> tuple[int, ...]
     Raises:  ValueError: when a number is out of range.
     """
     if grace_period < 1 or reduction < 2:
-        raise ValueError(f"--grace-period must be 1 or more and --reduction 2 or more; got {grace_period} and {reduction}")
+        raise RequestError(f"--grace-period must be 1 or more and --reduction 2 or more; got {grace_period} and {reduction}")
     found, rung = [], grace_period
     while rung < max_epochs:
         found.append(rung)

@@ -16,7 +16,6 @@ NOW = {
     "Heat": "PlannedRun",
     "Grid": "ReproductionController",
     "ConductedScheduler": "SearchScheduler",
-    "Arrays": "FusedTrials",
     "ArraySize": "FusionSize",
     "Silence": "Heartbeat",
     "Suspects": "IsolationGroup",

@@ -12,10 +12,11 @@ from PIL import Image
 
 from search.execution.replanning import read_plan
 from search.records.ledger import read_events
+from spaces.errors import RequestError
 from spaces.fields import complete, fields_of, known_field, narrowed
 from spaces.gated import GatedSpace
 from trainables import checkpoints
-from trainables.data import derm7pt, isic2017, isic2017_synthetic, masks, state
+from trainables.data import derm7pt, isic2017, isic2017_synthetic, masks, table
 from trainables.data.images import decode
 from trainables.described import read_description
 from trainables.errors import CheckpointError, DataError, DermtuneError
@@ -58,14 +59,14 @@ def table_csv(data: bytes) -> None:
     """A table of one's own, CSV."""
     file = _ground() / "table.csv"
     file.write_bytes(data)
-    state.read(file).counts()
+    table.read(file).counts()
 
 
 def table_parquet(data: bytes) -> None:
     """A table of one's own, Parquet."""
     file = _ground() / "table.parquet"
     file.write_bytes(data)
-    state.read(file).counts()
+    table.read(file).counts()
 
 
 def derm7pt_tables(data: bytes) -> None:
@@ -161,9 +162,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "ledger": ledger,
 }
 
-#: These are told to someone at the command line, where a `ValueError` is a line too.
-_ARGUMENTS = ("settings",)
-
 
 def feed(target: str, data: bytes) -> str:
     """Gives a target an input.
@@ -173,10 +171,6 @@ def feed(target: str, data: bytes) -> str:
     """
     try:
         TARGETS[target](data)
-    except DermtuneError as error:
-        return str(error) or "refused"
-    except ValueError as error:
-        if target not in _ARGUMENTS:
-            raise
+    except (DermtuneError, RequestError) as error:
         return str(error) or "refused"
     return ""

@@ -11,7 +11,7 @@ from bowl_events import begun, epoch_of, event_of, plan_of, reported
 from search.analysis import figures
 from search.analysis.importance import Importance
 from search.analysis.leaderboard import RecordedSearch, open_search
-from search.analysis.page import html_page, picture, state, write_page
+from search.analysis.page import html_page, picture, table, write_page
 from search.analysis.report import report_page
 from search.analysis.search_figures import pictures_of_search
 from search.analysis.trial_figures import pictures_of_trial
@@ -81,7 +81,7 @@ def test_a_page_has_its_title_text_and_pictures() -> None:
 
 @pytest.mark.parametrize("place", ["title", "text", "cell", "code", "bold"])
 def test_a_name_is_never_markup(place: str) -> None:
-    texts = {"title": "", "text": SCRIPT, "cell": state(["a"], [[SCRIPT]]), "code": f"`{SCRIPT}`", "bold": f"**{SCRIPT}**"}
+    texts = {"title": "", "text": SCRIPT, "cell": table(["a"], [[SCRIPT]]), "code": f"`{SCRIPT}`", "bold": f"**{SCRIPT}**"}
     page = html_page(SCRIPT if place == "title" else "a page", texts[place], {})
     assert Elements(page).of("script") == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -90,7 +90,7 @@ def test_a_name_is_never_markup(place: str) -> None:
 
 @pytest.mark.parametrize("name", ['<img src=x onerror="f()">', "<svg onload=f()>", "[x](javascript:f)", "&lt;b&gt;", "<!-- "])
 def test_other_tricks_are_text_as_well(name: str) -> None:
-    elements = Elements(html_page("a page", f"Best: **{name}**\n\n{state(['trial'], [[name]])}", {}))
+    elements = Elements(html_page("a page", f"Best: **{name}**\n\n{table(['trial'], [[name]])}", {}))
     assert not elements.of("img")
     assert not elements.of("svg")
     assert not elements.of("b")
@@ -98,7 +98,7 @@ def test_other_tricks_are_text_as_well(name: str) -> None:
 
 
 def test_a_tables_cells_stay_cells() -> None:
-    text = state(("trial", "reason"), [("t0", "a | b"), ("t1", "|")])
+    text = table(("trial", "reason"), [("t0", "a | b"), ("t1", "|")])
     assert text.splitlines() == ["| trial | reason |", "| --- | --- |", "| t0 | a \\| b |", "| t1 | \\| |"]
     page = html_page("a page", text, {})
     assert len(Elements(page).of("td")) == 4
@@ -106,7 +106,7 @@ def test_a_tables_cells_stay_cells() -> None:
 
 
 def test_headings_are_broken_between_words_and_after_what_parts_a_name_only() -> None:
-    page = html_page("a page", state(["configuration", "valid/gates/a_b [95 %]", "`x/y`"], [["valid/a_b", "1", "2"]]), {})
+    page = html_page("a page", table(["configuration", "valid/gates/a_b [95 %]", "`x/y`"], [["valid/a_b", "1", "2"]]), {})
     assert "<th>configuration</th>" in page
     assert "<th>valid/<wbr>gates/<wbr>a_<wbr>b [95 %]</th>" in page
     assert "<th><code>x/<wbr>y</code></th>" in page

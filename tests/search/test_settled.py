@@ -137,3 +137,10 @@ def test_a_store_that_has_not_everything_gets_it_by_the_next_resumption(ended: E
     client.restore_experiment(client.get_experiment_by_name("bowls").experiment_id)
     assert ended.close().tracking_error is None
     assert settled(ended.storage, "bowls", NOTHING_MORE, ended.uri) is not None
+
+
+def test_a_search_leaves_a_log_beside_its_ledger(ended: Ended) -> None:
+    ended.close()
+    said = [line.split(" ", 1)[1] for line in ended.folder.log_file.read_text().splitlines()]
+    assert said[0].startswith("INFO dermtune: search resumed: bowls, 3 trials")
+    assert said[-1] == "INFO dermtune: search ended: all trials"

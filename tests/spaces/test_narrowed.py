@@ -15,7 +15,7 @@ from spaces.fields import Value, choice, fields_of, flag, integer, narrowed, rea
 class Kitchen:
     """A space with one field of every kind that can be searched, and one that is not."""
 
-    planned: float = real(3.0, 0.5, 30.0, log=True)
+    heat: float = real(3.0, 0.5, 30.0, log=True)
     salt: float = real(0.0, -1.0, 1.0)
     pots: int = integer(4, 2, 12)
     watts: int = integer(40, 1, 100, log=True)

@@ -1,4 +1,4 @@
-"""FusedTrials where training wants them: rows by index, and statistics of some cases alone."""
+"""Arrays where training wants them: rows by index, and statistics of some cases alone."""
 
 import numpy as np
 import pytest

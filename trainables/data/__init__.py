@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from spaces.errors import RequestError
 from trainables.data.cases import CaseSet, PartlyUsable
 from trainables.data.contents import contents_of
 from trainables.data.folds import folded
@@ -145,7 +146,7 @@ def needed(source: str | None) -> str:
     Raises:  ValueError: when there is none.
     """
     if source is None:
-        raise ValueError("a task that is trained must have data; got none (--data FORMAT:PATH)")
+        raise RequestError("a task that is trained must have data; got none (--data FORMAT:PATH)")
     return source
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from spaces.errors import RequestError
 from trainables import seven_point
 from trainables.data.image_files import is_file
 from trainables.data.repeated import some, told
@@ -77,7 +78,7 @@ class CaseSet:
             return _without_clash(self)
         known = [task.name for task in self.tasks]
         if name not in known:
-            raise ValueError(f"primary_task must be one of {', '.join(known)}; got {name!r} (--set primary_task=)")
+            raise RequestError(f"primary_task must be one of {', '.join(known)}; got {name!r} (--set primary_task=)")
         return _without_clash(replace(self, primary=name))
 
     def binary(self) -> "CaseSet":

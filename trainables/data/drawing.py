@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter
 
+from spaces.errors import RequestError
+
 Canvas = Float[np.ndarray, "size size 3"]
 Plane = Float[np.ndarray, "size size"]
 
@@ -33,7 +35,7 @@ def check_numbers(num_cases: int, size_px: int) -> None:
     Raises:  ValueError: when a number is too small.
     """
     if num_cases < MINIMUM_CASES or size_px < MINIMUM_SIZE_PX:
-        raise ValueError(
+        raise RequestError(
             f"a synthetic set must have {MINIMUM_CASES} cases and {MINIMUM_SIZE_PX} px or more; got {num_cases} and {size_px}"
             " (--cases, --size)"
         )

@@ -59,7 +59,7 @@ GATHER_S, FLUSH_S = 0.5, 2.0
 SUMMARY_S = 2.0
 _BATCH = 900
 #: Calls to a server at once; a database on this machine takes one at a time anyway.
-_SENDERS = 4
+_SENT_AT_ONCE = 4
 #: Tune's loop takes the interpreter back so soon from the thread that writes; Python's own 5 ms a turn would hold it up.
 _SWITCH_S = 0.001
 _STILL_AWAY = "MLflow is still away: waiting %.0f s; Ctrl-C goes without (dermtune doctor %s --repair sends the rest)"
@@ -115,7 +115,7 @@ class MlflowTracker:
         self._waiting: defaultdict[str, _Batch] = defaultdict(_Batch)
         self._failure: Exception | None = None
         self._caller = RetryingCaller(uri, patience_s)
-        self._senders = RunQueue(_SENDERS if is_on_server(uri) else 1)
+        self._run_queue = RunQueue(_SENT_AT_ONCE if is_on_server(uri) else 1)
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
@@ -155,12 +155,12 @@ class MlflowTracker:
                 self._skipped |= ended
                 self._handle(self._past)
                 self._flush()
-                self._senders.wait()
+                self._run_queue.wait()
                 self._skipped -= ended
             while (events := self._gather()) is not None:
                 self._handle(events)
             self._flush()
-            self._senders.wait()
+            self._run_queue.wait()
         except Exception as error:  # noqa: BLE001 - artifact stores raise errors of their own, and none may pass unsaid
             self._failure = error
             _log.warning("MLflow did not take everything: %s", reason(error))
@@ -260,7 +260,7 @@ class MlflowTracker:
 
     def _guard(self, trial: str, work: Callable[[], object]) -> None:
         """Has something of a trial, or of the search (""), written after all that was written of it before."""
-        self._senders.submit(trial, lambda: self._attempt(trial, work))
+        self._run_queue.submit(trial, lambda: self._attempt(trial, work))
 
     def _attempt(self, trial: str, work: Callable[[], object]) -> None:
         """What the store refuses does no harm to the other trials."""
