@@ -145,20 +145,11 @@ def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
 
 
 def _show_confirmation(context: Context, name: str) -> int:
-    from search.analysis.asked import confirmed_text
-    from search.analysis.confirmation import confirm_search
-    from search.analysis.confirmation_report import write_report
+    from search.analysis.confirmation_report import write_confirmation
     from search.analysis.leaderboard import open_search
-    from search.analysis.verdict import read_verdict
-    from search.records.ledger import read_events
 
-    found = open_search(context.storage, name)
-    verdict = read_verdict(found.folder.path)
-    if verdict is None:
-        with bar("measuring without each case") as progress:
-            verdict = confirm_search(found, found.folder.storage, progress)
-    page = write_report(verdict, found.folder.path, confirmed_text(found, list(read_events(found.folder.ledger_file))))
-    _put_by(found, "confirmation.*")
+    with bar("measuring without each case", at_once=False) as progress:
+        verdict, page = write_confirmation(open_search(context.storage, name), progress)
     context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
     return 0 if verdict.winner is not None else 1
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import search
+from search.strategy import heartbeat
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
@@ -13,8 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 def test_a_trial_that_hangs_is_tried_again_and_then_fails_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hanging, "QUIET_S", 2.0)  # a minute and a half for a user
-    monkeypatch.setattr(hanging, "PATIENCE", 2.0)
+    monkeypatch.setattr(heartbeat, "QUIET_S", 2.0)  # a minute and a half for a user
+    monkeypatch.setattr(heartbeat, "PATIENCE", 2.0)
     settings = {"fault": "hang", "seconds_per_epoch": 0.6}
     options = {"num_trials": 1, "max_epochs": 5, "scheduler": "none", "pictures": False}
     search.run("bowl", name="silent", storage=str(tmp_path / "runs"), settings=settings, **options)

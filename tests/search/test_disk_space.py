@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from search.records import disk_space
 from search.records.disk_space import append, wait_for_disk_space
 
 LEAST = 32 * 2**20
@@ -41,7 +42,7 @@ class Disk(FileIO):
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Every pause, none of which takes time."""
     found: list[float] = []
-    monkeypatch.setattr(room, "time", SimpleNamespace(sleep=found.append))
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(sleep=found.append))
     return found
 
 
@@ -56,7 +57,7 @@ def test_what_is_appended_while_the_disk_is_full_waits_and_is_there_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
     file, pauses = tmp_path / "ledger.jsonl", list[tuple[float, bytes]]()
-    monkeypatch.setattr(room, "time", SimpleNamespace(sleep=lambda s: pauses.append((s, file.read_bytes()))))
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(sleep=lambda s: pauses.append((s, file.read_bytes()))))
     file.write_bytes(b"one\n")
     with closing(Disk(file, [errno.ENOSPC, errno.EDQUOT])) as disk:
         append(disk, b"and two\n", sync=True)
@@ -107,7 +108,7 @@ def test_room_is_waited_for_until_there_is_twice_what_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter(free)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
     wait_for_disk_space(tmp_path, needed)
     assert list(left) == []
     assert pauses == [2.0] * expected
@@ -116,7 +117,7 @@ def test_room_is_waited_for_until_there_is_twice_what_is_needed(
 
 
 def test_the_wait_for_room_can_be_given_up(tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
     answers = iter([False, True])
     wait_for_disk_space(tmp_path, give_up=lambda: next(answers))
     assert pauses == [2.0]
@@ -126,6 +127,6 @@ def test_a_wait_that_nobody_gives_up_lasts_until_there_is_room(
     tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = iter([0, LEAST])
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
     wait_for_disk_space(tmp_path)
     assert pauses == [2.0]

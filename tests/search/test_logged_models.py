@@ -19,7 +19,7 @@ from mlflow.protos import databricks_pb2 as codes
 
 from search.errors import PlanError
 from search.records.state import SearchState
-from search.records.tracking import logged_models
+from search.records.tracking import logged_models, retrying
 from search.records.tracking.logged_models import Candidate, log_model, model_of, save_model
 from search.records.tracking.mark import mark_of
 from search.records.tracking.publisher import Publisher
@@ -236,8 +236,8 @@ def test_a_publishers_store_that_goes_away_keeps_nobody_waiting(store: Store, mo
         raise MlflowException("the database is locked", error_code=codes.TEMPORARILY_UNAVAILABLE)
 
     clock = SimpleNamespace(monotonic=lambda: begun + sum(passed), sleep=sleep)
-    monkeypatch.setattr(patience, "time", clock)
-    monkeypatch.setattr(patience, "connect", away)
+    monkeypatch.setattr(retrying, "time", clock)
+    monkeypatch.setattr(retrying, "connect", away)
     monkeypatch.setattr(MlflowClient, "search_runs", away)
     with pytest.raises(StoreAway, match="is away: the database is locked"):
         publisher.put(None, {})

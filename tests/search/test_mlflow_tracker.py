@@ -24,7 +24,7 @@ from mlflow.protos import databricks_pb2 as codes
 from waiting import let_pass, wait_until
 
 from search.records.events import Event
-from search.records.tracking import mlflow_tracker, store
+from search.records.tracking import mlflow_tracker, retrying, store
 from search.records.tracking.agreement import mend_mlflow, mlflow_differences
 from search.records.tracking.mlflow_tracker import MlflowTracker
 from search.records.tracking.retrying import StoreAway
@@ -140,7 +140,7 @@ def storage(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder.mkdir()
     shutil.copy(fresh_store, folder / "mlflow.db")
     monkeypatch.setattr(mlflow_tracker, "GATHER_S", 0.02)
-    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: let_pass(0.001)))
+    monkeypatch.setattr(retrying, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: let_pass(0.001)))
     return Storage(folder)
 
 
@@ -695,7 +695,7 @@ def test_ctrl_c_goes_without_a_store_that_is_away_from_the_line_that_offers_it_o
 ) -> None:
     tracker = storage.tracker()
     tracker.start()
-    monkeypatch.setattr(patience.RetryingCaller, "is_away", True)
+    monkeypatch.setattr(retrying.RetryingCaller, "is_away", True)
 
     def interrupted(text: str, *values: object) -> None:
         raise KeyboardInterrupt

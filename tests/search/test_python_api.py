@@ -8,6 +8,7 @@ import pytest
 from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported
 
 import search
+from search import api
 from search.errors import SearchNotFound
 from search.execution.options import SearchOptions
 from search.records.folder import SearchFolder
@@ -26,12 +27,12 @@ def test_every_option_is_an_argument_by_name() -> None:
 
 def test_what_is_asked_for_becomes_what_the_command_line_has() -> None:
     asked = {"task": "bowl", "settings": {"y": 0.5, "shape": "round"}, "metric": "valid/height:min", "gpus_per_trial": 0.5}
-    options = SearchOptions(**search._as_options(asked | {"fuse_trials": 2}))
+    options = SearchOptions(**api.as_options(asked | {"fuse_trials": 2}))
     assert dict(options.settings) == {"y": "0.5", "shape": "round"}
     assert (options.metrics, options.gpus_per_trial, options.fuse_trials) == (("valid/height:min",), "0.5", "2")
-    several = SearchOptions(**search._as_options({"task": "bowl", "metric": ["valid/height", "valid/cost"]}))
+    several = SearchOptions(**api.as_options({"task": "bowl", "metric": ["valid/height", "valid/cost"]}))
     assert several.metrics == ("valid/height", "valid/cost")
-    assert SearchOptions(**search._as_options({"task": "bowl"})) == SearchOptions("bowl")
+    assert SearchOptions(**api.as_options({"task": "bowl"})) == SearchOptions("bowl")
 
 
 def test_a_search_is_opened_by_its_name(tmp_path: Path) -> None:

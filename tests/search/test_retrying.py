@@ -8,6 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy.exc import OperationalError
 
+from search.records.tracking import retrying
 from search.records.tracking.retrying import RetryingCaller, StoreAway
 
 URI = "postgresql://someone:secret@nowhere/db"
@@ -53,7 +54,7 @@ MakeStore = Callable[..., Store]
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(patience, "time", found)
+    monkeypatch.setattr(retrying, "time", found)
     return found
 
 
@@ -63,7 +64,7 @@ def make_store(monkeypatch: pytest.MonkeyPatch) -> MakeStore:
 
     def make(failures: float, error: Exception = AWAY, up: bool = False) -> Store:
         store = Store(failures, error, up)
-        monkeypatch.setattr(patience, "connect", store.connect)
+        monkeypatch.setattr(retrying, "connect", store.connect)
         return store
 
     return make
