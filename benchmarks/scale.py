@@ -152,7 +152,7 @@ class Metered:
         return self._meter.around(self._part, found) if callable(found) else found
 
 
-class MeteredBridge(OptunaController):
+class MeteredController(OptunaController):
     """The search's own, its sampler, its scheduler and its rungs measured."""
 
     def __init__(self, plan: Plan, journal: Journal, meter: Meter, state: SearchState) -> None:
@@ -329,7 +329,7 @@ def drive(plan: Plan, folder: SearchFolder, meter: Meter, found: Size) -> None:
             ledger.subscribe(meter.around(name, listener))
         ledger.subscribe(meter.around(SLOTS, Follower(plan, meter, found).on_event))
         ledger.append(SearchStarted(name=plan.name, num_trials=plan.num_trials, code_version=plan.code_version))
-        _search(MeteredBridge(plan, ledger, meter, state), folder, meter, clock)
+        _search(MeteredController(plan, ledger, meter, state), folder, meter, clock)
         ledger.append(SearchEnded(reason="all trials"))
     found.peak = memory_mib("VmHWM")
     with meter.part(END):

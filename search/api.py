@@ -1,5 +1,6 @@
 """Searches from Python: what the command line does, with objects and pandas frames for text."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from search.analysis.confirmation_report import write_confirmation
-from search.analysis.leaderboard import open_search
-from search.analysis.publication import publish
+from search.analysis.leaderboard import RecordedSearch, open_search
+from search.analysis.publication import Publication, publish
+from search.analysis.reproduction_page import reproduction_page
 from search.analysis.settled import settled
-from search.analysis.verdict import Verdict
+from search.analysis.verdict import Verdict, read_verdict
 from search.errors import PlanError
 from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
@@ -22,13 +24,16 @@ from search.records.folder import storage_folder
 from search.records.plan import Plan
 from search.records.tracking.address import check_kind, check_store, default_tracking_uri
 from spaces.fields import format_value
+from trainables.errors import LocationError
+
+_log = logging.getLogger("dermtune")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Search(SearchResult):
-    """A search that has been begun: what it has found so far, and what can be done with it.
+    """A search that has been begun: what it has found, and what can be done with it.
 
-    It is what the search was when it was run or opened; `search.open(name)` looks again.
+    It is a snapshot: `search.open(name)` reads the search again.
 
     Args:    tracking_uri: MLflow's store.
              address: of the Ray cluster that further trials run on, None for this machine.
@@ -37,6 +42,14 @@ class Search(SearchResult):
 
     tracking_uri: str = ""
     address: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.plan.kind} {self.name}: {len(self.state.trials)} trials, {self.ended}>"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What a confirmation found; None of a search, and of a confirmation that has not ended."""
+        return read_verdict(self.folder.path)
 
     @property
     def name(self) -> str:
@@ -57,10 +70,10 @@ class Search(SearchResult):
 
             search.open("first").resume(num_trials=80)
 
-        Args:    num_trials, time_budget_s, epoch_budget, gpu_hours: in all, None for as much as was planned.
+        Args:    num_trials, time_budget_s, epoch_budget, gpu_hours: totals; None keeps the plan's.
                  max_concurrent: trials at once.
                  pictures: as in `search.run`.
-        Returns: the search as it is then; as it is now where nothing is left to do.
+        Returns: the search as it is then; `verdict` has what a confirmation found.
         Raises:  PlanError: when the search runs elsewhere, or cannot be gone on with.
         """
         asked = {"num_trials": num_trials, "time_budget_s": time_budget_s, "epoch_budget": epoch_budget, "gpu_hours": gpu_hours}
@@ -68,8 +81,9 @@ class Search(SearchResult):
         extension = Extension(**amounts, max_concurrent=max_concurrent)
         check_kind(self.tracking_uri)
         storage = self.folder.storage
-        if settled(storage, self.name, extension, self.tracking_uri) is not None:
-            return self
+        extension.check()
+        if (ended := settled(storage, self.name, extension, self.tracking_uri)) is not None:
+            return _of(ended.recorded, self.tracking_uri, self.address)
         plan = prepare_resume(storage, self.name, extension)
         return _trained(plan, storage, self.tracking_uri, self.address, pictures=pictures, resumed=True)
 
@@ -88,8 +102,9 @@ class Search(SearchResult):
         check_store(self.tracking_uri)
         storage = self.folder.storage
         plan = prepare_confirmation(storage, self.name, top, num_seeds, num_folds, max_concurrent)
-        _trained(plan, storage, self.tracking_uri, self.address, pictures=False)
-        verdict, _ = write_confirmation(open_search(storage, plan.name))
+        verdict = _trained(plan, storage, self.tracking_uri, self.address, pictures=False).verdict
+        if verdict is None:
+            raise PlanError(f"a confirmation must run to its end; got {plan.name} (search.open({plan.name!r}).resume().verdict)")
         return verdict
 
     def report(self, page: str | os.PathLike[str] | None = None) -> Path:
@@ -102,15 +117,15 @@ class Search(SearchResult):
         found = open_search(self.folder.storage, self.name)
         if not found.state.ranked():
             raise PlanError(f"a search must have a trial that has reported; got {self.name!r} (dermtune show {self.name})")
-        return publish(found, self.tracking_uri, page=None if page is None else Path(page)).page
+        result = publish(found, self.tracking_uri, page=None if page is None else Path(page))
+        _warn_of(result)
+        return result.page
 
 
 def opened(name: str, storage: str, tracking_uri: str | None, address: str | None) -> Search:
     """`search.open` with every argument."""
     folder = storage_folder(storage)
-    found = open_search(folder, name)
-    ended = found.state.ended or "not ended"
-    return Search(found.plan, found.folder, found.state, {}, ended, None, None, *_where(folder, tracking_uri, address))
+    return _of(open_search(folder, name), *_where(folder, tracking_uri, address))
 
 
 def run(
@@ -146,6 +161,15 @@ def _where(storage: Path, tracking_uri: str | None, address: str | None) -> tupl
     return tracking_uri or default_tracking_uri(storage), address or os.environ.get("RAY_ADDRESS")
 
 
+def _of(found: RecordedSearch, tracking_uri: str, address: str | None) -> Search:
+    return Search(found.plan, found.folder, found.state, {}, found.state.ended or "not ended", None, None, tracking_uri, address)
+
+
+def _warn_of(result: Publication) -> None:
+    for problem in result.problems:
+        _log.warning("%s", problem)
+
+
 def _trained(
     plan: Plan, storage: Path, tracking_uri: str, address: str | None, *, pictures: bool, resumed: bool = False
 ) -> Search:
@@ -155,7 +179,15 @@ def _trained(
         from search.execution.session import resume_search, run_search
 
         result = (resume_search if resumed else run_search)(plan, storage, tracking_uri=tracking_uri, address=address)
-    if pictures and result.best is not None and result.ended != "interrupted":
-        publish(open_search(storage, plan.name), tracking_uri)
+    found = open_search(storage, plan.name)
+    try:
+        if plan.kind == "search" and pictures and result.best is not None and result.ended != "interrupted":
+            _warn_of(publish(found, tracking_uri))
+        elif plan.kind == "confirmation" and result.ended == "all trials":
+            write_confirmation(found)
+        elif plan.kind == "reproduction" and found.state.count("finished"):
+            reproduction_page(found)
+    except (OSError, LocationError) as error:  # what was trained is there all the same
+        _log.warning("the report of %s is not written: %s", plan.name, error)
     own = {field.name: getattr(result, field.name) for field in fields(SearchResult)}
     return Search(**own, tracking_uri=tracking_uri, address=address)

@@ -116,7 +116,7 @@ def load(config: Mapping[str, Value], source: str, device: torch.device, progres
     """Reads what a configuration trains on; a process that asks again for the same gets the same object.
 
     Raises:  DataError: with every problem found.
-             ValueError: when the sizes do not fit.
+             RequestError: when the sizes do not fit.
     """
     size_px, crop_from_px = int(str(config["size_px"])), int(str(config["crop_from_px"]))
     with as_requested():

@@ -162,7 +162,7 @@ def put_in(network: AttentiveNetwork, weights: VggWeights) -> list[str]:
 
     Args:    network: on the CPU, its encoder at full width.
     Returns: what starts fresh or is folded, one line each, for the log.
-    Raises:  ValueError: when the encoder is narrower.
+    Raises:  RequestError: when the encoder is narrower.
     """
     if network.encoder.channels != [channels for _, channels in BLOCKS[:3]]:
         raise RequestError(f"an encoder must have its full width for pretrained weights; got {network.encoder.channels} channels")

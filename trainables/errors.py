@@ -1,5 +1,6 @@
 """Errors that mean something to the one who started a search. All share one root; arguments raise ValueError."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -56,6 +57,13 @@ class DataError(DermtuneError):
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, ...]]:
         return type(self), tuple(self.problems)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU's memory or the host's did not suffice, for which torch has no error of its own."""
+    torch = sys.modules.get("torch")  # a task without torch need not pay for its import
+    known = (OutOfMemory, MemoryError) if torch is None else (OutOfMemory, MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, known) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error))
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def prepare(config: Mapping[str, Value], source: str | None, progress: Progress 
              source: `FORMAT:PATH`.
              progress: called with (done, all) while images are decoded.
     Raises:  DataError: with every problem found.
-             ValueError: when a data field does not fit the data.
+             RequestError: when a data field does not fit the data.
     """
     with as_requested():
         check_size(int(number(config, "size_px")))
@@ -71,7 +71,7 @@ def build(request: TrialRequest) -> TrainedTrial:
     """A trial of the gated network.
 
     Raises:  DataError: when the data cannot be used.
-             ValueError: when the configuration does not fit them.
+             RequestError: when the configuration does not fit them.
     """
     with as_requested():
         check_size(int(number(request.config, "size_px")))

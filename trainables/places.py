@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from spaces.errors import RequestError
+
 
 def home() -> Path | None:
     """This account's home, None where it has none: in a container it may be nobody's that is known there."""
@@ -21,6 +23,8 @@ def absolute(path: str) -> Path:
         return Path(path).expanduser().resolve()
     except RuntimeError:
         return Path(path).resolve()
+    except ValueError as error:
+        raise RequestError(f"a path must be one that a file can have; got {path!r} ({error})") from error
 
 
 def is_writable(folder: Path) -> bool:

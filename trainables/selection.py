@@ -68,7 +68,7 @@ class BestEpoch:
         """Takes an epoch's metrics; gives its score and whether it is the best so far.
 
         Raises:  TrialDiverged: when a metric is not finite.
-                 ValueError: when the objective is not among the metrics.
+                 RequestError: when the objective is not among the metrics.
         """
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:

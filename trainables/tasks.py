@@ -110,7 +110,7 @@ class Task:
     def load_array(self) -> ArrayModule:
         """The module that steps several trials as one program.
 
-        Raises:  ValueError: when there is none.
+        Raises:  RequestError: when there is none.
         """
         if not self.array:
             raise RequestError(f"trials as one program must be of a task that has them; got {self.module} (--fuse-trials off)")

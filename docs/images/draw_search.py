@@ -20,7 +20,7 @@ def main(storage: Path, name: str) -> None:
     found = open_search(storage, name)
     target = Path(__file__).resolve().with_name("search.svg")
     os.chdir(storage.resolve().parent)
-    result = SearchResult(found.plan, found.folder, found.table, {}, "all trials", "1")
+    result = SearchResult(found.plan, found.folder, found.state, {}, "all trials", "1")
     console = Console(record=True, width=WIDTH, highlight=False, file=StringIO(), force_terminal=True)
     tables.out = standings.out = console
     console.print("$ make demo", style="bold")

@@ -1,9 +1,9 @@
 """What has been confirmed: the newest confirmation of a search, its winner's runs."""
 
-import json
 from pathlib import Path
 
 from search.analysis.leaderboard import RecordedSearch, open_search, searches
+from search.analysis.verdict import read_verdict
 from search.errors import SearchNotFound
 from search.strategy.confirmation_controller import planned_runs
 
@@ -14,13 +14,12 @@ def median_run(found: RecordedSearch) -> str:
     Args:    found: a confirmation that has been reported.
     Raises:  SearchNotFound: when it has not been, or no configuration ran.
     """
-    file = found.folder.path / "confirmation.json"
-    document = json.loads(file.read_text()) if file.is_file() else {}
-    if not document.get("winner_run"):
+    verdict = read_verdict(found.folder.path)
+    if verdict is None or not verdict.winner_run:
         raise SearchNotFound(
             f"--confirmed must be of a confirmation that has ended well; got {found.plan.name} (dermtune resume it)"
         )
-    return str(document["winner_run"])
+    return verdict.winner_run
 
 
 def latest_confirmation(storage: Path, search: str) -> RecordedSearch:

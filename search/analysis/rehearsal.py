@@ -82,7 +82,7 @@ def _configs(plan: Plan) -> Iterator[Mapping[str, Value]]:
     if plan.reproduction is not None:
         yield from (experiment.config for experiment in plan.reproduction.experiments)
         return
-    study = new_study(plan.name, plan.objectives, RandomSampler(plan.seed))
+    study = new_study(plan.name, plan.objectives, RandomSampler(plan.seed % 2**32))
     while True:
         yield suggest(drawn_from(study.ask()), plan.fields, plan.fixed)
 

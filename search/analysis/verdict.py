@@ -177,14 +177,14 @@ def read_verdict(folder: Path) -> Verdict | None:
     """The finding of a confirmation that has been reported before, None where there is none.
 
     Args:    folder: of the confirmation.
-    Raises:  PlanError: when an earlier version has reported it.
+    Raises:  PlanError: when an earlier version has reported it, or it is damaged.
     """
     file = folder / "confirmation.json"
     try:
         return Verdict.from_json(json.loads(file.read_text())) if file.is_file() else None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise PlanError(
-            f"a confirmation's report must be of this version of dermtune; got {file} of an earlier one"
+            f"a confirmation's report must be whole and of this version of dermtune; got {file}, which is not"
             " (dermtune confirm makes another)"
         ) from error
 

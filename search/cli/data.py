@@ -30,7 +30,7 @@ def data() -> None:
 @click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--cases", default=600, show_default=True, help="Cases to draw.")
 @click.option("--size", default=256, show_default=True, help="Side of the images in px.")
-@click.option("--seed", default=0, show_default=True, help="The same seed draws the same set.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same set.")
 @command_options
 def synth(context: Context, format_name: str, folder: Path, cases: int, size: int, seed: int) -> None:
     """Draw a synthetic set in FORMAT's real on-disk layout."""

@@ -80,7 +80,7 @@ def ui(context: Context, host: str, port: int, cluster_file: Path | None) -> Non
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise PlanError(f"--host and --port must be free to bind; got {host}:{port}: {error}") from error
     if cluster_file is not None:
         _show_clusters(cluster_file, port)

@@ -156,8 +156,7 @@ def _show_confirmation(context: Context, name: str) -> int:
 
 def _show_reproduction(context: Context, name: str) -> int:
     from search.analysis.leaderboard import open_search
-    from search.analysis.reproduction import reproduced
-    from search.analysis.reproduction_page import write_reproduction, written
+    from search.analysis.reproduction_page import reproduction_page
 
     found = open_search(context.storage, name)
     if not found.state.count("finished"):
@@ -165,17 +164,8 @@ def _show_reproduction(context: Context, name: str) -> int:
             {"name": name, "experiments": [], "report": None}, lambda: out.print(f"no run ended well; see: dermtune show {name}")
         )
         return 1
-    if (page := written(found.folder.path)) is None:
-        # Once only: every reading of the test split spends a little of what it is worth.
-        with bar("measuring checkpoints") as progress:
-            page = write_reproduction(reproduced(found, progress), found.folder.path)
-        _put_by(found, "reproduction*")
+    with bar("measuring checkpoints", at_once=False) as progress:
+        page = reproduction_page(found, progress)
     document = json.loads(page.with_suffix(".json").read_text())
     context.emit({**document, "report": str(page)}, lambda: show_reproduction(document, page))
     return 0
-
-
-def _put_by(found: Any, pattern: str) -> None:
-    """Brings a search's own pages to where it keeps everything."""
-    for file in sorted(found.folder.path.glob(pattern)):
-        found.folder.publish(file)

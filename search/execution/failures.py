@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import traceback
 
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
@@ -10,7 +9,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from search.errors import TrialBroke
 from search.records.events import FailureKind
 from search.strategy.retries import Failure
-from trainables.errors import OutOfMemory, StorageFull, TrialDiverged
+from trainables.errors import StorageFull, TrialDiverged, is_out_of_memory
 
 _DIED = "WorkerDied: the trial's process ended without a message (killed, out of memory or segmentation fault)"
 #: What Ray writes of an actor that its memory monitor has ended, and of one whose node is gone.
@@ -35,14 +34,7 @@ def _kind_of(error: BaseException) -> FailureKind:
         return "diverged"
     if isinstance(error, StorageFull):
         return "full"
-    return "memory" if _is_out_of_memory(error) else "raised"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU's memory or the host's, for which torch has no error of its own."""
-    torch = sys.modules.get("torch")  # a task without torch need not pay for its import
-    known = (OutOfMemory, MemoryError) if torch is None else (OutOfMemory, MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, known) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error))
+    return "memory" if is_out_of_memory(error) else "raised"
 
 
 def failure_of(error: BaseException | None) -> Failure:

@@ -157,5 +157,5 @@ def _check_reachable(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that no host can have is no OSError
         raise ClusterUnavailable(f"Ray must be reachable at {address}; got {error} (--address)") from error

@@ -1,6 +1,7 @@
 """Plans made from earlier ones: repeated (`--plan`), gone on with (`resume`), confirmed (`confirm`)."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,18 @@ class Extension:
     gpu_hours: tuple[float, bool] | None = None
     max_concurrent: int | None = None
 
+    def check(self) -> None:
+        """Refuses amounts that are none.
+
+        Raises:  PlanError: when there is one.
+        """
+        for field in ("num_trials", "epoch_budget", "time_budget_s", "gpu_hours"):
+            asked = getattr(self, field)
+            if asked is not None and not 0 <= asked[0] < math.inf:
+                raise PlanError(f"{field} must be 0 or more; got {asked[0]}")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise PlanError(f"max_concurrent must be 1 or more; got {self.max_concurrent}")
+
     def changes(self, plan: Plan) -> dict[str, Any]:
         """What of a plan is asked for, in all: field → amount."""
         found: dict[str, Any] = {}
@@ -131,6 +144,7 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
              progress: called with (done, all) while images are decoded.
     Raises:  SearchNotFound, PlanError: when there is no such search, its data have changed, or less is asked for than done.
     """
+    extension.check()
     folder = SearchFolder(storage, name)
     plan = folder.plan()
     state = SearchState.of(read_events(folder.ledger_file), plan.objective)
@@ -172,6 +186,8 @@ def prepare_confirmation(
     plan = folder.plan()
     if plan.kind != "search":
         raise PlanError(f"NAME must be a search; got {name!r}, which is a {plan.kind}")
+    if num_folds < 1 or (max_concurrent is not None and max_concurrent < 1):
+        raise PlanError(f"--folds and --max-concurrent must be 1 or more; got {num_folds} and {max_concurrent}")
     if num_seeds < 2:
         raise PlanError(f"--seeds must be 2 or more: one says nothing of its spread; got {num_seeds}")
     if num_folds > 1 and plan.source is None:

@@ -5,6 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from search.errors import PlanError
@@ -25,7 +26,7 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, Listener, read_events
 from search.records.mirror import Mirror
 from search.records.plan import Plan
-from search.records.search_log import log_event, logged_to
+from search.records.search_log import SearchLog, logged_to
 from search.records.settlement import settle
 from search.records.state import SearchState
 from search.records.study import export_to_file
@@ -41,6 +42,7 @@ from search.strategy.samplers import drawn_at_random
 from search.strategy.search_controller import SearchController
 from search.strategy.study_from_state import study_of
 from search.strategy.warm_start import fitting_trials
+from trainables.errors import LocationError
 from trainables.versions import versions
 
 _log = logging.getLogger("dermtune")
@@ -137,10 +139,14 @@ class _Session:
 
     def run(self) -> SearchResult:
         """From the first trial to the last, logged."""
-        with logged_to(self._folder.log_file):
-            return self._run()
+        try:
+            with logged_to(self._folder.log_file) as log:
+                return self._run(log)
+        finally:
+            with suppress(LocationError, OSError):  # the mirror has brought all but its last lines
+                self._folder.publish(self._folder.log_file)
 
-    def _run(self) -> SearchResult:
+    def _run(self, log: SearchLog) -> SearchResult:
         plan, folder, state, tracker, mirror = self._plan, self._folder, self._state, self._tracker, self._mirror
         past, projected = self._ledger.past, False
         folder.stop_file.unlink(missing_ok=True)
@@ -150,7 +156,7 @@ class _Session:
                 for event in past:
                     state.apply(event)
                     tracker.on_event(event)
-                for listener in (state.apply, store.on_event, tracker.on_event, log_event, *self._listeners(plan, state)):
+                for listener in (state.apply, store.on_event, tracker.on_event, log.on_event, *self._listeners(plan, state)):
                     ledger.subscribe(listener)
                 store.tell_untold()
                 if mirror is not None:

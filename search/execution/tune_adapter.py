@@ -130,7 +130,7 @@ class SearchScheduler(FIFOScheduler):  # type: ignore[misc]
         name = trial.trial_id
         failure, memory = self._heartbeat.cause(name, failure), self._packing.of(name)
         if failure.kind == "full":
-            self._wait_for_room(failure.needed_bytes)
+            self._wait_for_disk_space(failure.needed_bytes)
         write_failure(self._assignments.folder.trial(name), failure.reason, failure.trace)
         record = self._controller.records[name]
         again = self._end_now() is None and may_retry(record, failure)
@@ -142,7 +142,7 @@ class SearchScheduler(FIFOScheduler):  # type: ignore[misc]
         self._failures[name] = failure, memory
         return again
 
-    def _wait_for_room(self, needed_bytes: int) -> None:
+    def _wait_for_disk_space(self, needed_bytes: int) -> None:
         """The whole search pauses: others' checkpoints would not fit, either."""
         folder = self._assignments.folder.path
         wait_for_disk_space(folder, needed_bytes, give_up=lambda: self._end_now() is not None)

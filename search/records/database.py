@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy
 from filelock import FileLock
@@ -32,6 +33,23 @@ def check_no_password(uri: str, flag: str) -> None:
             f"{flag} must hold no password, which `ps` would show to everybody; got {masked(uri)}"
             " (set MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or PGPASSWORD instead)"
         )
+
+
+def check_url(uri: str, flag: str) -> None:
+    """Refuses what looks like the URL of a server or a database and is none.
+
+    Raises:  PlanError: when it is none.
+    """
+    if "://" not in uri and not uri.startswith(("postgresql:", "sqlite:")):
+        return
+    try:
+        parts = urlsplit(uri)
+        (parts.hostname or "").encode("idna")
+        _ = parts.port
+        if parts.scheme.startswith(("postgresql", "sqlite", "mysql", "mssql")):
+            make_url(uri)
+    except (ValueError, ArgumentError) as error:
+        raise PlanError(f"{flag} must be a URL; got {masked(uri)}: {masked(str(error))}") from error
 
 
 def sqlite_file(url: str) -> Path | None:

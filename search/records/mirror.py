@@ -21,8 +21,10 @@ from trainables.data.cache import cache_root
 from trainables.errors import LocationError
 from trainables.locations import RemoteFolder
 
+#: What only ever grows.
+_GROWING = ("search.log", "ledger.jsonl")
 #: What another machine needs of a search, checkpoints aside.
-RECORDS = ("plan.json", "tune.jsonl", "confirmation.json", "reproduction.json", "reproduction.html", "ledger.jsonl")
+RECORDS = ("plan.json", "tune.jsonl", "confirmation.json", "reproduction.json", "reproduction.html", "search.log", "ledger.jsonl")
 _ORIGIN, _LIFE, _STOP = ".origin", "driver.json", "stop-requested"
 _AT_ONCE = ("saved", "checkpointed", "finished", "stopped", "failed", "search_started", "search_resumed")
 _COPY_EVERY_S, _LOOK_EVERY_S, _GATHER_S = 30.0, 3.0, 1.0
@@ -55,13 +57,13 @@ def shown(storage: Path) -> str:
 
 
 def pull(remote: RemoteFolder, folder: Path) -> None:
-    """Brings a search's records up to date; a ledger only ever grows, so the longer one is the newer.
+    """Brings a search's records up to date; ledger and log only ever grow, so the longer one is the newer.
 
     Raises:  LocationError: when the storage cannot be read.
     """
     for name in RECORDS:
         data, file = remote.read(name), folder / name
-        if data is None or (name == "ledger.jsonl" and file.is_file() and file.stat().st_size > len(data)):
+        if data is None or (name in _GROWING and file.is_file() and file.stat().st_size >= len(data)):
             continue
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".unfinished")

@@ -1,9 +1,9 @@
-"""What happened in a search's process, in words and with times: `search.log` beside the ledger, which machines read."""
+"""What happened in a search's process, in words and with times, for people: `search.log`, beside the ledger."""
 
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from search.records.event_messages import notice
@@ -24,55 +24,59 @@ _log = logging.getLogger("dermtune")
 _LOGGED = "logged in "
 
 
-class _LogFile(logging.FileHandler):
-    """Appends; a disk that is full takes lines from the log and nothing from the search."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, encoding="utf-8", errors="replace")
-        formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%FT%TZ")
-        formatter.converter = time.gmtime
-        self.setFormatter(formatter)
-        self.setLevel(logging.INFO)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Leaves the line out."""
-
-
-@contextmanager
-def logged_to(file: Path) -> Iterator[None]:
-    """Appends to a file what is logged meanwhile, warnings and more, and what ends it with a traceback.
+class SearchLog(logging.FileHandler):
+    """Appends to a file; what a full disk does not take is left out, and the search goes on.
 
     Args:    file: in a folder that exists.
     """
-    handler, level = _LogFile(file), _log.level
-    _log.addHandler(handler)
-    if _log.getEffectiveLevel() > logging.INFO:
-        _log.setLevel(logging.INFO)
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, encoding="utf-8", errors="replace", delay=True)
+        formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%FT%TZ")
+        formatter.converter = time.gmtime
+        self.setFormatter(formatter)
+        self.is_complete = True
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Leaves the line out."""
+        self.is_complete = False
+
+    def on_event(self, event: Event) -> None:
+        """Writes down what a person would want to know of an event, where that is anything."""
+        if (line := _words(event)) is not None:
+            self.write(logging.INFO, line)
+
+    def write(self, level: int, line: str, error: BaseException | None = None) -> None:
+        """Writes a line to this file alone, with an error's traceback."""
+        info = None if error is None else (type(error), error, error.__traceback__)
+        self.handle(_log.makeRecord(_log.name, level, __file__, 0, line, (), info))
+
+
+@contextmanager
+def logged_to(file: Path) -> Iterator[SearchLog]:
+    """Appends to a file what dermtune warns of meanwhile, and what ends it with a traceback.
+
+    Args:    file: in a folder that exists.
+    """
+    log = SearchLog(file)
+    _log.addHandler(log)
     try:
-        yield
+        yield log
     except Exception as error:
-        info = type(error), error, error.__traceback__
-        record = _log.makeRecord(_log.name, logging.ERROR, __file__, 0, "the search broke", (), info)
-        handler.handle(record)  # to this file alone: whoever called is given the error itself
-        error.add_note(f"{_LOGGED}{file}")
+        log.write(logging.ERROR, "the search failed", error)
+        if log.is_complete:
+            error.add_note(f"{_LOGGED}{file}")
         raise
     finally:
-        _log.removeHandler(handler)
-        _log.setLevel(level)
-        handler.close()
+        _log.removeHandler(log)
+        with suppress(OSError):  # what could not be written before
+            log.close()
 
 
 def log_of(error: Exception) -> str | None:
     """Where the traceback of an error has been logged, None where it has not been."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(_LOGGED)]
     return notes[0].removeprefix(_LOGGED) if notes else None
-
-
-def log_event(event: Event) -> None:
-    """Logs what a person would want to know of an event, where that is anything."""
-    line = _words(event)
-    if line is not None:
-        _log.info("%s", line)
 
 
 def _words(event: Event) -> str | None:
@@ -83,8 +87,9 @@ def _words(event: Event) -> str | None:
             return f"{what}, code {event.code_version} ({environment})"
         case Started():
             where = event.where
-            host, device = where.get("host", "an unknown host"), where.get("device", "cpu")
-            return f"{event.trial} started on {host}, {device}, process {where.get('pid')}"
+            parts = [str(where[name]) for name in ("host", "device") if name in where]
+            parts += [f"process {where['pid']}"] if "pid" in where else []
+            return f"{event.trial} started{' on ' if parts else ''}{', '.join(parts)}"
         case Finished() | Stopped() | Failed() | Interrupted():
             return f"{event.trial} {event.event}: {event.reason}"
         case SearchEnded():

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import PlanError
-from search.records.database import alone, masked
+from search.records.database import alone, check_url, masked
 from trainables.contract import Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,6 +71,7 @@ def open_storage(url: str) -> Iterator[RDBStorage]:
 
     Raises:  PlanError: when it cannot be opened, read or written: away, locked by another, or of another kind.
     """
+    check_url(url, "--to")
     storage = None
     try:
         # A file of one's own needs no lock, and shall have none beside it.

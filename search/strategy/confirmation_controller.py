@@ -49,7 +49,7 @@ def planned_runs(plan: Plan) -> list[PlannedRun]:
     """
     confirmation = plan.confirmation
     if confirmation is None:
-        raise ValueError(f"a race must be of a confirmation; got the search {plan.name}")
+        raise ValueError(f"a confirmation must be planned as one; got the search {plan.name}")
     folds = list[int | None]([None]) if confirmation.num_folds == 1 else list(range(1, confirmation.num_folds + 1))
     blocks = [(plan.seed + index, fold) for index in range(confirmation.num_seeds) for fold in folds]
     return [

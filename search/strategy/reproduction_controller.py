@@ -23,7 +23,7 @@ class ReproductionController(SearchController):
     def __init__(self, plan: Plan, journal: Journal, past: Sequence[Event] = (), state: SearchState | None = None) -> None:
         super().__init__(plan, journal, state)
         if plan.reproduction is None:
-            raise ValueError(f"a grid must be of a reproduction; got the {plan.kind} {plan.name}")
+            raise ValueError(f"a reproduction must be planned as one; got the {plan.kind} {plan.name}")
         self._reproduction, self._next = plan.reproduction, 0
         self._take_up(past)
 

@@ -19,7 +19,7 @@ def rungs(grace_period: int, max_epochs: int, reduction: int) -> tuple[int, ...]
              max_epochs: epochs of a whole trial.
              reduction: factor between rungs, 2 or more.
     Returns: ascending; empty when the grace period leaves nothing to stop.
-    Raises:  ValueError: when a number is out of range.
+    Raises:  RequestError: when a number is out of range.
     """
     if grace_period < 1 or reduction < 2:
         raise RequestError(f"--grace-period must be 1 or more and --reduction 2 or more; got {grace_period} and {reduction}")

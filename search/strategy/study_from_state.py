@@ -16,7 +16,7 @@ _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "faile
 
 
 def study_of(plan: Plan, state: SearchState) -> optuna.Study:
-    """A study in memory with every trial of the table; one that has not ended is told as failed, with where it stands.
+    """A study in memory with every trial; one that has not ended is told as failed, with where it stands.
 
     Args:    plan: of the search.
              state: its trials.

@@ -100,6 +100,6 @@ def test_any_command_ends_with_a_status_that_means_something(line: list[str], em
     said = capsys.readouterr()
     assert status in (0, 1, 2, 130), line
     assert "--debug" in line or "Traceback" not in said.out + said.err, line
-    assert "a fault of dermtune's own" not in said.err, line
+    assert "an error in dermtune itself" not in said.err, line
     if status == 2:
         assert said.out + said.err, line

@@ -75,7 +75,7 @@ def test_a_confirmation_whose_runs_an_earlier_version_named_is_refused_in_a_line
 
 
 def test_the_heats_of_a_search_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^a race must be of a confirmation; got the search bowls$"):
+    with pytest.raises(ValueError, match=r"^a confirmation must be planned as one; got the search bowls$"):
         planned_runs(PLAN)
 
 

@@ -72,5 +72,5 @@ def test_a_plan_comes_back_from_its_file_as_it_went_there() -> None:
 
 
 def test_the_grid_of_a_search_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^a grid must be of a reproduction; got the search bowls$"):
+    with pytest.raises(ValueError, match=r"^a reproduction must be planned as one; got the search bowls$"):
         ReproductionController(PLAN, Journal())

@@ -143,7 +143,7 @@ def fold_of(source: str) -> tuple[int, int] | None:
 def needed(source: str | None) -> str:
     """The source itself, for a task that cannot do without.
 
-    Raises:  ValueError: when there is none.
+    Raises:  RequestError: when there is none.
     """
     if source is None:
         raise RequestError("a task that is trained must have data; got none (--data FORMAT:PATH)")

@@ -71,7 +71,7 @@ class CaseSet:
     def with_primary(self, name: str) -> "CaseSet":
         """The same cases with another primary task; "auto" keeps the reader's choice.
 
-        Raises:  ValueError: when no task has that name, or the reader had to leave the choice open.
+        Raises:  RequestError: when no task has that name, or the reader had to leave the choice open.
                  DataError: when another task's metrics would be taken for those of melanoma.
         """
         if name == "auto" and self.primary:

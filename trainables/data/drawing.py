@@ -32,7 +32,7 @@ MINIMUM_CASES, MINIMUM_SIZE_PX = 30, 32
 def check_numbers(num_cases: int, size_px: int) -> None:
     """Refuses a set in which a label might not occur, or images on which nothing could be seen.
 
-    Raises:  ValueError: when a number is too small.
+    Raises:  RequestError: when a number is too small.
     """
     if num_cases < MINIMUM_CASES or size_px < MINIMUM_SIZE_PX:
         raise RequestError(

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass, fields, replace
 from urllib.parse import quote, unquote
 
+from spaces.errors import RequestError
 from trainables.errors import DataError
 
 _FOLD = r"(?:#fold=(?P<index>\d+)/(?P<count>\d+))?$"
@@ -69,7 +70,11 @@ def as_option(*columns: str) -> str:
 
 def from_option(text: str) -> tuple[str, ...]:
     """The columns of an option's value; one whose name has a comma stands in double quotes."""
-    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) if name.strip())
+    try:
+        names = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise RequestError(f"columns must stand in one line, with commas between them; got {text!r} ({error})") from error
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def parted(source: str) -> tuple[str, ColumnRoles, tuple[int, int] | None]:

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 from sqlalchemy.engine import make_url
 
 from search.errors import PlanError
-from search.records.database import masked, sqlite_file
+from search.records.database import check_url, masked, sqlite_file
 from trainables.places import is_writable
 
 _ANSWER_WITHIN_S = 5.0
@@ -37,6 +37,7 @@ def check_kind(uri: str) -> None:
 
     Raises:  PlanError: when it is one.
     """
+    check_url(uri, "--tracking-uri")
     scheme = urlsplit(uri).scheme
     if uri in _WORDS or scheme not in ("", "file") or os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("1", "true"):
         return
