@@ -37,6 +37,13 @@ class SearchLog(logging.FileHandler):
         self.setFormatter(formatter)
         self.is_complete = True
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, where the file can be opened."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Leaves the line out."""
         self.is_complete = False
