@@ -43,13 +43,14 @@ ELSEWHERE = ("tests/cluster/", "tests/conformance/test_glossary.py", "CHANGELOG.
 def texts() -> dict[str, str]:
     """Every file of code and words, by its path."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    kept = [name for name in listed if name.endswith((".py", ".md", ".toml")) and not name.startswith(ELSEWHERE)]
+    words = (".py", ".md", ".toml", ".ipynb", ".yml", ".yaml", ".json")
+    kept = [name for name in listed if name.endswith(words) and not name.startswith(ELSEWHERE)]
     return {name: (ROOT / name).read_text(encoding="utf-8") for name in kept if (ROOT / name).is_file()}
 
 
 @pytest.mark.parametrize(("word", "now"), NOW.items())
 def test_no_noun_of_our_own_is_left(word: str, now: str, texts: dict[str, str]) -> None:
-    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+    pattern = re.compile(rf"(?<!\w){word.replace('.', '[./]')}(?!\w)")
     found = [
         f"{name}:{text.count(chr(10), 0, match.start()) + 1}" for name, text in texts.items() for match in pattern.finditer(text)
     ]
