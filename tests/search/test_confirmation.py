@@ -116,9 +116,13 @@ def test_a_confirmation_of_an_earlier_version_says_to_confirm_again(tmp_path: Pa
     with pytest.raises(PlanError, match=r"with the run 't0000', which an earlier version has named \(dermtune confirm bowls"):
         confirm_search(old, tmp_path)
     assert read_verdict(tmp_path) is None
-    (tmp_path / "confirmation.json").write_text('{"search": "bowls", "standings": [{"trial": "t0003", "p_value": 0.1}]}')
-    with pytest.raises(PlanError, match=r"must be of this version of dermtune; got .*confirmation\.json of an earlier one"):
-        read_verdict(tmp_path)
+    earlier = '{"search": "bowls", "standings": [{"trial": "t0003", "p_value": 0.1}]}'
+    for text in (earlier, earlier[:20]):  # the second is cut short
+        (tmp_path / "confirmation.json").write_text(text)
+        with pytest.raises(
+            PlanError, match=r"must be whole and of this version of dermtune; got .*confirmation\.json, which is not"
+        ):
+            read_verdict(tmp_path)
 
 
 @pytest.mark.parametrize(("curse", "said"), [(0.01234, "0.0123 worse"), (-0.2, "0.2000 better"), (0.00004, "as in the search")])
