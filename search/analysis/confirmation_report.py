@@ -13,6 +13,7 @@ from search.analysis.page import picture, table, write_page
 from search.analysis.uncertainty import MINIMUM_SEEDS
 from search.analysis.verdict import Standing, Verdict, against_claim, counted, read_verdict
 from search.records.ledger import read_events
+from trainables.folders import write_file
 
 
 def write_confirmation(found: RecordedSearch, progress: Progress = lambda done, total: None) -> tuple[Verdict, Path]:
@@ -38,7 +39,7 @@ def write_report(verdict: Verdict, folder: Path, trained: str = "") -> Path:
              folder: of the confirmation.
              trained: which configurations on what, as Markdown (`asked.confirmed_text`).
     """
-    (folder / "confirmation.json").write_text(json.dumps(verdict.to_json(), indent=1) + "\n")
+    write_file(folder / "confirmation.json", (json.dumps(verdict.to_json(), indent=1) + "\n").encode())
     rows = [(s.trial, s.claimed, s.mean, s.interval) for s in verdict.standings if s.mean is not None]
     figure = figures.forest(rows, f"{verdict.metric} ({verdict.mode})")
     stem = folder / "confirmation"

@@ -204,7 +204,11 @@ def confirmed_gain(found: RecordedSearch) -> dict[str, Any] | None:
     baseline = baseline_of(found.plan, found.state)
     reports = found.folder.storage.glob(f"{found.plan.name[:68]}-confirm*/confirmation.json") if baseline is not None else ()
     for report in sorted(reports, key=lambda file: file.stat().st_mtime, reverse=True):
-        verdict = json.loads(report.read_text())
+        try:
+            verdict = json.loads(report.read_text())
+        except ValueError:
+            _log.warning("%s is damaged and left out (dermtune confirm makes another)", report)
+            continue
         if baseline is None or verdict["search"] != found.plan.name:
             continue
         own = next((entry for entry in verdict["standings"] if entry["trial"] == baseline.trial.trial), None)

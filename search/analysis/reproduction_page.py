@@ -27,6 +27,7 @@ from search.analysis.reproduction_figures import beside_paper, sharing_by_experi
 from search.analysis.uncertainty import MINIMUM_SEEDS
 from search.analysis.verdict import counted
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
+from trainables.folders import write_file
 
 _OF_A_TASK = ("accuracy", "recall", "precision")
 _OF_CRITERIA = {
@@ -79,7 +80,7 @@ def write_reproduction(found: Reproduced, folder: Path) -> Path:
     Args:    found: to report.
              folder: of the reproduction.
     """
-    (folder / "reproduction.json").write_text(json.dumps(found.to_json(), indent=1) + "\n")
+    write_file(folder / "reproduction.json", (json.dumps(found.to_json(), indent=1) + "\n").encode())
     text, pictures = PAGES[found.task](found)
     for name, figure in pictures.items():
         (folder / f"reproduction_{name}.png").write_bytes(figures.png(figure))

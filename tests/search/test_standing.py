@@ -1,6 +1,7 @@
 """What is said of where a search stands: limits that nobody keeps, failures, equals, the paper's trial and the gain over it."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,10 @@ def test_show_gives_the_gain_a_trial_by_name_and_what_a_confirmation_says(
     (tmp_path / "bowls-confirm" / "confirmation.json").write_text(json.dumps(verdict))
     expected = {"name": "bowls-confirm", "winner": "t0001", "gain": 0.03, "interval": [0.01, 0.05]}
     assert confirmed_gain(found) == expected
+    (tmp_path / "bowls-confirm-2").mkdir()
+    (tmp_path / "bowls-confirm-2" / "confirmation.json").write_text(json.dumps(verdict)[:30])
+    assert confirmed_gain(found) == expected, "a report that is cut short is left out"
+    shutil.rmtree(tmp_path / "bowls-confirm-2")
     assert run(("show", PLAN.name, *place, "--json")) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["paper_trial"], document["gain"], document["confirmed_gain"]) == ("t0000", 0.25, expected)
