@@ -7,10 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from search.analysis.confirmation_report import write_confirmation
+from search.analysis.closing import close_confirmation, close_reproduction
 from search.analysis.leaderboard import RecordedSearch, open_search
 from search.analysis.publication import Publication, publish
-from search.analysis.reproduction_page import reproduction_page
 from search.analysis.settled import settled
 from search.analysis.verdict import Verdict, read_verdict
 from search.errors import PlanError
@@ -184,9 +183,9 @@ def _trained(
         if plan.kind == "search" and pictures and result.best is not None and result.ended != "interrupted":
             _warn_of(publish(found, tracking_uri))
         elif plan.kind == "confirmation" and result.ended == "all trials":
-            write_confirmation(found)
+            close_confirmation(found)
         elif plan.kind == "reproduction" and found.state.count("finished"):
-            reproduction_page(found)
+            close_reproduction(found)
     except (OSError, LocationError) as error:  # what was trained is there all the same
         _log.warning("the report of %s is not written: %s", plan.name, error)
     own = {field.name: getattr(result, field.name) for field in fields(SearchResult)}

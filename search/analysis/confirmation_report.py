@@ -5,31 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from search.analysis import figures
-from search.analysis.asked import confirmed_text
-from search.analysis.confirmation import ERROR_WITH_LOOK, Progress, confirm_search
-from search.analysis.leaderboard import RecordedSearch
+from search.analysis.confirmation import ERROR_WITH_LOOK
 from search.analysis.means import MAX_BLOCKS, Mean
 from search.analysis.page import picture, table, write_page
 from search.analysis.uncertainty import MINIMUM_SEEDS
-from search.analysis.verdict import Standing, Verdict, against_claim, counted, read_verdict
-from search.records.ledger import read_events
+from search.analysis.verdict import Standing, Verdict, against_claim, counted
 from trainables.folders import write_file
-
-
-def write_confirmation(found: RecordedSearch, progress: Progress = lambda done, total: None) -> tuple[Verdict, Path]:
-    """What a confirmation that has ended found, measured once, and its page, in its folder and where its storage keeps it.
-
-    Args:    found: the confirmation.
-             progress: called with (done, all) while runs are measured without each of their cases.
-    Returns: what was found, and the page's path.
-    Raises:  PlanError: when it has not ended.
-    """
-    folder = found.folder
-    verdict = read_verdict(folder.path) or confirm_search(found, folder.storage, progress)
-    page = write_report(verdict, folder.path, confirmed_text(found, list(read_events(folder.ledger_file))))
-    for file in sorted(folder.path.glob("confirmation.*")):
-        folder.publish(file)
-    return verdict, page
 
 
 def write_report(verdict: Verdict, folder: Path, trained: str = "") -> Path:

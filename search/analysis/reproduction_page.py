@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from search.analysis import figures
 from search.analysis.common_explanations import dependence_of, spread_of
-from search.analysis.confirmation import Progress
-from search.analysis.leaderboard import RecordedSearch
 from search.analysis.narration import spread_text
 from search.analysis.page import html_page, picture, table
 from search.analysis.papers import (
@@ -22,7 +20,7 @@ from search.analysis.papers import (
     OTHERS_DIAGNOSIS,
     STRUCTURES_OF,
 )
-from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced, reproduced
+from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
 from search.analysis.uncertainty import MINIMUM_SEEDS
 from search.analysis.verdict import counted
@@ -57,21 +55,6 @@ _OF_GAZES = {
 }
 _PAPER = "paper (diff.)"
 _RULES = {"1": "checklist, τ = 1", "3": "checklist, τ = 3", "direct": "direct"}
-
-
-def reproduction_page(found: RecordedSearch, progress: Progress = lambda done, total: None) -> Path:
-    """The page of a reproduction, written once: every reading of the test split spends a little of what it is worth.
-
-    Args:    found: a reproduction of which a run has ended well.
-             progress: called with (done, all) while checkpoints are measured.
-    Returns: its path; it lies where the storage keeps everything, too.
-    """
-    page = written(found.folder.path)
-    if page is None:
-        page = write_reproduction(reproduced(found, progress), found.folder.path)
-        for file in sorted(found.folder.path.glob("reproduction*")):
-            found.folder.publish(file)
-    return page
 
 
 def write_reproduction(found: Reproduced, folder: Path) -> Path:

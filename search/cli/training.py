@@ -145,18 +145,18 @@ def _show_search(context: Context, result: Any, *, pictures: bool) -> int:
 
 
 def _show_confirmation(context: Context, name: str) -> int:
-    from search.analysis.confirmation_report import write_confirmation
+    from search.analysis.closing import close_confirmation
     from search.analysis.leaderboard import open_search
 
     with bar("measuring without each case", at_once=False) as progress:
-        verdict, page = write_confirmation(open_search(context.storage, name), progress)
+        verdict, page = close_confirmation(open_search(context.storage, name), progress)
     context.emit({**verdict.to_json(), "report": str(page)}, lambda: show_confirmation(verdict, page))
     return 0 if verdict.winner is not None else 1
 
 
 def _show_reproduction(context: Context, name: str) -> int:
+    from search.analysis.closing import close_reproduction
     from search.analysis.leaderboard import open_search
-    from search.analysis.reproduction_page import reproduction_page
 
     found = open_search(context.storage, name)
     if not found.state.count("finished"):
@@ -165,7 +165,7 @@ def _show_reproduction(context: Context, name: str) -> int:
         )
         return 1
     with bar("measuring checkpoints", at_once=False) as progress:
-        page = reproduction_page(found, progress)
+        page = close_reproduction(found, progress)
     document = json.loads(page.with_suffix(".json").read_text())
     context.emit({**document, "report": str(page)}, lambda: show_reproduction(document, page))
     return 0
