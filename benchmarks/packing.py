@@ -34,7 +34,7 @@ from trainables.tasks import TASKS
 
 BAR = 0.9
 ON_A_GPU = (1, 2, 4, 8, 16)
-#: What a search gives a trial unless told otherwise (`search.execution.options.SearchOptions`).
+#: What a search gives a trial unless told otherwise (`search.execution.options.SearchSpec`).
 DEFAULT_CPUS = 1
 
 

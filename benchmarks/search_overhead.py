@@ -26,13 +26,13 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.ray_session import ray_session
 from search.execution.session import run_search
 from search.records.events import Event
 from search.records.folder import SearchFolder
 from search.records.ledger import read_events
+from search.records.spec import SearchSpec
 from search.records.tracking.store import open_client
 from search.records.trials import ENDED
 from spaces.fields import Value, fields_of
@@ -45,7 +45,7 @@ BAR, BAR_BUSY = 8.0, 0.9
 def ours(folder: Path, uri: str, size: argparse.Namespace) -> float:
     """Seconds of our search; every report is in MLflow."""
     name = f"ours-{time.monotonic_ns()}"
-    options = SearchOptions(task="bowl", num_trials=size.trials, max_epochs=size.reports, scheduler="none", name=name)
+    options = SearchSpec(task="bowl", num_trials=size.trials, max_epochs=size.reports, scheduler="none", name=name)
     seconds = tracking_overhead.timed(options, folder, uri, tracked=True)
     check(uri, name, "valid/height", size)
     return seconds
@@ -102,7 +102,7 @@ def check(uri: str, experiment: str, metric: str, size: argparse.Namespace) -> N
 
 def busy(folder: Path, uri: str, trials: int) -> float:
     """Share of the demo's slots' time in which they trained, from the first trial's beginning to the last one's end."""
-    plan = prepare_search(SearchOptions(task="gated", num_trials=trials, name="demo"), storage=folder).plan
+    plan = prepare_search(SearchSpec(task="gated", num_trials=trials, name="demo"), storage=folder).plan
     result = run_search(plan, folder, tracking_uri=uri)
     slots = result.plan.max_concurrent or 1
     use = usage(list(read_events(SearchFolder(folder, "demo").ledger_file)), slots)

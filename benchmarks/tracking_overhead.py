@@ -34,10 +34,10 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from search.execution import session
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.ray_session import ray_session
 from search.records.events import Event
+from search.records.spec import SearchSpec
 from search.records.tracking.store import open_client, runs_of
 
 #: Fewer than the demo's own: the share is the same, and four whole demos take a quarter of an hour.
@@ -63,7 +63,7 @@ class Untracked:
 
 def ours(folder: Path, uri: str, size: argparse.Namespace, *, tracked: bool) -> float:
     """Seconds of our search, from its first suggestion until everything is flushed."""
-    options = SearchOptions(
+    options = SearchSpec(
         task="bowl",
         settings={"num_metrics": str(size.metrics)},
         num_trials=size.trials,
@@ -78,7 +78,7 @@ def ours(folder: Path, uri: str, size: argparse.Namespace, *, tracked: bool) -> 
     return seconds
 
 
-def timed(options: SearchOptions, folder: Path, uri: str, *, tracked: bool) -> float:
+def timed(options: SearchSpec, folder: Path, uri: str, *, tracked: bool) -> float:
     """Seconds of a search of ours, from its first suggestion until everything is flushed."""
     plan, begun = prepare_search(options, storage=folder).plan, 0.0
 
@@ -102,7 +102,7 @@ def demo(folder: Path, trials: int, repeats: int) -> float:
     found: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(2 * repeats):
         tracked = turn % 2 == 1
-        options = SearchOptions(
+        options = SearchSpec(
             task="gated",
             num_trials=trials,
             max_epochs=DEMO_EPOCHS,

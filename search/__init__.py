@@ -13,7 +13,7 @@ __all__ = ["open", "run"]
 
 
 def run(
-    task: str,
+    task: str | None = None,
     *,
     data: str | None = None,
     preset: str | None = None,
@@ -40,6 +40,7 @@ def run(
     keep_checkpoints: int | None = None,
     save_every_s: float | None = None,
     seed: int | None = None,
+    spec: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     storage: str = "runs",
     tracking_uri: str | None = None,
@@ -53,7 +54,7 @@ def run(
         result = search.run("gated", data="table:lesions.csv", num_trials=40, metric="valid/diagnosis/auroc")
         result.trials.sort_values("score").tail()
 
-    Args:    task: "gated" or "attentive".
+    Args:    task: "gated" or "attentive"; None for that of `spec` or `plan`.
              data: `FORMAT:PATH`, None for a synthetic set and the demo preset.
              preset: "demo" or "paper".
              name: of the search; None makes one from the task and the time.
@@ -66,7 +67,7 @@ def run(
              sampler, scheduler, grace_period, reduction, seed: how.
              cpus_per_trial, gpus_per_trial, max_concurrent, fuse_trials: on what; GPUs may be "auto", fused trials that or "off".
              keep_checkpoints, save_every_s: what is kept, and how often a running trial is saved.
-             plan: a plan.json to repeat; everything else that is given changes it.
+             spec, plan: a YAML file of `--save-spec`, or a plan.json to repeat; everything else that is given changes it.
              storage: folder of all searches, or `s3://...`.
              tracking_uri: MLflow's store, None for `<storage>/mlflow.db` or MLFLOW_TRACKING_URI.
              address: of a Ray cluster, None for this machine or RAY_ADDRESS.
@@ -78,7 +79,7 @@ def run(
     # Ray, torch and MLflow take seconds to import: only a search needs them.
     from search import api
 
-    return api.run(asked, plan, storage, tracking_uri, address, pictures=pictures)
+    return api.run(asked, spec, plan, storage, tracking_uri, address, pictures=pictures)
 
 
 def open(  # noqa: A001 - as one opens a file: search.open("first")
@@ -101,5 +102,5 @@ def open(  # noqa: A001 - as one opens a file: search.open("first")
     return api.opened(name, storage, tracking_uri, address)
 
 
-#: What of `run` is no field of `SearchOptions`.
-_ELSEWHERE = ("plan", "storage", "tracking_uri", "address", "pictures")
+#: What of `run` is no field of `SearchSpec`.
+_ELSEWHERE = ("spec", "plan", "storage", "tracking_uri", "address", "pictures")

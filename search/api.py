@@ -13,16 +13,14 @@ from search.analysis.publication import Publication, publish
 from search.analysis.settled import settled
 from search.analysis.verdict import Verdict, read_verdict
 from search.errors import PlanError
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.processes import imports
 from search.execution.ray_session import ray_session
-from search.execution.replanning import Extension, prepare_confirmation, prepare_resume, repeated
+from search.execution.replanning import Extension, prepare_confirmation, prepare_resume, specified
 from search.execution.result import SearchResult
 from search.records.folder import storage_folder
 from search.records.plan import Plan
 from search.records.tracking.address import check_kind, check_store, default_tracking_uri
-from spaces.fields import format_value
 from trainables.errors import LocationError
 
 _log = logging.getLogger("dermtune")
@@ -129,6 +127,7 @@ def opened(name: str, storage: str, tracking_uri: str | None, address: str | Non
 
 def run(
     asked: Mapping[str, Any],
+    spec: str | os.PathLike[str] | None,
     plan: str | os.PathLike[str] | None,
     storage: str,
     tracking_uri: str | None,
@@ -137,23 +136,12 @@ def run(
     pictures: bool,
 ) -> Search:
     """`search.run` with what was asked for by name."""
-    given, folder = as_options(asked), storage_folder(storage)
+    folder = storage_folder(storage)
     uri, address = _where(folder, tracking_uri, address)
     check_store(uri)
-    request = SearchOptions(**given) if plan is None else repeated(Path(plan), given)
+    request = specified(asked, *(None if file is None else Path(file) for file in (spec, plan)))
     prepared = prepare_search(request, storage=folder, address=address).plan
     return _trained(prepared, folder, uri, address, pictures=pictures)
-
-
-def as_options(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `SearchOptions` by name: texts where the command line has texts."""
-    given = dict(asked)
-    texts = {name: value if isinstance(value, str) else format_value(value) for name, value in given.get("settings", {}).items()}
-    given["settings"] = texts
-    if "metric" in given:
-        metric = given.pop("metric")
-        given["metrics"] = (metric,) if isinstance(metric, str) else tuple(metric)
-    return given | {name: str(given[name]) for name in ("gpus_per_trial", "fuse_trials") if name in given}
 
 
 def _where(storage: Path, tracking_uri: str | None, address: str | None) -> tuple[str, str | None]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from search.errors import ClusterUnavailable, PlanError
+from search.execution.choices import parse_gpus
 from search.execution.nodes import NodeReport, examine_nodes
-from search.execution.options import parse_gpus
 from search.execution.ray_session import ray_session
 from search.execution.resources import have_gpus, max_concurrent
 from search.records.tracking.store import is_made, open_client

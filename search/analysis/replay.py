@@ -12,7 +12,7 @@ from search.analysis import figures
 from search.analysis.figures import Band
 from search.analysis.leaderboard import RecordedSearch
 from search.errors import PlanError
-from search.execution.options import known
+from search.execution.choices import known
 from search.records.events import EpochResult
 from search.records.ledger import Journal
 from search.records.plan import Plan

@@ -109,7 +109,7 @@ def _show_counts(source: str, counts: dict[str, Any]) -> None:
 @command_options
 def space(context: Context, task: str) -> None:
     """List every field of TASK, gated or attentive: default, range, condition, unit, source."""
-    from search.execution.options import known_task
+    from search.execution.choices import known_task
 
     rows = [
         {

@@ -3,7 +3,6 @@
 import functools
 import io
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from rich.console import Console
 from search.cli.faults import LEVELS, set_level
 from search.errors import PlanError
 from search.records.folder import storage_folder
+from search.records.spec import seconds_of
 from search.records.tracking.address import check_store, default_tracking_uri
 from trainables import folders
 from trainables.data.roles import ColumnRoles, from_option, roles_of, with_roles
@@ -27,12 +27,10 @@ from trainables.data.split_names import split_named
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 #: Durations below are not told in numbers.
 _FEW_SECONDS = 7.0
 #: Up to so many seconds in that unit, rounded to that step.
 _STEPS = ((100.0, "s", 5.0), (6000.0, "min", 1.0), (36000.0, "h", 0.5), (172800.0, "h", 1.0), (float("inf"), "days", 1.0))
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -182,10 +180,10 @@ class Duration(click.ParamType[float]):
         """Seconds."""
         if isinstance(value, float):
             return value
-        match = _DURATION.fullmatch(str(value))
-        if match is None:
+        try:
+            return seconds_of(str(value))
+        except ValueError:
             self.fail(f"must be a number with s, m, h or d, for example 2h; got {value!r}", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
 
 
 class Amount(click.ParamType[tuple[float, bool]]):

@@ -19,53 +19,28 @@ from search.cli.options import (
     roles_options,
     with_options,
 )
+from search.cli.spec_options import spec_option, spec_options
 from search.cli.tables import show_estimate, show_preview
 from search.cli.training import run_to_end, show_settled, warn_of_cost
 from search.errors import PlanError
+from search.records.spec import FIELDS
 from trainables.data.roles import ColumnRoles
 
+FILE = click.Path(path_type=Path)
 pictures_option = click.option(
     "--pictures/--no-pictures", default=True, help="At the end write the report, and log pictures and models [default: yes]."
 )
 
 
 @click.command()
-@click.argument("task")
-@click.option("--data", metavar="FORMAT:PATH", help="What to train on [default: a synthetic set, drawn once].")
+@click.argument("task", required=False)
+@spec_option("data")
 @roles_options
-@click.option("--preset", metavar="demo|paper", help="Size of the search [default: demo without --data, else paper].")
-@click.option("--name", help="Of the search [default: task and time].")
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.json to repeat; other flags change it.")
+@click.option("--spec", "spec_file", type=FILE, help="A YAML file of --save-spec or your own; other flags change it.")
+@click.option("--save-spec", type=FILE, help="Write what is asked for as YAML, too.")
+@click.option("--plan", "plan_file", type=FILE, help="A plan.json to repeat; other flags change it.")
 @click.option("--dry-run", is_flag=True, help="Measure a few batches and say what the search would cost.")
-@click.option("--trials", "num_trials", type=click.IntRange(1), help="Configurations to try.")
-@click.option("--max-epochs", type=click.IntRange(1), help="Epochs of a trial that is never stopped.")
-@click.option("--time-budget", "time_budget_s", type=Duration(), help="For example 45m or 2h.")
-@click.option("--epoch-budget", type=click.IntRange(1), help="Epochs over all trials.")
-@click.option("--gpu-hours", type=click.FloatRange(0, min_open=True), help="Hours of whole GPUs over all trials.")
-@click.option("--terminate", is_flag=True, help="End when little more is to be expected (Optuna's terminator).")
-@click.option(
-    "--metric",
-    "metrics",
-    metavar="NAME[:min|max]",
-    multiple=True,
-    help="What to optimise; the first of several ranks and prunes [default: valid/auroc_mean, the mean over all tasks, for gated;"
-    " valid/melanoma/auroc for attentive].",
-)
-@click.option("--constraint", "constraints", metavar="'METRIC<=V'", multiple=True, help="A limit that the best trial must keep.")
-@click.option("--sampler", default="tpe", show_default=True, help="tpe, gp, cmaes, random, qmc or nsga2.")
-@click.option("--scheduler", default="asha", show_default=True, help="asha, asha-promote, hyperband, median, one-epoch or none.")
-@click.option("--grace-period", type=click.IntRange(1), help="Epochs before a trial may be stopped.")
-@click.option("--reduction", type=click.IntRange(2), default=3, show_default=True, help="One in so many passes a rung.")
-@click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Fix a field (see `dermtune space`).")
-@click.option("--space", metavar="FIELD=RANGE", multiple=True, help="Narrow a field: log:1e-4..1e-2, 0.3..0.9, a|b.")
-@click.option("--warm-start", metavar="NAME", multiple=True, help="Learn from an earlier search's trials.")
-@click.option("--cpus-per-trial", type=click.FloatRange(0.1), default=1.0, show_default=True)
-@click.option("--gpus-per-trial", default="auto", show_default=True, help="A share, a whole number or auto.")
-@click.option("--max-concurrent", type=click.IntRange(1), help="Trials at once [default: what fits].")
-@click.option("--fuse-trials", default="off", show_default=True, help="Trials that train as one program: a number, auto or off.")
-@click.option("--keep", "keep_checkpoints", type=click.IntRange(1), default=5, show_default=True, help="Best checkpoints kept.")
-@click.option("--save-every", "save_every_s", type=Duration(), default="30s", show_default=True, help="States to go on from.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@spec_options(*(name for name in FIELDS if name not in ("task", "data")))
 @pictures_option
 @command_options
 @click.pass_context
@@ -73,38 +48,39 @@ def search(
     click_context: click.Context,
     /,
     context: Context,
-    task: str,
-    settings: tuple[str, ...],
-    space: tuple[str, ...],
+    task: str | None,
     dry_run: bool,
+    spec_file: Path | None,
+    save_spec: Path | None,
     plan_file: Path | None,
     pictures: bool,
     roles: ColumnRoles,
     **options: Any,
 ) -> int:
-    """Search TASK's hyperparameters: gated or attentive."""
-    from search.execution.options import SearchOptions
+    """Search TASK's hyperparameters: gated or attentive; --spec and --plan name a task themselves."""
     from search.execution.planning import prepare_search
-    from search.execution.replanning import repeated
+    from search.execution.replanning import specified
     from search.records.folder import SearchFolder
+    from search.records.spec_file import write_spec
 
     if options["name"] is not None and SearchFolder(context.storage, options["name"]).path.exists():
         raise PlanError(f"--name must be new in {context.storage}; got {options['name']!r}, which is taken")
     context.check_store()
     options["data"] = with_options(options["data"], roles)
-    texts: dict[str, Any] = {"settings": parse_settings(settings, "--set"), "space": parse_settings(space, "--space")}
-    if plan_file is None:
-        request = SearchOptions(task=task, **texts, **options)
-    else:
-        request = repeated(plan_file, {"task": task, **texts, **given_options(click_context, options)})
+    pairs = {name: parse_settings(options[name], str(FIELDS[name].flag)) for name in ("settings", "space")}
+    asked = {**given_options(click_context, options), **pairs, **({} if task is None else {"task": task})}
+    spec = specified(asked, spec_file, plan_file)
     with bar("decoding images", at_once=False) as progress:
         preparation = prepare_search(
-            request,
+            spec,
             storage=context.storage,
             address=context.address,
             progress=progress,
             say=lambda line: err.print(line, markup=False),
         )
+    if save_spec is not None:
+        write_spec(spec, save_spec)
+        err.print(f"what is asked for is written to {save_spec} (dermtune search --spec {save_spec})", markup=False)
     if dry_run:
         from search.analysis.dry_run import estimate
 

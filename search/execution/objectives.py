@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from search.errors import PlanError
-from search.execution.options import SearchOptions
 from search.records.constraints import Constraint
+from search.records.spec import SearchSpec
 from search.strategy.samplers import SAMPLERS
 from spaces.fields import Value, fields_of, format_value
 from spaces.hints import suggest
@@ -15,49 +15,49 @@ from trainables.tasks import Task
 _BETTER_LOW = ("loss", "calibration_error", "calibration_error_mean", "height", "attention_entropy", "repeated")
 
 
-def objectives_of(options: SearchOptions, task: Task, fixed: Mapping[str, Value], prepared: Prepared) -> list[Objective]:
+def objectives_of(spec: SearchSpec, task: Task, fixed: Mapping[str, Value], prepared: Prepared) -> list[Objective]:
     """What is optimised, the one that ranks first.
 
     Raises:  PlanError: when a metric is not reported or moves with what is searched.
     """
-    if not options.metrics and task.objective.metric not in prepared.metrics:
+    if not spec.metric and task.objective.metric not in prepared.metrics:
         raise PlanError(
             f"the validation cases must be such that there is a {task.objective.metric}; these have none (`search` takes another"
             f" by --metric: one of {', '.join(prepared.metrics)})"
         )
-    return [_fair(parse_metric(text, prepared.metrics, _first(prepared)), task, fixed) for text in options.metrics] or [
+    return [_fair(parse_metric(text, prepared.metrics, _first(prepared)), task, fixed) for text in spec.metric] or [
         task.objective
     ]
 
 
-def check_metrics(options: SearchOptions) -> None:
+def check_metrics(spec: SearchSpec) -> None:
     """Refuses what no data could make right.
 
     Raises:  PlanError: when a metric stands twice, or the sampler takes one only.
     """
-    names = [text.partition(":")[0] for text in options.metrics]
+    names = [text.partition(":")[0] for text in spec.metric]
     if len(set(names)) < len(names):
-        raise PlanError(f"--metric must name each metric once; got {', '.join(options.metrics)}")
-    if len(names) > 1 and options.terminate:
+        raise PlanError(f"--metric must name each metric once; got {', '.join(spec.metric)}")
+    if len(names) > 1 and spec.terminate:
         raise PlanError(f"--terminate must be for a single metric; got {', '.join(names)}")
-    if len(names) > 1 and not SAMPLERS[options.sampler].several_objectives:
+    if len(names) > 1 and not SAMPLERS[spec.sampler].several_objectives:
         fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_objectives)
-        raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {options.sampler}")
+        raise PlanError(f"--sampler must be one that takes several metrics ({fitting}); got {spec.sampler}")
 
 
-def constraints_of(options: SearchOptions, prepared: Prepared) -> tuple[Constraint, ...]:
+def constraints_of(spec: SearchSpec, prepared: Prepared) -> tuple[Constraint, ...]:
     """The limits, each on a metric that trials report.
 
     Raises:  PlanError: when one is not.
     """
-    found = tuple(Constraint.parse(text) for text in options.constraints)
+    found = tuple(Constraint.parse(text) for text in spec.constraints)
     for limit in found:
         if limit.metric not in prepared.metrics:
             near = suggest(limit.metric, prepared.metrics, _first(prepared)) or f" (one of {', '.join(prepared.metrics)})"
             raise PlanError(f"--constraint must be on a metric that trials report; got {limit.metric!r}{near}")
-    if found and not SAMPLERS[options.sampler].limits:
+    if found and not SAMPLERS[spec.sampler].limits:
         fitting = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.limits)
-        raise PlanError(f"--sampler must be one that knows constraints ({fitting}); got {options.sampler}")
+        raise PlanError(f"--sampler must be one that knows constraints ({fitting}); got {spec.sampler}")
     return found
 
 

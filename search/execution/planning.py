@@ -6,12 +6,13 @@ from datetime import datetime
 from pathlib import Path
 
 from search.errors import PlanError
+from search.execution.choices import known, known_task, parse_fusing, parse_gpus
 from search.execution.code_version import code_version
 from search.execution.objectives import check_metrics, constraints_of, objectives_of
-from search.execution.options import SearchOptions, known, known_task, parse_fusing, parse_gpus
 from search.execution.resources import NodeGroup, have_gpus, local_nodes, max_concurrent
 from search.records.folder import SearchFolder
-from search.records.plan import Plan
+from search.records.plan import PLANNED, Plan
+from search.records.spec import FIELDS, SearchSpec
 from search.records.standing import ranking_note
 from search.strategy.packing import MOST_PER_GPU
 from search.strategy.rungs import rungs
@@ -38,7 +39,7 @@ class Preparation:
 
 
 def prepare_search(
-    options: SearchOptions,
+    spec: SearchSpec,
     *,
     storage: Path | None = None,
     address: str | None = None,
@@ -48,7 +49,7 @@ def prepare_search(
 ) -> Preparation:
     """Checks a request, reads its data and decodes its images.
 
-    Args:    options: what was asked.
+    Args:    spec: what was asked.
              storage: folder of all searches, where those to start from lie.
              address: of the cluster that will run it; its resources are looked at when it is joined.
              progress: called with (done, all) while images are decoded.
@@ -57,71 +58,59 @@ def prepare_search(
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used.
     """
-    task = known_task(options.task)
-    preset = task.presets[known(_preset_name(options), task.presets, "--preset")]
-    fields = narrowed(fields_of(task.space), options.space)
-    fixed = _fixed(task.space, fields, preset, options)
+    task = known_task(spec.task)
+    preset = task.presets[known(_preset_name(spec), task.presets, "--preset")]
+    fields = narrowed(fields_of(task.space), spec.space)
+    fixed = _fixed(task.space, fields, preset, spec)
     fields = offered(fields, fixed)
-    for table, name, flag in ((SAMPLERS, options.sampler, "--sampler"), (SCHEDULERS, options.scheduler, "--scheduler")):
+    for table, name, flag in ((SAMPLERS, spec.sampler, "--sampler"), (SCHEDULERS, spec.scheduler, "--scheduler")):
         known(name, table, flag)
-    rungs(*_ladder(options, preset))
-    _check_counts(options)
-    check_metrics(options)
-    _check_warm_start(options, storage)
-    parse_fusing(options.fuse_trials, options.task)
-    source = _source(task, preset, options.data, say)
+    rungs(*_ladder(spec, preset))
+    spec.check()
+    check_metrics(spec)
+    _check_warm_start(spec, storage)
+    parse_fusing(spec.fuse_trials, spec.task)
+    source = _source(task, preset, spec.data, say)
     prepared = task.load().prepare(paper_config(fields, fixed), source, progress)
-    plan = _plan(options, task, fixed, source, prepared)
+    plan = _plan(spec, task, fixed, source, prepared)
     if by_cases:
         plan = _limited(plan, prepared)
     return Preparation(plan if address else with_resources(plan, local_nodes()), prepared)
 
 
-def _preset_name(options: SearchOptions) -> str:
-    return options.preset or ("paper" if options.data else "demo")
+def _preset_name(spec: SearchSpec) -> str:
+    return spec.preset or ("paper" if spec.data else "demo")
 
 
-def _ladder(options: SearchOptions, preset: Preset) -> tuple[int, int, int]:
+def _ladder(spec: SearchSpec, preset: Preset) -> tuple[int, int, int]:
     """Grace period, epochs of a whole trial, reduction."""
-    max_epochs = options.max_epochs or preset.max_epochs
-    return options.grace_period or default_grace_period(max_epochs), max_epochs, options.reduction
+    max_epochs = spec.max_epochs or preset.max_epochs
+    return spec.grace_period or default_grace_period(max_epochs), max_epochs, spec.reduction
 
 
-def _plan(options: SearchOptions, task: Task, fixed: Mapping[str, Value], source: str | None, prepared: Prepared) -> Plan:
+def _plan(spec: SearchSpec, task: Task, fixed: Mapping[str, Value], source: str | None, prepared: Prepared) -> Plan:
     """What was asked, on these data; no word yet of the machines."""
-    preset_name = _preset_name(options)
+    preset_name = _preset_name(spec)
     preset = task.presets[preset_name]
-    grace_period, max_epochs, reduction = _ladder(options, preset)
-    fuse_trials = parse_fusing(options.fuse_trials, options.task)
-    objective, *further = objectives_of(options, task, fixed, prepared)
+    grace_period, max_epochs, _ = _ladder(spec, preset)
+    fuse_trials = parse_fusing(spec.fuse_trials, spec.task)
+    objective, *further = objectives_of(spec, task, fixed, prepared)
     return Plan(
-        name=options.name or f"{options.task}-{datetime.now():%Y%m%d-%H%M%S}",
-        task=options.task,
+        **{
+            **{name: getattr(spec, name) for name in FIELDS.keys() & PLANNED},
+            "name": spec.name or f"{spec.task}-{datetime.now():%Y%m%d-%H%M%S}",
+            "preset": preset_name,
+            "num_trials": spec.num_trials or preset.num_trials,
+            "max_epochs": max_epochs,
+            "grace_period": grace_period,
+            "gpus_per_trial": parse_gpus(spec.gpus_per_trial),
+            "fuse_trials": fuse_trials,
+            "constraints": constraints_of(spec, prepared),
+        },
         source=source,
-        preset=preset_name,
         fixed=fixed,
         objective=objective,
         further_objectives=tuple(further),
-        num_trials=options.num_trials or preset.num_trials,
-        max_epochs=max_epochs,
-        sampler=options.sampler,
-        scheduler=options.scheduler,
-        grace_period=grace_period,
-        reduction=reduction,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=parse_gpus(options.gpus_per_trial),
-        max_concurrent=options.max_concurrent,
-        fuse_trials=fuse_trials,
-        seed=options.seed,
-        keep_checkpoints=options.keep_checkpoints,
-        save_every_s=options.save_every_s,
-        time_budget_s=options.time_budget_s,
-        epoch_budget=options.epoch_budget,
-        gpu_hours=options.gpu_hours,
-        terminate=options.terminate,
-        space=dict(options.space),
-        constraints=constraints_of(options, prepared),
-        warm_start=tuple(options.warm_start),
         data_fingerprint=prepared.fingerprint,
         num_cases=prepared.num_cases,
         code_version=code_version(),
@@ -142,53 +131,36 @@ def _limited(plan: Plan, prepared: Prepared) -> Plan:
     return replace(plan, case_limits=limits, notes=(*plan.notes, *notes))
 
 
-def _check_counts(options: SearchOptions) -> None:
-    """Refuses numbers that the command line would not let through either.
-
-    Raises:  PlanError: when one is too small.
-    """
-    for name in ("num_trials", "max_epochs", "epoch_budget", "grace_period", "max_concurrent", "keep_checkpoints"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise PlanError(f"{name} must be 1 or more; got {value}")
-    if options.gpu_hours is not None and not options.gpu_hours > 0:
-        raise PlanError(f"gpu_hours must be above 0; got {options.gpu_hours}")
-    if not options.save_every_s > 0:
-        raise PlanError(f"save_every_s must be above 0; got {options.save_every_s}")
-    if not options.cpus_per_trial > 0:
-        raise PlanError(f"cpus_per_trial must be above 0; got {options.cpus_per_trial}")
-
-
-def _check_warm_start(options: SearchOptions, storage: Path | None) -> None:
+def _check_warm_start(spec: SearchSpec, storage: Path | None) -> None:
     """Refuses searches to start from that are not there or of another task.
 
     Raises:  PlanError, SearchNotFound: when one is.
     """
-    for name in options.warm_start:
+    for name in spec.warm_start:
         if storage is None:
             raise PlanError(f"--warm-start must be a search in the storage; got {name!r} and no storage")
         earlier = SearchFolder(storage, name).plan()
-        if earlier.task != options.task or earlier.kind != "search":
-            raise PlanError(f"--warm-start must be a search of {options.task}; got {name!r}, which is of {earlier.task}")
+        if earlier.task != spec.task or earlier.kind != "search":
+            raise PlanError(f"--warm-start must be a search of {spec.task}; got {name!r}, which is of {earlier.task}")
 
 
-def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, options: SearchOptions) -> dict[str, Value]:
-    both = [name for name in options.settings if name in options.space]
+def _fixed(space: type, fields: Mapping[str, Field], preset: Preset, spec: SearchSpec) -> dict[str, Value]:
+    both = [name for name in spec.settings if name in spec.space]
     if both:
         raise PlanError(f"a field must be fixed or narrowed; got {both[0]} in --set and in --space")
     unsearched = {name: f.default for name, f in fields.items() if not f.searched}
-    given = {name: known_field(fields, name).parse(text) for name, text in options.settings.items()}
+    given = {name: known_field(fields, name).parse(text) for name, text in spec.settings.items()}
     following = followers(fields, given)
     asked = {**unsearched, **preset.fixed, **following, **given}
-    fixed = {name: value for name, value in asked.items() if name not in options.space}
-    loose = [(f.follows, n) for n, f in fields.items() if f.follows in options.space and n not in {**given, **options.space}]
+    fixed = {name: value for name, value in asked.items() if name not in spec.space}
+    loose = [(f.follows, n) for n, f in fields.items() if f.follows in spec.space and n not in {**given, **spec.space}]
     if loose:
         ranged, follower = loose[0]
         raise PlanError(f"--space {ranged}= must stand beside --set {follower}=, which follows a value and no range; got none")
     complete(
         space, {name: value for name, value in fixed.items() if name not in unsearched or name in given or name in following}
     )
-    unreachable = [name for name in options.space if not _reachable(fields[name], fixed)]
+    unreachable = [name for name in spec.space if not _reachable(fields[name], fixed)]
     if unreachable:
         needs = " and ".join(f"{key}={'|'.join(map(format_value, ok))}" for key, ok in fields[unreachable[0]].when.items())
         raise PlanError(f"--space {unreachable[0]}= must be left out unless {needs}")

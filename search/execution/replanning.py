@@ -9,11 +9,12 @@ from typing import Any
 
 from search.errors import PlanError
 from search.execution.code_version import code_version
-from search.execution.options import SearchOptions
 from search.records.confirmations import confirmations_of, seeds_of
 from search.records.folder import SearchFolder, list_searches
 from search.records.ledger import read_events
-from search.records.plan import Candidate, Confirmation, Plan
+from search.records.plan import PLANNED, Candidate, Confirmation, Plan
+from search.records.spec import FIELDS, SearchSpec
+from search.records.spec_file import read_spec
 from search.records.state import SearchState
 from search.strategy.confirmation_controller import planned_runs_of
 from spaces.fields import fields_of, format_value
@@ -24,63 +25,60 @@ from trainables.tasks import TASKS
 
 #: Fresh seeds begin here: no search's own reach so far.
 FRESH_SEED = 1_000_000
-_SAME = (
-    "num_trials",
-    "max_epochs",
-    "time_budget_s",
-    "epoch_budget",
-    "gpu_hours",
-    "terminate",
-    "sampler",
-    "scheduler",
-    "grace_period",
-    "reduction",
-    "cpus_per_trial",
-    "keep_checkpoints",
-    "save_every_s",
-    "seed",
-    "warm_start",
-    "space",
-    "preset",
-)
 
 
-def repeated(file: Path, given: Mapping[str, Any]) -> SearchOptions:
+def specified(asked: Mapping[str, Any], spec_file: Path | None = None, plan_file: Path | None = None) -> SearchSpec:
+    """What is asked for, with a YAML file or an earlier plan to begin from.
+
+    Args:    asked: fields of `SearchSpec` that are asked for beside the file.
+             spec_file: of `--spec`.
+             plan_file: of `--plan`.
+    Raises:  PlanError: when a file cannot be read or is of another task, or both are given.
+    """
+    if spec_file is not None and plan_file is not None:
+        raise PlanError(f"--spec and --plan must not be given together; got {spec_file} and {plan_file}")
+    if plan_file is not None:
+        return repeated(plan_file, asked)
+    return SearchSpec.of(asked) if spec_file is None else read_spec(spec_file).changed(asked)
+
+
+def repeated(file: Path, asked: Mapping[str, Any]) -> SearchSpec:
     """The request that made a plan, with some of it asked otherwise.
 
     Args:    file: an earlier search's plan.json.
-             given: fields of `SearchOptions` that were asked for now.
+             asked: fields of `SearchSpec` that are asked for now.
     Raises:  PlanError: when the file is no plan, or one of another task.
     """
     plan = read_plan(file)
     if plan.kind != "search":
         raise PlanError(f"--plan must be a search's; got {file}, which is a {plan.kind}'s")
-    if given.get("task", plan.task) != plan.task:
-        raise PlanError(f"--plan must be of the task {given['task']}; got {file}, which is of {plan.task}")
+    if (asked.get("task") or plan.task) != plan.task:
+        raise PlanError(f"--plan must be of the task {asked['task']}; got {file}, which is of {plan.task}")
+    return spec_of(plan).changed(asked)
+
+
+def spec_of(plan: Plan) -> SearchSpec:
+    """What was asked for when a plan was made, but for its name and what depends on the machine.
+
+    Args:    plan: of a search.
+    """
     fields = fields_of(TASKS[plan.task].space)
     # One that follows another is told even where it is the default, or it would follow.
     defaults = {name: field.default for name, field in fields.items() if not field.searched and not field.follows}
-    changed = {
+    settings = {
         name: format_value(value)
         for name, value in plan.fixed.items()
         if value is not None and not (name in defaults and defaults[name] == value)
     }
-    settings = {**changed, **given.get("settings", {})}
-    space = {**plan.space, **given.get("space", {})}
-    own = {
-        **{name: getattr(plan, name) for name in _SAME},
-        "task": plan.task,
-        "fuse_trials": {None: "auto", 1: "off"}.get(plan.fuse_trials, str(plan.fuse_trials)),
-        "data": None if is_synthetic(plan.source) else plan.source,
-        "metrics": tuple(f"{objective.metric}:{objective.mode}" for objective in plan.objectives),
-        "constraints": tuple(map(str, plan.constraints)),
-    }
-    return SearchOptions(
+    same = {name: getattr(plan, name) for name, how in FIELDS.items() if how.repeated and name in PLANNED}
+    return SearchSpec(
         **{
-            **own,
-            **given,
-            "settings": {name: text for name, text in settings.items() if name not in given.get("space", {})},
-            "space": {name: text for name, text in space.items() if name not in given.get("settings", {})},
+            **same,
+            "settings": settings,
+            "fuse_trials": {None: "auto", 1: "off"}.get(plan.fuse_trials, str(plan.fuse_trials)),
+            "data": None if is_synthetic(plan.source) else plan.source,
+            "metric": tuple(f"{objective.metric}:{objective.mode}" for objective in plan.objectives),
+            "constraints": tuple(map(str, plan.constraints)),
         }
     )
 

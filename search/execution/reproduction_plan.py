@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from search.errors import PlanError
-from search.execution.options import SearchOptions, known, known_task
+from search.execution.choices import known, known_task
 from search.execution.planning import prepare_search
 from search.records.plan import Experiment, Plan, Reproduction
+from search.records.spec import SearchSpec
 from spaces.fields import fields_of, format_value
 from spaces.papers import paper_config
 from trainables.data.images import Progress
@@ -14,7 +15,7 @@ from trainables.tasks import TASKS
 
 
 def prepare_reproduction(
-    options: SearchOptions,
+    spec: SearchSpec,
     num_seeds: int | None = None,
     only: Sequence[str] = (),
     *,
@@ -24,7 +25,7 @@ def prepare_reproduction(
 ) -> Plan:
     """Checks what is asked for, reads the data, and looks at them as every experiment will.
 
-    Args:    options: task, data, preset, settings and resources; what else a search would choose, the paper has chosen.
+    Args:    spec: task, data, preset, settings and resources; what else a search would choose, the paper has chosen.
              num_seeds: runs of each experiment, None for the preset's.
              only: names of experiments, none for all.
              address: of the cluster that will run it.
@@ -33,21 +34,21 @@ def prepare_reproduction(
     Raises:  PlanError, ValueError: when the request does not make sense.
              DataError: when the data cannot be used, by one of the experiments at least.
     """
-    task = known_task(options.task)
+    task = known_task(spec.task)
     if not task.experiments:
-        raise PlanError(f"TASK must be one of {', '.join(n for n, t in TASKS.items() if t.experiments)}; got {options.task!r}")
+        raise PlanError(f"TASK must be one of {', '.join(n for n, t in TASKS.items() if t.experiments)}; got {spec.task!r}")
     names = [known(name, task.experiments, "--only") for name in dict.fromkeys(only)] or list(task.experiments)
     varied = {field for name in names for field in task.experiments[name]}
-    clash = sorted((varied | set(task.paper_rules)) & set(options.settings))
+    clash = sorted((varied | set(task.paper_rules)) & set(spec.settings))
     if clash:
         raise PlanError(f"--set must leave alone what tells the experiments apart, and the paper's rules; got {', '.join(clash)}")
     rules = {name: format_value(value) for name, value in task.paper_rules.items()}
-    preset = task.presets[known(options.preset or ("paper" if options.data else "demo"), task.presets, "--preset")]
+    preset = task.presets[known(spec.preset or ("paper" if spec.data else "demo"), task.presets, "--preset")]
     seeds = num_seeds or preset.reproduced_seeds
     asked = replace(
-        options,
-        settings={**rules, **options.settings},
-        max_epochs=options.max_epochs or preset.reproduced_epochs,
+        spec,
+        settings={**rules, **spec.settings},
+        max_epochs=spec.max_epochs or preset.reproduced_epochs,
         num_trials=len(names) * seeds,
         keep_checkpoints=len(names) * seeds,
         sampler="random",
@@ -62,7 +63,7 @@ def prepare_reproduction(
     config = paper_config(fields, plan.fixed)
     return replace(
         plan,
-        name=options.name or plan.name.replace(f"{options.task}-", f"{options.task}-paper-", 1),
+        name=spec.name or plan.name.replace(f"{spec.task}-", f"{spec.task}-paper-", 1),
         fixed={name: value for name, value in config.items() if name not in varied},
         reproduction=Reproduction(experiments, seeds),
     )

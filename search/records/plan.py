@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from search.records.constraints import Constraint
@@ -228,3 +228,7 @@ class Plan:
     def dumps(self) -> str:
         """The plan as text."""
         return json.dumps(self.to_json(), indent=1) + "\n"
+
+
+#: Names of a plan's fields; those that a `SearchSpec` has, too, are taken over as they are where nothing is to be resolved.
+PLANNED = frozenset(each.name for each in fields(Plan))

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.result import SearchResult
 from search.execution.session import run_search
 from search.records.events import Event, Started, TrialEvent
+from search.records.spec import SearchSpec
 
 
 class Striker:
@@ -40,9 +40,9 @@ def struck_search(storage: Path, striker: Striker, name: str, settings: dict[str
 
     Args:    storage: folder of all searches.
              settings: as in `--set`.
-             options: of `SearchOptions`.
+             options: of `SearchSpec`.
     """
     storage.mkdir(exist_ok=True)
-    plan = prepare_search(SearchOptions(task="bowl", name=name, settings=settings, **options), storage=storage).plan
+    plan = prepare_search(SearchSpec(task="bowl", name=name, settings=settings, **options), storage=storage).plan
     uri = f"sqlite:///{storage / 'mlflow.db'}"
     return run_search(plan, storage, tracking_uri=uri, listeners=lambda plan, state: (striker.on_event,))

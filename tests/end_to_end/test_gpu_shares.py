@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import search
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.session import run_search
 from search.records.events import Event, Finished, Reported, Started
 from search.records.folder import SearchFolder
+from search.records.spec import SearchSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_gpus"), pytest.mark.xdist_group("two gpus")]
 
@@ -32,7 +32,7 @@ def run_on_two_gpus(folder: Path, **options: Any) -> tuple[dict[str, Any], list[
 
 
 def test_four_halves_lie_on_two_gpus(tmp_path: Path) -> None:
-    options = SearchOptions(
+    options = SearchSpec(
         task="bowl",
         name="shares",
         num_trials=4,

@@ -14,13 +14,13 @@ from optuna.trial import TrialState
 from search.analysis.leaderboard import RecordedSearch, trial_rows
 from search.cli.main import run
 from search.errors import PlanError
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
 from search.execution.result import SearchResult
 from search.records.events import EpochResult, Event
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
+from search.records.spec import SearchSpec
 from search.records.state import SearchState
 from search.records.study import export_study, new_study
 from search.records.trials import TrialRecord
@@ -257,7 +257,7 @@ def test_show_prints_scores_and_front_as_json(tmp_path: Path, capsys: pytest.Cap
 
 def test_several_metrics_are_planned_the_first_one_ranking(synthetic_derm7pt: Path) -> None:
     metrics = ["valid/auroc_mean", "valid/DIAG/recall:min", "valid/calibration_error_mean"]
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=metrics, settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", metric=metrics, settings={"size_px": "96"})
     plan = prepare_search(options).plan
     assert plan.objective == Objective("valid/auroc_mean", "max")
     assert plan.further_objectives == (
@@ -278,19 +278,17 @@ def test_several_metrics_are_planned_the_first_one_ranking(synthetic_derm7pt: Pa
 @pytest.mark.parametrize("metrics", [["valid/height", "valid/height"], ["valid/height:min", "valid/height:max"]])
 def test_a_metric_named_twice_is_refused(metrics: list[str]) -> None:
     with pytest.raises(PlanError, match=rf"^--metric must name each metric once; got {', '.join(metrics)}$"):
-        prepare_search(SearchOptions("bowl", metrics=metrics))
+        prepare_search(SearchSpec("bowl", metric=metrics))
 
 
 def test_a_metric_of_several_that_no_trial_reports_is_refused() -> None:
     with pytest.raises(PlanError, match=r"got 'valid/hight' \(did you mean 'valid/height'\?\)$"):
-        prepare_search(SearchOptions("bowl", metrics=["valid/height", "valid/hight"]))
+        prepare_search(SearchSpec("bowl", metric=["valid/height", "valid/hight"]))
 
 
 def test_one_metric_or_none_is_one_objective() -> None:
-    assert prepare_search(SearchOptions("bowl")).plan.objectives == (Objective("valid/height", "min"),)
-    assert prepare_search(SearchOptions("bowl", metrics=["valid/height:max"])).plan.objectives == (
-        Objective("valid/height", "max"),
-    )
+    assert prepare_search(SearchSpec("bowl")).plan.objectives == (Objective("valid/height", "min"),)
+    assert prepare_search(SearchSpec("bowl", metric=["valid/height:max"])).plan.objectives == (Objective("valid/height", "max"),)
 
 
 def test_the_command_line_takes_several_metrics(

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
+from search.execution.choices import parse_fusing, parse_gpus
 from search.execution.objectives import parse_metric
-from search.execution.options import SearchOptions, parse_fusing, parse_gpus
 from search.execution.planning import prepare_search, with_resources
 from search.execution.replanning import repeated
 from search.execution.resources import NodeGroup, local_nodes, max_concurrent
 from search.records.folder import storage_folder
 from search.records.plan import Plan
+from search.records.spec import SearchSpec
 from search.strategy.distributions import distribution_of
 from spaces.attentive import AttentiveSpace
 from spaces.fields import Value, fields_of
@@ -26,7 +27,7 @@ DEFAULT = Objective("valid/auroc_mean", "max")
 
 
 def test_the_bowl_is_planned_with_its_defaults() -> None:
-    preparation = prepare_search(SearchOptions("bowl"))
+    preparation = prepare_search(SearchSpec("bowl"))
     plan = preparation.plan
     assert (plan.task, plan.source, plan.preset) == ("bowl", None, "demo")
     assert plan.fixed == BOWL_FIXED
@@ -43,7 +44,7 @@ def test_the_bowl_is_planned_with_its_defaults() -> None:
 
 
 def test_what_is_asked_for_stands_in_the_plan() -> None:
-    options = SearchOptions(
+    options = SearchSpec(
         task="bowl",
         preset="paper",
         name="mine",
@@ -69,16 +70,16 @@ def test_what_is_asked_for_stands_in_the_plan() -> None:
 
 
 def test_the_paper_preset_of_the_bowl_is_larger() -> None:
-    plan = prepare_search(SearchOptions("bowl", preset="paper")).plan
+    plan = prepare_search(SearchSpec("bowl", preset="paper")).plan
     assert (plan.num_trials, plan.max_epochs, plan.grace_period) == (100, 81, 20)
 
 
 def test_no_more_trials_at_once_than_trials() -> None:
-    assert prepare_search(SearchOptions("bowl", num_trials=1)).plan.max_concurrent == 1
+    assert prepare_search(SearchSpec("bowl", num_trials=1)).plan.max_concurrent == 1
 
 
 def test_data_bring_the_paper_preset_and_a_fingerprint(synthetic_derm7pt: Path) -> None:
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
     preparation = prepare_search(options)
     plan = preparation.plan
     assert (plan.preset, plan.num_trials, plan.max_epochs, plan.grace_period) == ("paper", 60, 200, 20)
@@ -101,7 +102,7 @@ def test_progress_is_told_while_images_are_decoded(
 ) -> None:
     monkeypatch.setenv("DERMTUNE_CACHE", str(tmp_path))
     calls: list[tuple[int, int]] = []
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", preset="demo", settings={"size_px": "97"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", preset="demo", settings={"size_px": "97"})
     plan = prepare_search(options, progress=lambda done, every: calls.append((done, every))).plan
     assert calls == [(done, 60) for done in range(1, 61)]
     assert (plan.preset, plan.fixed["patience"], plan.num_trials) == ("demo", 12, 12)
@@ -146,14 +147,14 @@ def test_a_metric_that_no_trial_reports_is_refused_with_a_suggestion(text: str, 
         ({"preset": "papre"}, r"^--preset must be one of demo, paper; got 'papre' \(did you mean 'paper'\?\)$"),
         ({"sampler": "tpee"}, r"^--sampler must be one of tpe, .*; got 'tpee' \(did you mean 'tpe'\?\)$"),
         ({"scheduler": "ashaa"}, r"^--scheduler must be one of asha, asha-promote, .*; got 'ashaa' \(did you mean 'asha'\?\)$"),
-        ({"metrics": ["valid/hight"]}, r"got 'valid/hight' \(did you mean 'valid/height'\?\)$"),
+        ({"metric": ["valid/hight"]}, r"got 'valid/hight' \(did you mean 'valid/height'\?\)$"),
         ({"gpus_per_trial": "many"}, r"^--gpus-per-trial must be auto, a share of a GPU or a whole number; got 'many'$"),
         ({"cpus_per_trial": 1e6}, r"^a trial must fit the machine \(.*\); got 1e\+06 CPU and .* GPU a trial \(--cpus-per-trial"),
     ],
 )
 def test_an_unknown_name_is_refused_with_a_suggestion(changes: dict[str, object], message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        prepare_search(replace(SearchOptions("bowl"), **changes))  # type: ignore[arg-type]
+        prepare_search(replace(SearchSpec("bowl"), **changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -169,13 +170,13 @@ def test_an_unknown_name_is_refused_with_a_suggestion(changes: dict[str, object]
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        prepare_search(SearchOptions("bowl", settings=settings))
+        prepare_search(SearchSpec("bowl", settings=settings))
 
 
 @pytest.mark.parametrize(("grace_period", "reduction"), [(-1, 3), (2, 1)])
 def test_rungs_out_of_range_are_refused(grace_period: int, reduction: int) -> None:
     with pytest.raises(ValueError, match=r"^--grace-period must be 1 or more and --reduction 2 or more; got "):
-        prepare_search(SearchOptions("bowl", grace_period=grace_period, reduction=reduction))
+        prepare_search(SearchSpec("bowl", grace_period=grace_period, reduction=reduction))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_rungs_out_of_range_are_refused(grace_period: int, reduction: int) -> No
 )
 def test_data_that_do_not_fit_are_refused(task: str, data: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        prepare_search(SearchOptions(task, data=data))
+        prepare_search(SearchSpec(task, data=data))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def test_a_plan_takes_what_the_cluster_has(
 
 
 def test_a_clusters_resources_are_left_open_until_it_is_joined() -> None:
-    plan = prepare_search(SearchOptions("bowl"), address="ray://elsewhere:10001").plan
+    plan = prepare_search(SearchSpec("bowl"), address="ray://elsewhere:10001").plan
     assert (plan.gpus_per_trial, plan.max_concurrent) == (None, None)
 
 
@@ -306,7 +307,7 @@ def test_the_storage_must_be_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Path) -> None:
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=["valid/loss"], settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", metric=["valid/loss"], settings={"size_px": "96"})
     with pytest.raises(
         PlanError, match=r"^--metric must not move .* got valid/loss .*: --set focal_beta=2 --set primary_task_weight=1\)$"
     ):
@@ -316,13 +317,13 @@ def test_a_loss_whose_weights_are_searched_is_no_objective(synthetic_derm7pt: Pa
     with pytest.raises(
         PlanError, match=r"got train/loss .*\(fix it, for example: --set label_weights=batch --set sampling=balanced\)$"
     ):
-        prepare_search(replace(options, settings=fixed, metrics=["train/loss"]))
+        prepare_search(replace(options, settings=fixed, metric=["train/loss"]))
 
 
 def test_how_decided_gates_are_is_no_objective_while_their_slope_is_searched(synthetic_derm7pt: Path) -> None:
     """A steep sigmoid is decided whatever it was taught."""
     metric, sized = "model/gate_decisiveness", {"size_px": "96"}
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings=sized)
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", metric=[metric], settings=sized)
     with pytest.raises(PlanError, match=r"got model/gate_decisiveness while it does \(fix it, for example: --set gamma_g=3\)$"):
         prepare_search(options)
     assert prepare_search(replace(options, settings={**sized, "gamma_g": "3"})).plan.objective == Objective(metric, "max")
@@ -342,13 +343,13 @@ def test_trials_as_one_program_are_a_number_or_measured_where_a_task_has_them() 
 
 
 def test_trials_as_one_program_have_a_gpu_and_are_said_to_need_one_shape() -> None:
-    plan = prepare_search(SearchOptions("bowl", fuse_trials="8")).plan
+    plan = prepare_search(SearchSpec("bowl", fuse_trials="8")).plan
     assert plan.fuse_trials == 8
     assert plan.notes[-1].startswith("trials train as one program where they agree in shape: fix some of these")
     gpu = [NodeGroup({"CPU": 4.0, "GPU": 1.0})]
     assert with_resources(replace(plan, gpus_per_trial=None), gpu).gpus_per_trial == 1.0
     assert with_resources(replace(plan, gpus_per_trial=None, fuse_trials=1), gpu).gpus_per_trial is None
-    fixed = prepare_search(SearchOptions("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
+    fixed = prepare_search(SearchSpec("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
     assert (fixed.fuse_trials, fixed.notes) == (None, ())
 
 
@@ -370,7 +371,7 @@ def test_a_search_does_not_try_one_network_under_two_names() -> None:
 def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
     DATASETS["isic2017"].synthesise(tmp_path / "isic", 40, 48, 11)
     settings = {"size_px": "32", "crop_from_px": "36", "width": "0.125", "encoder_weights": "none"}
-    options = SearchOptions("attentive", data=f"isic2017:{tmp_path / 'isic'}", settings=settings)
+    options = SearchSpec("attentive", data=f"isic2017:{tmp_path / 'isic'}", settings=settings)
     with pytest.raises(
         ValueError, match="--space batch_norm= must leave two values or more that differ beside encoder_weights=none"
     ):
@@ -379,9 +380,9 @@ def test_a_range_of_names_for_one_network_is_refused(tmp_path: Path) -> None:
     assert plan.fixed["batch_norm"] == "frozen_statistics"
 
 
-def attentive_options(tmp_path: Path, **settings: str) -> SearchOptions:
+def attentive_options(tmp_path: Path, **settings: str) -> SearchSpec:
     DATASETS["isic2017"].synthesise(tmp_path / "isic", 40, 48, 11)
-    return SearchOptions(
+    return SearchSpec(
         "attentive", data=f"isic2017:{tmp_path / 'isic'}", settings={"width": "0.125", "encoder_weights": "none", **settings}
     )
 
@@ -425,7 +426,7 @@ def test_a_repeated_plan_keeps_a_side_that_was_set_to_its_default(tmp_path: Path
 
 def test_what_gates_contribute_is_an_objective_while_they_are_learnt(synthetic_derm7pt: Path) -> None:
     metric = "valid/gates/contribution"
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", metrics=[metric], settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", metric=[metric], settings={"size_px": "96"})
     assert prepare_search(options).plan.objective == Objective(metric, "max")
     with pytest.raises(PlanError, match=rf"got {metric} while it does \(fix it, for example: --set gates=learned\)$"):
         prepare_search(replace(options, space={"gates": "learned|open"}))
@@ -434,7 +435,7 @@ def test_what_gates_contribute_is_an_objective_while_they_are_learnt(synthetic_d
 
 
 def test_ranges_follow_the_number_of_training_cases_and_stand_in_the_plan(synthetic_derm7pt: Path, tmp_path: Path) -> None:
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
     preparation = prepare_search(options)
     plan, num_train = preparation.plan, preparation.prepared.num_train
     most = max(num_train // 4, 9)
@@ -452,13 +453,13 @@ def test_ranges_follow_the_number_of_training_cases_and_stand_in_the_plan(synthe
 
 
 def test_a_plan_of_before_ranges_followed_the_data_keeps_its_own() -> None:
-    plan = prepare_search(SearchOptions("bowl")).plan
+    plan = prepare_search(SearchSpec("bowl")).plan
     document = {name: value for name, value in plan.to_json().items() if name != "case_limits"}
     assert Plan.from_json(document).case_limits == {}
 
 
 def test_a_range_or_a_value_of_the_users_is_not_narrowed(synthetic_derm7pt: Path) -> None:
-    options = SearchOptions("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
+    options = SearchSpec("gated", data=f"derm7pt:{synthetic_derm7pt}", settings={"size_px": "96"})
     ranged = prepare_search(replace(options, space={"batch_size": "int:log:16..256", "k": "int:2..12"})).plan
     assert ranged.case_limits == {}
     assert (ranged.fields["batch_size"].low, ranged.fields["batch_size"].high) == (16, 256)

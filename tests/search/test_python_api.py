@@ -1,4 +1,4 @@
-"""`search.run` takes what `SearchOptions` has, by name, and passes it on as the command line does."""
+"""`search.run` takes what `SearchSpec` has, by name, and passes it on as the command line does."""
 
 import inspect
 from dataclasses import fields
@@ -8,31 +8,19 @@ import pytest
 from bowl_events import begun, epoch_of, event_of, lines_of, plan_of, reported
 
 import search
-from search import api
 from search.errors import SearchNotFound
-from search.execution.options import SearchOptions
 from search.records.folder import SearchFolder
+from search.records.spec import SearchSpec
 
 
 def test_every_option_is_an_argument_by_name() -> None:
     parameters = inspect.signature(search.run).parameters
     assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     own = {*parameters} - set(search._ELSEWHERE)
-    # `metric`, as Ray Tune has it, of which there may be several.
-    assert {"metrics" if name == "metric" else name for name in own} == {field.name for field in fields(SearchOptions)}
-    assert all(parameters[name].default is None for name in own - {"task"}), "what is not given is as the command line has it"
+    assert own == {field.name for field in fields(SearchSpec)}
+    assert all(parameters[name].default is None for name in own), "what is not given is as the command line has it"
     told = str(search.run.__doc__)
     assert all(f"{name}:" in told or f"{name}," in told or f" {name}" in told for name in parameters)
-
-
-def test_what_is_asked_for_becomes_what_the_command_line_has() -> None:
-    asked = {"task": "bowl", "settings": {"y": 0.5, "shape": "round"}, "metric": "valid/height:min", "gpus_per_trial": 0.5}
-    options = SearchOptions(**api.as_options(asked | {"fuse_trials": 2}))
-    assert dict(options.settings) == {"y": "0.5", "shape": "round"}
-    assert (options.metrics, options.gpus_per_trial, options.fuse_trials) == (("valid/height:min",), "0.5", "2")
-    several = SearchOptions(**api.as_options({"task": "bowl", "metric": ["valid/height", "valid/cost"]}))
-    assert several.metrics == ("valid/height", "valid/cost")
-    assert SearchOptions(**api.as_options({"task": "bowl"})) == SearchOptions("bowl")
 
 
 def test_a_search_is_opened_by_its_name(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.errors import PlanError
-from search.execution.options import SearchOptions
 from search.execution.reproduction_plan import prepare_reproduction
+from search.records.spec import SearchSpec
 from spaces import attentive, gated
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
 from trainables.data import DATASETS
@@ -33,7 +33,7 @@ def derm(synthetic_derm7pt: Path) -> str:
 
 
 def test_the_gated_experiments_differ_in_what_the_paper_says_and_in_nothing_else(derm: str) -> None:
-    plan = prepare_reproduction(SearchOptions("gated", data=derm, settings=SMALL["gated"]), 2)
+    plan = prepare_reproduction(SearchSpec("gated", data=derm, settings=SMALL["gated"]), 2)
     assert plan.reproduction is not None
     configs = {experiment.name: experiment.config for experiment in plan.reproduction.experiments}
     standard = configs["standard"]
@@ -54,14 +54,14 @@ def test_the_gated_experiments_differ_in_what_the_paper_says_and_in_nothing_else
 
 
 def test_the_demos_impatience_gives_way_to_the_papers_rule(derm: str) -> None:
-    plan = prepare_reproduction(SearchOptions("gated", data=derm, preset="demo"))
+    plan = prepare_reproduction(SearchSpec("gated", data=derm, preset="demo"))
     assert plan.reproduction is not None
     assert plan.reproduction.experiments[0].config["patience"] == 50
     assert plan.max_epochs == gated.PRESETS["demo"].reproduced_epochs > 50
 
 
 def test_the_attentive_experiments_are_the_variants_and_setups_by_balancings(isic: str) -> None:
-    plan = prepare_reproduction(SearchOptions("attentive", data=isic, settings=SMALL["attentive"]), 1)
+    plan = prepare_reproduction(SearchSpec("attentive", data=isic, settings=SMALL["attentive"]), 1)
     assert plan.reproduction is not None
     names = [experiment.name for experiment in plan.reproduction.experiments]
     assert names[:7] == list(attentive.VARIANTS)
@@ -78,7 +78,7 @@ def test_the_attentive_experiments_are_the_variants_and_setups_by_balancings(isi
 
 
 def test_some_experiments_only(derm: str) -> None:
-    plan = prepare_reproduction(SearchOptions("gated", data=derm, name="few"), 3, ["binary", "half", "binary"])
+    plan = prepare_reproduction(SearchSpec("gated", data=derm, name="few"), 3, ["binary", "half", "binary"])
     assert plan.reproduction is not None
     assert [experiment.name for experiment in plan.reproduction.experiments] == ["binary", "half"]
     assert (plan.name, plan.num_trials) == ("few", 6)
@@ -86,14 +86,14 @@ def test_some_experiments_only(derm: str) -> None:
 
 def test_what_tells_experiments_apart_and_the_papers_rules_may_not_be_set(derm: str) -> None:
     with pytest.raises(PlanError, match=r"^--set must leave alone what tells the experiments apart, .*; got patience, width$"):
-        prepare_reproduction(SearchOptions("gated", data=derm, settings={"width": "1", "l2": "0.1", "patience": "7"}))
+        prepare_reproduction(SearchSpec("gated", data=derm, settings={"width": "1", "l2": "0.1", "patience": "7"}))
 
 
 def test_unknown_experiments_and_tasks_without_a_paper_are_refused(derm: str) -> None:
     with pytest.raises(PlanError, match=r"^--only must be one of standard, .*; got 'halve' \(did you mean 'half'\?\)$"):
-        prepare_reproduction(SearchOptions("gated", data=derm), only=["halve"])
+        prepare_reproduction(SearchSpec("gated", data=derm), only=["halve"])
     with pytest.raises(PlanError, match=r"^TASK must be one of gated, attentive; got 'bowl'$"):
-        prepare_reproduction(SearchOptions("bowl"))
+        prepare_reproduction(SearchSpec("bowl"))
 
 
 def test_data_that_one_of_the_experiments_cannot_use_are_refused_before_any_is_trained(tmp_path: Path, derm: str) -> None:
@@ -105,4 +105,4 @@ def test_data_that_one_of_the_experiments_cannot_use_are_refused_before_any_is_t
         (tmp_path / image.name).symlink_to(image)
     (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n")
     with pytest.raises(DataError, match=r"binary must have a melanoma class in diagnosis"):
-        prepare_reproduction(SearchOptions("gated", data=f"table:{tmp_path / 'cases.csv'}"))
+        prepare_reproduction(SearchSpec("gated", data=f"table:{tmp_path / 'cases.csv'}"))

@@ -11,8 +11,8 @@ import pytest
 from bowl_search import PLAN, bowl_curves, recording
 
 from search.errors import PlanError
-from search.execution.options import SearchOptions
 from search.execution.planning import prepare_search
+from search.records.spec import SearchSpec
 from search.records.study import new_study
 from search.strategy.optuna_controller import OptunaController
 from search.strategy.rungs import rung_correlation
@@ -45,7 +45,7 @@ def test_without_the_wish_a_search_has_all_its_trials() -> None:
 
 
 def test_several_metrics_cannot_be_said_to_stand() -> None:
-    options = SearchOptions("bowl", metrics=("valid/height", "valid/depth"), terminate=True)
+    options = SearchSpec("bowl", metric=("valid/height", "valid/depth"), terminate=True)
     with pytest.raises(PlanError, match=r"^--terminate must be for a single metric; got valid/height, valid/depth$"):
         prepare_search(options)
 

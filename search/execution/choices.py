@@ -1,60 +1,13 @@
-"""What a user asks for, as text and numbers, and what a text stands for."""
+"""What a text of a request stands for: a name in a table, GPUs, trials of one program."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from search.errors import PlanError
 from search.strategy.fusion_size import MOST_ASKED
 from spaces.hints import suggest
 from trainables.tasks import TASKS, Task
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What a user asks for; None where the default is to decide.
-
-    Args:    task: a key of `TASKS`.
-             data: `FORMAT:PATH`, None for a synthetic set.
-             preset: "demo" or "paper"; without data demo, with data paper.
-             name: of the search; None makes one from the task and the time.
-             settings: field → text, as in `--set FIELD=VALUE`.
-             metrics: `NAME` or `NAME:min` or `NAME:max` each; the first ranks and prunes, several are a multi-objective search.
-             space: field → range, as in `--space FIELD=RANGE`.
-             constraints: `METRIC<=V` or `METRIC>=V` each.
-             warm_start: names of earlier searches in `storage`.
-             gpus_per_trial: a number or "auto".
-             fuse_trials: a number, "auto" or "off".
-             the rest: see `Plan`.
-    """
-
-    task: str
-    data: str | None = None
-    preset: str | None = None
-    name: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    space: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[str] = ()
-    constraints: Sequence[str] = ()
-    warm_start: Sequence[str] = ()
-    num_trials: int | None = None
-    max_epochs: int | None = None
-    time_budget_s: float | None = None
-    epoch_budget: int | None = None
-    gpu_hours: float | None = None
-    terminate: bool = False
-    sampler: str = "tpe"
-    scheduler: str = "asha"
-    grace_period: int | None = None
-    reduction: int = 3
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: str = "auto"
-    max_concurrent: int | None = None
-    fuse_trials: str = "off"
-    keep_checkpoints: int = 5
-    save_every_s: float = 30.0
-    seed: int = 0
 
 
 def known(name: str, table: Mapping[str, Any], flag: str) -> str:
