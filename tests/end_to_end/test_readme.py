@@ -60,7 +60,7 @@ def test_every_command_of_the_readme_runs(here: Here, shell: Shell, eventually: 
         if arguments[0] == "reproduce":
             arguments += ["--seeds", "1", "--only", "half", "--max-epochs", "1", "--set", "size_px=96"]
         if arguments[0] == "search":
-            short = SHORT[arguments[1]]
+            short = SHORT.get(arguments[1], ["--trials", "2"])
             arguments += short if "size_px=128" not in arguments else [*short[:4], *short[6:]]
             # Its report and its models come from commands of their own, below.
             arguments.append("--no-pictures")

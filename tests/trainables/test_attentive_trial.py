@@ -34,21 +34,33 @@ SMALL = {"crop_from_px": 36, "size_px": 32, "width": 0.125, "encoder_weights": "
 SEED = 11
 RESUMED: dict[str, dict[str, Any]] = {
     "the third variant": {},
-    "statistics frozen": {"batch_norm": "frozen_statistics"},
-    "trained batch norm and encoder": {"batch_norm": "trained", "encoder": "trained", "encoder_learning_rate": 1e-4},
+    "statistics frozen, other sampling": {
+        "batch_norm": "frozen_statistics",
+        "melanoma_repeats": 3,
+        "structure_sampling": "rare_structures",
+        "melanoma_weight": 2.0,
+    },
+    "trained batch norm and encoder, other images": {
+        "batch_norm": "trained",
+        "encoder": "trained",
+        "encoder_learning_rate": 1e-4,
+        "crop": "random",
+        "resize": "keep_aspect",
+        "balancing": "effective_number",
+    },
     "quarter turns, no norm, selection by loss": {
         "augmentation": "quarter_turns",
         "batch_norm": "none",
         "skips": False,
         "selection": "loss",
     },
-    "fully connected head": {"head": "fully_connected", "decoder": False},
+    "fully connected head, a random crop that is not turned": {
+        "head": "fully_connected",
+        "decoder": False,
+        "crop": "random",
+        "augmentation": "none",
+    },
     "early epochs": {"decoder_first_epochs": 2, "generic_first_epochs": 4, "balancing": "presence", "attention_scale": "mean"},
-}
-RESUMED |= {
-    "other sampling": {"melanoma_repeats": 3, "structure_sampling": "rare_structures", "melanoma_weight": 2.0},
-    "other images": {"crop": "random", "resize": "keep_aspect", "balancing": "effective_number"},
-    "a random crop that is not turned": {"crop": "random", "augmentation": "none"},
 }
 BEST_FILES = ["config.json", "model.safetensors", "sha256sums"]
 STATE_FILES = ["config.json", "model.safetensors", "sha256sums", "state.json", "state.safetensors"]

@@ -52,8 +52,8 @@ def trial_of(source: str, number: int, **fields: Any) -> TrainedTrial:
     return gated.build(request)
 
 
-def trials_of(source: str, numbers: Sequence[int]) -> list[TrainedTrial]:
-    return [trial_of(source, number) for number in numbers]
+def trials_of(source: str, numbers: Sequence[int], **fields: Any) -> list[TrainedTrial]:
+    return [trial_of(source, number, **fields) for number in numbers]
 
 
 def assert_same(found: EpochReport | TrialDiverged, expected: EpochReport, tolerance: float = 1e-8) -> None:
@@ -75,8 +75,8 @@ def assert_same_weights(one: TrainedTrial, other: TrainedTrial) -> None:
 @pytest.mark.parametrize(
     ("count", "epochs"),
     [
-        (2, 3),
         (5, 2),
+        pytest.param(2, 3, marks=pytest.mark.slow),
         pytest.param(16, 1, marks=pytest.mark.slow),
         pytest.param(5, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
         pytest.param(16, 10, marks=[pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]),
@@ -97,7 +97,8 @@ def test_an_array_equals_its_members_alone_over_two_steps_an_epoch(count: int, e
 
 
 def test_whoever_leaves_or_joins_changes_nothing_for_the_others(source: str, tmp_path: Path) -> None:
-    together, alone = trials_of(source, range(6)), trials_of(source, range(6))
+    short = {"batches_per_epoch": 1}
+    together, alone = trials_of(source, range(6), **short), trials_of(source, range(6), **short)
     expected = [[trial.step() for _ in range(epochs)] for trial, epochs in zip(alone, (4, 2, 4, 3, 3, 2), strict=True)]
     # Member by epoch: the second leaves after two, the fifth joins at the second call and the last at the third.
     present = [[0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 2, 3, 4, 5], [5, 0, 4]]
@@ -109,13 +110,13 @@ def test_whoever_leaves_or_joins_changes_nothing_for_the_others(source: str, tmp
     assert done == [4, 2, 3, 3, 3, 2]
     # One that left is saved, loaded and goes on alone, as if it had always been.
     together[2].save(tmp_path / "state")
-    resumed = trial_of(source, 2)
+    resumed = trial_of(source, 2, **short)
     resumed.load(tmp_path / "state")
     assert_same(resumed.step(), expected[2][3])
 
 
 def test_a_member_that_diverges_says_so_and_changes_nothing(source: str) -> None:
-    together, alone = trials_of(source, range(3)), trials_of(source, range(3))
+    together, alone = (trials_of(source, range(3), batches_per_epoch=1) for _ in range(2))
     with torch.no_grad():
         together[1].learner.model.kernel_parameters()[0].fill_(float("nan"))
     found = step_together(together)
