@@ -6,8 +6,8 @@ from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
-from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.slots import resources_of
+from search.execution.worker_trial import KNOWN_EPOCH, SAVE_FIRST
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.strategy.packing import Packing

@@ -1,4 +1,4 @@
-"""A controller's trials, run by Ray Tune: each in a process of its own, or several as one program."""
+"""A controller's trials, run by Ray Tune: one or several in each worker."""
 
 import logging
 import os
@@ -11,32 +11,25 @@ from contextlib import contextmanager, nullcontext
 from math import ceil
 
 from ray import tune
-from ray.tune import Callback, Trainable
-from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import SearchAlgorithm
 
-from search.execution.actor import TrialActor
-from search.execution.array_actor import ArrayActor
-from search.execution.array_adapter import FusedScheduler, FusedSearcher
 from search.execution.assignments import Assignments
 from search.execution.heartbeat import Heartbeat
 from search.execution.processes import processes_as_started
 from search.execution.resources import NodeGroup
 from search.execution.slots import Slots
-from search.execution.tune_adapter import SearchScheduler, TrialSearcher, TuneWitness
+from search.execution.trial_worker import TrialWorker
+from search.execution.tune_runner import TuneScheduler, TuneSearcher
 from search.records.disk_space import wait_for_disk_space
 from search.records.failure import write_failure
 from search.records.folder import SearchFolder
 from search.records.plan import Plan
 from search.records.tune_record import TuneRecord
-from search.strategy.fused_trials import FusedTrials
 from search.strategy.fusion_size import FusionSize
 from search.strategy.packing import Packing
 from search.strategy.retries import Failure
 from search.strategy.search_controller import SearchController
+from search.strategy.worker_pool import WorkerPool
 from trainables.tasks import TASKS
-
-Parts = tuple[type[Trainable], SearchAlgorithm, TrialScheduler, list[Callback]]
 
 
 def tune_trials(
@@ -59,44 +52,36 @@ def tune_trials(
     packing, record = Packing(plan.gpus_per_trial, controller.state), TuneRecord(folder.tune_file)
     assignments = Assignments(plan, folder, controller.rungs, packing)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.max_concurrent or 1)
-    size = FusionSize(plan.fuse_trials, controller.state.fused.values())
+    size, heartbeat = FusionSize(plan.fuse_trials, controller.state.fused.values()), Heartbeat()
     slots = Slots(plan, nodes, packing, lambda: ceil(controller.num_wanted / size.most), shared=shared)
+    pool = WorkerPool(
+        controller,
+        TASKS[plan.task].shapes,
+        size,
+        packing=packing,
+        end_now=end_now,
+        may_refill=lambda: slots.free(pool.num_running - 1),
+        on_failure=_note_failure(folder, heartbeat, end_now),
+        record=record.write,
+    )
+    searcher = TuneSearcher(controller, pool, assignments, slots, end_now)
     try:
-        if plan.fuse_trials == 1:
-            source = TrialSearcher(controller, assignments, slots, end_now)
-            scheduler = SearchScheduler(controller, source, assignments, end_now)
-            _run(plan, (TrialActor, source, scheduler, [TuneWitness(record)]), shared=shared)
-        else:
-            heartbeat = Heartbeat()
-            arrays = FusedTrials(
-                controller,
-                TASKS[plan.task].shapes,
-                size,
-                packing=packing,
-                end_now=end_now,
-                may_refill=lambda: slots.free(arrays.num_running - 1),
-                on_failure=_note_failure(folder, heartbeat, end_now),
-                tell=record.write,
-            )
-            of_arrays = FusedSearcher(controller, arrays, assignments, slots, end_now)
-            _run(plan, (ArrayActor, of_arrays, FusedScheduler(arrays, of_arrays, assignments, heartbeat), []), shared=shared)
+        _run(plan, searcher, TuneScheduler(pool, searcher, assignments, heartbeat), shared=shared)
     finally:
         slots.close()
         record.close()
 
 
-def _run(plan: Plan, parts: Parts, *, shared: bool) -> None:
-    trainable, source, scheduler, callbacks = parts
+def _run(plan: Plan, searcher: TuneSearcher, scheduler: TuneScheduler, *, shared: bool) -> None:
     # Tune's own files are of no use to us: what must last is in the ledger and in the trials' folders.
     with tempfile.TemporaryDirectory(prefix="dermtune-tune-") as scratch:
         tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(search_alg=source, scheduler=scheduler, reuse_actors=True, num_samples=plan.num_trials),
+            TrialWorker,
+            tune_config=tune.TuneConfig(search_alg=searcher, scheduler=scheduler, reuse_actors=True, num_samples=plan.num_trials),
             run_config=tune.RunConfig(
                 name=plan.name,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=callbacks,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
@@ -107,7 +92,7 @@ def _run(plan: Plan, parts: Parts, *, shared: bool) -> None:
 def _note_failure(
     folder: SearchFolder, heartbeat: Heartbeat, end_now: Callable[[], str | None]
 ) -> Callable[[str, Failure], None]:
-    """Writes a member's failure into its folder; where there is no room the whole search waits for some."""
+    """Writes a trial's failure into its folder; where there is no room the whole search waits for some."""
 
     def note(trial: str, failure: Failure) -> None:
         if failure.kind == "full":

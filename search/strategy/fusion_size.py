@@ -37,6 +37,11 @@ class FusionSize:
             num_trials = last.num_trials if last.settled else max(1, last.num_trials // 2)
             self._set(tuple(last.shape), num_trials, settled=last.settled)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether a worker has one trial, whatever their shapes are."""
+        return self._asked == 1
+
     def limit(self, shape: Shape) -> int:
         """Trials of this shape that an array may have."""
         return self._limits.get(shape, self._asked or 1)

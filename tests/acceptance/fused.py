@@ -27,9 +27,9 @@ SHOWS = {
         {},
         "-m",
         "slow or not slow",
-        "tests/search/test_fused_trials.py",
+        "tests/search/test_worker_pool.py",
         "tests/search/test_fusion_size.py",
-        "tests/search/test_array_actor.py",
+        "tests/search/test_trial_worker.py",
     ),
     "fused_trials": script(
         ISSUE,

@@ -134,7 +134,7 @@ class Soak:
 
     def _trials(self, driver: psutil.Process) -> list[psutil.Process]:
         found = driver.children(recursive=True)
-        return [child for child in found if child.cmdline()[:1] and child.cmdline()[0].startswith("ray::TrialActor")]
+        return [child for child in found if child.cmdline()[:1] and child.cmdline()[0].startswith("ray::TrialWorker")]
 
     def _kill_a_trial(self, driver: psutil.Process) -> bool:
         return self._signal_a_trial(driver, signal.SIGKILL)

@@ -16,7 +16,7 @@ from search.execution.ray_session import ray_session
 class Trial:
     def look(self):
         return os.getpid(), sorted({"ray.tune", "torch", "trainables.gated"} & set(sys.modules))
-with ray_session(None, ("search.execution.actor", "trainables.gated")):
+with ray_session(None, ("search.execution.trial_worker", "trainables.gated")):
     ready = set()
     while len(ready) < ray.cluster_resources()["CPU"]:  # a search waits once, however slow the machine
         wait_for_imports(99)

@@ -9,7 +9,7 @@ from search.execution.failures import broken, failure_of
 from trainables.errors import OutOfMemory, TrialDiverged
 
 DEAD_NODE = (
-    "The actor died unexpectedly before finishing this task.\n\tclass_name: TrialActor\n\tpid: 696\n\tip: 10.77.0.3\n"
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: TrialWorker\n\tpid: 696\n\tip: 10.77.0.3\n"
     "The actor died because its node has died. Node Id: 7339\n\tthe actor's node was terminated unexpectedly: health check failed"
 )
 DEAD_WORKER = (

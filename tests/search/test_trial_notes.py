@@ -1,7 +1,6 @@
 """Notes on data and trials: from the actor over the ledger to the live view and `show --trial`."""
 
 import json
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,25 +10,26 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from bowl_events import epoch_result, event_of, state_of
+from bowl_events import epoch_result, event_of
 from ray.tune.utils import flatten_dict
 from rich.console import Console
+from workers import step, worker_of
 
 from search.cli.live import SearchView
 from search.cli.main import run
 from search.execution import session
-from search.execution.actor import TrialActor
 from search.execution.code_version import code_version
-from search.execution.member import KNOWN_EPOCH, SAVE_FIRST
 from search.execution.resources import NodeGroup
-from search.execution.tune_adapter import SearchScheduler
-from search.records.events import Checkpointed
+from search.execution.trial_worker import TRIALS
+from search.execution.tune_runner import TuneScheduler
+from search.execution.worker_trial import KNOWN_EPOCH, SAVE_FIRST
+from search.records.events import Checkpointed, EpochResult
 from search.records.folder import SearchFolder
 from search.records.ledger import Ledger, read_events
 from search.records.plan import Plan
 from search.records.state import SearchState
-from search.strategy.packing import Packing
 from search.strategy.search_controller import SearchController
+from search.strategy.worker_report import Change, TrialReport
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.contract import Objective, TrialRequest
@@ -95,44 +95,29 @@ def test_show_trial_lists_its_notes(storage: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
-def test_an_actor_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_reports_its_trials_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
     monkeypatch.setenv("HOME", str(tmp_path))
     request = TrialRequest("bowl", complete(BowlSpace, {}), None, 0, PLAN.objective, 3, device="cpu")
-    actor = TrialActor.__new__(TrialActor)
-    folder = tmp_path / "trials" / "t0"
     common = {"rungs": [1], "save_every_s": 30.0, "code_version": code_version(), KNOWN_EPOCH: 0, SAVE_FIRST: False}
-    common |= {"home": None, "trial": "t0"}
-    actor.setup({"request": request.to_json(), "folder": str(folder), **common})
-    assert actor.step()["notes"] == []
-    actor._member.trial.notes.append("smaller")  # type: ignore[attr-defined]
-    assert actor.step()["notes"] == ["smaller"]
+    assignment = {"request": request.to_json(), "folder": str(tmp_path / "trials" / "t0"), "home": None, "trial": "t0", **common}
+    worker = worker_of(assignment, task="bowl")
+    assert step(worker)["notes"] == []
+    worker._trials["t0"].trial.notes.append("smaller")  # type: ignore[attr-defined]
+    assert step(worker)["notes"] == ["smaller"]
 
 
-def test_the_scheduler_passes_a_trials_notes_on_with_its_start(tmp_path: Path) -> None:
-    heard: list[tuple[Any, ...]] = []
-    controller: Any = SimpleNamespace(
-        start=lambda *given: heard.append(given), report=lambda *given: False, is_paused=lambda trial: False
-    )
-    source: Any = SimpleNamespace(promoted=deque())
-    assignments: Any = SimpleNamespace(packing=Packing(0.0, state_of()))
-    scheduler = SearchScheduler(controller, source, assignments, lambda: None)
-    epoch = {"epoch": 1, "metrics": {}, "score": 0.0, "seconds": 1.0, "is_best": False, "window": 1, "system": {}}
-    result = {"where/host": "here", "notes": ["smaller"], "epochs": [epoch], "ended": None, "state": None}
-    trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
-    for _ in range(2):
-        assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
-    assert heard == [("t0000", {"host": "here"}, ["smaller"])]
+def test_the_scheduler_passes_on_where_a_trial_trains_its_notes_and_its_checkpoint() -> None:
+    reports: list[TrialReport] = []
 
+    def on_result(worker: str, found: list[TrialReport], *memory: float | None) -> Change:
+        reports.extend(found)
+        assert (worker, memory) == ("t0000", (None, 8000.0))
+        return Change([], [], False)
 
-def test_a_checkpoints_own_metrics_survive_tunes_flattening() -> None:
-    """Tune gives nested objects as `checkpoint/metrics/valid/height`; they were lost, and the paths stood in the ledger."""
-    reports: list[tuple[Any, ...]] = []
-    controller: Any = SimpleNamespace(
-        start=lambda *given: None, report=lambda *given: reports.append(given), is_paused=lambda trial: False
-    )
-    source, assignments = SimpleNamespace(promoted=deque()), SimpleNamespace(packing=Packing(0.0, state_of()))
-    scheduler = SearchScheduler(controller, cast(Any, source), cast(Any, assignments), lambda: None)
+    pool, heartbeat = SimpleNamespace(on_result=on_result), SimpleNamespace(broken_by=lambda worker: None)
+    scheduler = TuneScheduler(cast(Any, pool), cast(Any, None), cast(Any, None), cast(Any, heartbeat))
+    # Tune flattens nested objects to `checkpoint/metrics/valid/height`; a list stays as it is.
     epoch = {
         "epoch": 3,
         "metrics": {"valid/height": 2.0},
@@ -142,12 +127,15 @@ def test_a_checkpoints_own_metrics_survive_tunes_flattening() -> None:
         "window": 3,
         "system": {},
     }
-    told = {"epoch": 3, "path": "trials/t0000/best-00003", "sha256": "ab", "metrics": {"valid/height": 2.5}}
-    result = flatten_dict({"where": {}, "notes": [], "epochs": [epoch], "ended": None, "state": 3, "checkpoint": told})
-    trial: Any = SimpleNamespace(trial_id="t0000", config={"request": {"gpu_share": 0.0}, SAVE_FIRST: False})
-    assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
-    ((_, _, _, checkpoint, saved_epoch),) = reports
-    assert (checkpoint, saved_epoch) == (Checkpointed(trial="t0000", **told), 3)
+    checkpoint = {"epoch": 3, "path": "trials/t0000/best-00003", "sha256": "ab", "metrics": {"valid/height": 2.5}}
+    where = {"host": "here", "gpu_mib": 8000.0}
+    told = {"trial": "t0000", "where": where, "notes": ["smaller"], "epochs": [epoch], "ended": None, "state": 3}
+    result = flatten_dict({TRIALS: [{**told, "checkpoint": checkpoint, "failure": None}]})
+    assert scheduler.on_trial_result(None, cast(Any, SimpleNamespace(trial_id="t0000")), result) == "CONTINUE"
+    (report,) = reports
+    assert (report.trial, report.where, report.notes, report.saved_epoch) == ("t0000", where, ["smaller"], 3)
+    assert report.checkpoint == Checkpointed(trial="t0000", **checkpoint)
+    assert report.epochs == [EpochResult(**epoch)]
 
 
 class _NoTracker:

@@ -29,7 +29,7 @@ KNOWN_EPOCH = "known_epoch"
 SAVE_FIRST = "save_first"
 
 
-class Process:
+class WorkerProcess:
     """What all trials of a worker have in common."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Process:
         return self._meter.read()
 
 
-class Member:
+class WorkerTrial:
     """A trial as a worker has it. It is built when it is first asked for, so that its faults are its own.
 
     Args:    assignment: see `search.execution.assignments`.
@@ -79,7 +79,7 @@ class Member:
         """Whether the driver must hear of this epoch before the next one."""
         return report.ended is not None or report.epoch in self.assignment["rungs"]
 
-    def told(self, reports: Sequence[EpochReport], process: Process, used: Mapping[str, float]) -> dict[str, Any]:
+    def told(self, reports: Sequence[EpochReport], process: WorkerProcess, used: Mapping[str, float]) -> dict[str, Any]:
         """What the driver is told of some epochs; the best model and the state are kept where they are due.
 
         Args:    reports: of the epochs.
@@ -139,6 +139,7 @@ class Member:
         due = time.monotonic() - self._saved_at >= given["save_every_s"] or last.epoch in given["rungs"]
         if last.ended is not None or not (due or given[SAVE_FIRST]):
             return None
+        given[SAVE_FIRST] = False
         # The best model lies beside it, saved before: a second copy of it would be a third of a state.
         self._folder.save_state(self.trial.epoch, partial(self.trial.save, with_best=False))
         self._saved_at = time.monotonic()

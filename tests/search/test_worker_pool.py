@@ -12,7 +12,6 @@ from bowl_search import bowl_curves, bowl_epochs, ends, heard_epochs, of_kind, r
 from search.records.events import Event
 from search.records.plan import Candidate, Confirmation, Experiment, Plan, Reproduction
 from search.strategy.confirmation_controller import ConfirmationController
-from search.strategy.fused_trials import FusedTrials, MemberReport
 from search.strategy.fusion_size import FusionSize
 from search.strategy.optuna_controller import OptunaController
 from search.strategy.packing import Packing
@@ -22,6 +21,8 @@ from search.strategy.samplers import make_sampler
 from search.strategy.search_controller import SearchController
 from search.strategy.simulation import Curve, simulate
 from search.strategy.suggestion import Suggestion
+from search.strategy.worker_pool import WorkerPool
+from search.strategy.worker_report import Change, TrialReport
 from spaces.bowl import BowlSpace
 from spaces.fields import complete
 from trainables.tasks import TASKS
@@ -36,14 +37,14 @@ def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
     return lambda suggestion: Curve([replace(epoch, seconds=1.0) for epoch in known(suggestion).epochs])
 
 
-def arrays_of(controller: SearchController, size: int | FusionSize, shapes: Sequence[str] = (), **more: Any) -> FusedTrials:
+def workers_of(controller: SearchController, size: int | FusionSize, shapes: Sequence[str] = (), **more: Any) -> WorkerPool:
     known = {"packing": Packing(0.0, controller.state), **more}
-    return FusedTrials(controller, shapes, size if isinstance(size, FusionSize) else FusionSize(size), **known)
+    return WorkerPool(controller, shapes, size if isinstance(size, FusionSize) else FusionSize(size), **known)
 
 
 def run(
     controller: SearchController,
-    arrays: FusedTrials,
+    arrays: WorkerPool,
     num_slots: int = 1,
     *,
     fault: Fault = lambda trial, epoch: None,
@@ -76,7 +77,7 @@ def run(
             broken = breaks(members, len(seen))
             if broken is not None:
                 del places[name]
-                arrays.broke(name, broken)
+                arrays.on_error(name, broken)
                 continue
             reports = []
             for suggestion, epochs, done in places[name]:
@@ -84,10 +85,10 @@ def run(
                 saved = done + 1 if done + 1 in controller.rungs else None
                 ended = "max_epochs" if done + 1 == len(epochs) else None
                 if failure is None:
-                    reports.append(MemberReport(suggestion.trial, [epochs[done]], ended, None, saved, {"host": "here"}))
+                    reports.append(TrialReport(suggestion.trial, [epochs[done]], ended, None, saved, {"host": "here"}))
                 else:
-                    reports.append(MemberReport(suggestion.trial, failure=failure))
-            change = arrays.hear(name, reports)
+                    reports.append(TrialReport(suggestion.trial, failure=failure))
+            change = arrays.on_result(name, reports)
             joining, stays = [member(found) for found in change.joining], []
             for suggestion, epochs, done in places[name]:
                 if suggestion.trial not in change.leaving:
@@ -123,7 +124,7 @@ def test_decisions_are_those_of_a_process_a_trial_under_the_simulated_clock(size
     simulate(OptunaController(plan, journal), in_lockstep(plan), size)
     journal_of_arrays, events_of_arrays = recording()
     controller = OptunaController(plan, journal_of_arrays)
-    run(controller, arrays_of(controller, size))
+    run(controller, workers_of(controller, size))
     assert decisions(events_of_arrays) == decisions(events)
     assert values(events_of_arrays) == values(events)
     told = [[event.config for event in of_kind(found, "suggested")] for found in (events, events_of_arrays)]
@@ -137,7 +138,7 @@ def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -
     plan = replace(RANDOM, scheduler=scheduler)
     journal, events = recording()
     controller = OptunaController(plan, journal)
-    run(controller, arrays_of(controller, 4))
+    run(controller, workers_of(controller, 4))
     assert of_kind(events, "paused")
     assert of_kind(events, "promoted")
     assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in heard_epochs(events).values())
@@ -147,7 +148,7 @@ def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -
 def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
-    arrays = arrays_of(controller, 6, ("shape",))
+    arrays = workers_of(controller, 6, ("shape",))
     waiting: list[int] = []
     steps = run(controller, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
     shape = {event.trial: event.config["shape"] for event in of_kind(events, "suggested")}
@@ -161,7 +162,7 @@ def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
 def test_two_slots_have_an_array_each() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
-    steps = run(controller, arrays_of(controller, 4), num_slots=2)
+    steps = run(controller, workers_of(controller, 4), num_slots=2)
     assert steps[0] == ["t0000", "t0001", "t0002", "t0003"]
     assert steps[1] == ["t0004", "t0005", "t0006", "t0007"]
     assert len(ends(events)) == 30
@@ -172,7 +173,7 @@ def test_a_member_that_diverges_fails_alone() -> None:
     journal, events = recording()
     controller = OptunaController(plan, journal)
     diverged = Failure("diverged", "TrialDiverged: valid/height must be finite")
-    run(controller, arrays_of(controller, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
+    run(controller, workers_of(controller, 8), fault=lambda trial, epoch: diverged if (trial, epoch) == ("t0003", 4) else None)
     (failed,) = of_kind(events, "failed")
     assert (failed.trial, failed.reason) == ("t0003", diverged.reason)
     journal, alone = recording()
@@ -187,11 +188,11 @@ def test_an_array_that_breaks_is_halved_until_only_its_cause_fails(kind: Failure
     notes: list[str] = []
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=6, scheduler="none"), journal)
-    arrays = arrays_of(
+    arrays = workers_of(
         controller,
         4,
         on_failure=lambda trial, failure: notes.append(trial),
-        tell=lambda trial, status: told.append((trial, status)),
+        record=lambda trial, status: told.append((trial, status)),
     )
     cause = Failure(kind, "RuntimeError: t0002 is not to be trained")
     steps = run(controller, arrays, breaks=lambda members, tick: cause if "t0002" in members and tick > 2 else None)
@@ -219,10 +220,10 @@ def test_suspects_stay_among_themselves_after_a_crash() -> None:
     def breaks(members: list[str], tick: int) -> Failure | None:
         return raised if "t0002" in members else None
 
-    run(controller, arrays_of(controller, 4), breaks=breaks, until=1)
+    run(controller, workers_of(controller, 4), breaks=breaks, until=1)
     journal, more = recording()
     again = OptunaController(plan, journal, events)
-    arrays = arrays_of(again, 4)
+    arrays = workers_of(again, 4)
     steps = run(again, arrays, breaks=breaks)
     assert {tuple(members) for members in steps} == {("t0000", "t0001"), ("t0002", "t0003"), ("t0002",), ("t0003",)}
     assert [event.trial for event in of_kind(more, "failed")] == ["t0002"]
@@ -233,7 +234,7 @@ def test_suspects_that_were_paused_are_promoted_into_their_own_company() -> None
     journal, events = recording()
     controller = OptunaController(plan, journal)
     raised = Failure("raised", "RuntimeError: t0002 is not to be trained")
-    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: raised if "t0002" in members and tick > 1 else None)
+    run(controller, workers_of(controller, 4), breaks=lambda members, tick: raised if "t0002" in members and tick > 1 else None)
     assert {event.trial for event in of_kind(events, "failed")} <= {"t0002"}
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(12)})
 
@@ -243,7 +244,7 @@ def test_an_array_is_not_refilled_while_others_wait_for_its_slot() -> None:
     controller = OptunaController(replace(RANDOM, num_trials=8, scheduler="none"), journal)
     steps = run(
         controller,
-        arrays_of(controller, 4, may_refill=lambda: False),
+        workers_of(controller, 4, may_refill=lambda: False),
         fault=lambda trial, epoch: Failure("diverged", "no number") if (trial, epoch) == ("t0001", 2) else None,
     )
     assert ["t0000", "t0002", "t0003"] in steps
@@ -257,7 +258,7 @@ def test_a_member_that_does_not_fit_makes_the_array_smaller_before_its_batches()
     failures = [memory]
     run(
         controller,
-        arrays_of(controller, 6),
+        workers_of(controller, 6),
         fault=lambda trial, epoch: failures.pop() if failures and (trial, epoch) == ("t0003", 1) else None,
     )
     (retried,) = of_kind(events, "retried")
@@ -270,7 +271,7 @@ def test_one_that_is_given_a_larger_share_of_a_gpu_trains_with_its_like() -> Non
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=3, scheduler="none", gpus_per_trial=0.25), journal)
     packing = Packing(0.25, controller.state)
-    arrays = arrays_of(controller, 1, packing=packing)
+    arrays = workers_of(controller, 1, packing=packing)
     memory = Failure("memory", "OutOfMemory: no room")
     failures = [memory]
     run(controller, arrays, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
@@ -283,7 +284,7 @@ def test_a_break_after_the_budget_ends_whoever_was_in_it() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none", epoch_budget=8), journal)
     lost = Failure("lost", "NodeLost: it does not answer any more")
-    run(controller, arrays_of(controller, 4), num_slots=2, breaks=lambda members, tick: lost if tick == 4 else None)
+    run(controller, workers_of(controller, 4), num_slots=2, breaks=lambda members, tick: lost if tick == 4 else None)
     suggested = {event.trial for event in of_kind(events, "suggested")}
     assert {event.trial for event in of_kind(events, "stopped")} == suggested
 
@@ -292,7 +293,7 @@ def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=4, scheduler="none"), journal)
     lost = Failure("lost", "NodeLost: it does not answer any more")
-    steps = run(controller, arrays_of(controller, 4), breaks=lambda members, tick: lost if tick == 3 else None)
+    steps = run(controller, workers_of(controller, 4), breaks=lambda members, tick: lost if tick == 3 else None)
     assert steps[2] == steps[3] == ["t0000", "t0001", "t0002", "t0003"]
     assert len(of_kind(events, "retried")) == 4
     assert set(ends(events).values()) == {1}
@@ -301,7 +302,7 @@ def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
 def test_an_array_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=16, scheduler="none"), journal)
-    arrays = arrays_of(controller, 8)
+    arrays = workers_of(controller, 8)
     memory = Failure("memory", "OutOfMemory: no room")
     steps = run(controller, arrays, breaks=lambda members, tick: memory if len(members) > 2 else None)
     assert [len(members) for members in steps[:3]] == [8, 4, 2]
@@ -318,7 +319,7 @@ def test_a_single_member_without_memory_gets_smaller_parts_and_then_fails() -> N
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=1, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room")
-    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: memory)
+    run(controller, workers_of(controller, 4), breaks=lambda members, tick: memory)
     assert [event.batch_parts for event in of_kind(events, "retried")] == [2, 4, 8]
     assert [event.trial for event in of_kind(events, "failed")] == ["t0000"]
 
@@ -328,7 +329,7 @@ def test_a_trial_whose_batches_pass_whole_is_not_tried_again_in_parts(monkeypatc
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=1, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room")
-    run(controller, arrays_of(controller, 4), breaks=lambda members, tick: memory)
+    run(controller, workers_of(controller, 4), breaks=lambda members, tick: memory)
     assert [event.config["shape"] for event in of_kind(events, "suggested")] == ["round"]
     assert of_kind(events, "retried") == []
     (failed,) = of_kind(events, "failed")
@@ -339,7 +340,7 @@ def test_a_budget_ends_those_that_train_and_those_that_wait() -> None:
     told: dict[str, str] = {}
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none", epoch_budget=20), journal)
-    run(controller, arrays_of(controller, 6, ("shape",), tell=told.__setitem__))
+    run(controller, workers_of(controller, 6, ("shape",), record=told.__setitem__))
     suggested = {event.trial for event in of_kind(events, "suggested")}
     assert {event.trial for event in of_kind(events, "finished", "stopped")} == suggested
     assert {told[trial] for trial in suggested} == {"TERMINATED"}
@@ -349,7 +350,7 @@ def test_a_request_to_end_stops_all_members() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
     ticks: list[int] = []
-    arrays = arrays_of(controller, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
+    arrays = workers_of(controller, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
     run(controller, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
     assert [event.trial for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
     assert {event.reason for event in of_kind(events, "stopped")} == {"stop requested"}
@@ -359,10 +360,10 @@ def test_after_a_crash_members_go_on_behind_what_was_heard_of_them() -> None:
     plan = replace(RANDOM, num_trials=12)
     journal, events = recording()
     controller = OptunaController(plan, journal)
-    run(controller, arrays_of(controller, 4), until=7)
+    run(controller, workers_of(controller, 4), until=7)
     journal, more = recording()
     again = OptunaController(plan, journal, events)
-    run(again, arrays_of(again, 4))
+    run(again, workers_of(again, 4))
     assert of_kind(more, "continued")
     whole = [*events, *more]
     assert ends(whole) == Counter({f"t{i:04d}": 1 for i in range(12)})
@@ -384,50 +385,137 @@ def grid_of(shapes: str, **changes: Any) -> tuple[ReproductionController, list[E
     return ReproductionController(plan, journal), events
 
 
-def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ended: str | None = None) -> list[MemberReport]:
+def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ended: str | None = None) -> list[TrialReport]:
     """The same epochs of each of these trials."""
     known = [
         epoch_result(epoch=epoch, metrics={"valid/height": 1.0}, score=1.0, seconds=seconds, is_best=epoch == 1)
         for epoch in epochs
     ]
-    return [MemberReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
+    return [TrialReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
 
 
-def begin(arrays: FusedTrials) -> tuple[str, list[str]]:
+def begin(arrays: WorkerPool) -> tuple[str, list[str]]:
     """A new array's id and members; there must be one."""
     begun = arrays.begin()
     assert begun is not None
     return begun[0], [suggestion.trial for suggestion in begun[1]]
 
 
-def test_arrays_are_numbered_from_none_on() -> None:
-    controller, _ = grid_of("rrr")
-    arrays = arrays_of(controller, 1)
-    assert [begin(arrays) for _ in range(3)] == [("a0000", ["t0000"]), ("a0001", ["t0001"]), ("a0002", ["t0002"])]
-    assert arrays.begin() is None
-    assert arrays.num_running == 3
+def test_workers_of_fused_trials_are_numbered_from_none_on() -> None:
+    controller, _ = grid_of("rrtr")
+    workers = workers_of(controller, 2, ("shape",))
+    assert [begin(workers) for _ in range(3)] == [("w0000", ["t0000", "t0001"]), ("w0001", ["t0002"]), ("w0002", ["t0003"])]
+    assert workers.begin() is None
+    assert workers.num_running == 3
+
+
+def test_a_worker_of_one_trial_has_its_id_and_is_never_refilled() -> None:
+    controller, events = grid_of("rr")
+    told: list[tuple[str, str]] = []
+    workers = workers_of(controller, 1, record=lambda trial, status: told.append((trial, status)))
+    assert begin(workers) == ("t0000", ["t0000"])
+    assert workers.on_result("t0000", heard("t0000")) == Change([], [], False)
+    assert workers.on_result("t0000", heard("t0000", epochs=(2,), ended="patience")) == Change(["t0000"], [], True)
+    assert begin(workers) == ("t0001", ["t0001"])
+    assert told == [("t0000", "RUNNING"), ("t0000", "TERMINATED"), ("t0001", "RUNNING")]
+    assert [event.trial for event in of_kind(events, "started")] == ["t0000"]
+
+
+@pytest.mark.parametrize("kind", ["died", "lost", "hung", "raised"])
+def test_a_trial_goes_on_in_another_worker_when_its_own_breaks(kind: FailureKind) -> None:
+    controller, events = grid_of("rr")
+    workers = workers_of(controller, 1)
+    begin(workers)
+    workers.on_result("t0000", heard("t0000", epochs=(1, 2)))
+    workers.on_error("t0000", Failure(kind, "it is gone"))
+    assert workers.num_running == 0
+    begun = workers.begin()
+    assert begun is not None
+    assert (begun[0], [(found.trial, found.known_epoch) for found in begun[1]]) == ("t0000.2", [("t0000", 2)])
+    workers.on_result("t0000.2", heard("t0000", epochs=(3,)))
+    assert [event.trial for event in of_kind(events, "started")] == ["t0000", "t0000"], "it says again where it trains"
+    assert [event.kind for event in of_kind(events, "retried")] == [kind]
+
+
+def test_a_trial_alone_that_diverges_ends_its_worker_without_breaking_it() -> None:
+    controller, events = grid_of("rr")
+    told: list[tuple[str, str]] = []
+    workers = workers_of(controller, 1, record=lambda trial, status: told.append((trial, status)))
+    begin(workers)
+    change = workers.on_result("t0000", [TrialReport("t0000", failure=Failure("diverged", "the loss is nan"))])
+    assert change == Change(["t0000"], [], True)
+    assert [(event.trial, event.reason) for event in of_kind(events, "failed")] == [("t0000", "the loss is nan")]
+    assert told[-1] == ("t0000", "ERROR")
+
+
+def test_who_had_a_whole_gpu_while_nothing_was_known_goes_on_with_its_share() -> None:
+    controller, events = grid_of("rrr")
+    packing = Packing(None, controller.state)
+    workers = workers_of(controller, 1, packing=packing)
+    assert [begin(workers)[0] for _ in range(2)] == ["t0000", "t0001"]
+    assert packing.share == 1.0
+    change = workers.on_result("t0000", heard("t0000", epochs=(1, 2)), 1000.0, 10_000.0)
+    assert [event.gpus_per_trial for event in of_kind(events, "packed")] == [packing.share]
+    assert packing.share < 1.0
+    assert change == Change(["t0000"], [], True), "it leaves, and its worker with it"
+    # The other leaves when it is heard of next; whoever waits goes before a new one.
+    begun = workers.begin()
+    assert begun is not None
+    assert (begun[0], [(found.trial, found.known_epoch) for found in begun[1]]) == ("t0000.2", [("t0000", 2)])
+    assert workers.on_result("t0001", heard("t0001"), 1000.0, 10_000.0).over
+    assert begin(workers) == ("t0001.2", ["t0001"])
+    assert begin(workers) == ("t0002", ["t0002"])
+    for worker, trial in (("t0000.2", "t0000"), ("t0001.2", "t0001"), ("t0002", "t0002")):
+        assert not workers.on_result(worker, heard(trial, epochs=(3,)), 1000.0, 10_000.0).over, "each has its share now"
+    assert [event.trial for event in of_kind(events, "started")] == ["t0000", "t0001", "t0000", "t0001", "t0002"]
+
+
+def test_a_trial_that_ends_with_its_first_report_does_not_go_on_with_a_share() -> None:
+    controller, _ = grid_of("r")
+    workers = workers_of(controller, 1, packing=Packing(None, controller.state))
+    begin(workers)
+    assert workers.on_result("t0000", heard("t0000", ended="max_epochs"), 1000.0, 10_000.0).over
+    assert workers.begin() is None
+
+
+def test_a_trial_that_ran_out_of_memory_gets_more_than_it_had() -> None:
+    controller, events = grid_of("rr")
+    packing = Packing(None, controller.state)
+    workers = workers_of(controller, 1, packing=packing)
+    begin(workers)
+    begin(workers)
+    workers.on_result("t0000", heard("t0000"), 1000.0, 10_000.0)
+    assert packing.share < 1.0
+    # The other has a whole GPU still, of which there is no more; the bowl's batches pass in parts.
+    workers.on_error("t0001", Failure("memory", "CUDA out of memory"))
+    (retried,) = of_kind(events, "retried")
+    assert (retried.gpus_per_trial, retried.batch_parts) == (1.0, 2)
+    # One that has its small share gets a larger one.
+    assert begin(workers) == ("t0000.2", ["t0000"])
+    workers.on_error("t0000.2", Failure("memory", "CUDA out of memory"))
+    assert of_kind(events, "retried")[-1].gpus_per_trial == 2 * packing.share
 
 
 def test_no_more_trials_are_asked_for_than_an_array_holds() -> None:
     controller, _ = grid_of("trrtrrr")
-    arrays = arrays_of(controller, 4, ("shape",))
-    assert begin(arrays) == ("a0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
+    arrays = workers_of(controller, 4, ("shape",))
+    assert begin(arrays) == ("w0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
     assert (arrays.num_waiting, controller.num_to_come) == (2, 3)
 
 
 def test_of_two_shapes_the_one_that_more_wait_for_begins() -> None:
     controller, _ = grid_of("trrrr")
-    arrays = arrays_of(controller, 4, ("shape",))
-    assert begin(arrays) == ("a0000", ["t0001", "t0002", "t0003"])
+    arrays = workers_of(controller, 4, ("shape",))
+    assert begin(arrays) == ("w0000", ["t0001", "t0002", "t0003"])
     assert (arrays.num_waiting, controller.num_to_come) == (1, 1)
-    assert begin(arrays) == ("a0001", ["t0000"])
+    assert begin(arrays) == ("w0001", ["t0000"])
 
 
 def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
     """Round ones train in twos, others may in fours."""
     past = [event_of("fused", shape=[None, 0.0, 1, "round"], num_trials=2, settled=True)]
     controller, _ = grid_of("rrrr")
-    arrays = arrays_of(controller, FusionSize(4, past), ("shape",))
+    arrays = workers_of(controller, FusionSize(4, past), ("shape",))
     assert begin(arrays)[1] == ["t0000", "t0001"]
     assert (arrays.num_waiting, controller.num_to_come) == (0, 2)
 
@@ -435,16 +523,16 @@ def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
 def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() -> None:
     told: list[tuple[str, str]] = []
     controller, events = grid_of("rrrr")
-    arrays = arrays_of(controller, 2, tell=lambda trial, status: told.append((trial, status)))
+    arrays = workers_of(controller, 2, record=lambda trial, status: told.append((trial, status)))
     name, members = begin(arrays)
     assert told == [("t0000", "RUNNING"), ("t0001", "RUNNING")]
-    change = arrays.hear(name, [*heard("t0000"), *heard("t0001", ended="patience")])
+    change = arrays.on_result(name, [*heard("t0000"), *heard("t0001", ended="patience")])
     assert (change.leaving, [found.trial for found in change.joining], change.over) == (["t0001"], ["t0002"], False)
     assert told[2:] == [("t0001", "TERMINATED"), ("t0002", "RUNNING")]
     assert (arrays.num_waiting, controller.num_to_come) == (0, 1)
-    change = arrays.hear(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
+    change = arrays.on_result(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
     assert (change.leaving, [found.trial for found in change.joining]) == (["t0000", "t0002"], ["t0003"])
-    change = arrays.hear(name, heard("t0003", ended="patience"))
+    change = arrays.on_result(name, heard("t0003", ended="patience"))
     assert (change.leaving, change.joining, change.over, arrays.num_running) == (["t0003"], [], True, 0)
     assert [event.trial for event in of_kind(events, "finished")] == ["t0001", "t0000", "t0002", "t0003"]
     assert members == ["t0000", "t0001"]
@@ -452,12 +540,12 @@ def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() ->
 
 def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> None:
     controller, events = grid_of("rr")
-    arrays = arrays_of(controller, 2)
+    arrays = workers_of(controller, 2)
     name, _ = begin(arrays)
-    arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
+    arrays.on_result(name, [TrialReport("t0000"), *heard("t0001")])
     assert [event.trial for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
-    arrays.hear(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
-    arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
+    arrays.on_result(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
+    arrays.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
     assert [(event.trial, event.where, event.notes) for event in of_kind(events, "started")] == [
         ("t0001", {"host": "host of t0001"}, ["smaller"]),
         ("t0000", {"host": "host of t0000"}, ["smaller"]),
@@ -468,20 +556,20 @@ def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> 
 
 def test_whoever_goes_on_in_another_array_says_again_where() -> None:
     controller, events = grid_of("r")
-    arrays = arrays_of(controller, 2)
+    arrays = workers_of(controller, 2)
     name, _ = begin(arrays)
-    arrays.hear(name, heard("t0000"))
-    arrays.broke(name, Failure("lost", "NodeLost: gone"))
+    arrays.on_result(name, heard("t0000"))
+    arrays.on_error(name, Failure("lost", "NodeLost: gone"))
     name, _ = begin(arrays)
-    arrays.hear(name, heard("t0000", epochs=(2,)))
-    assert name == "a0001"
+    arrays.on_result(name, heard("t0000", epochs=(2,)))
+    assert name == "w0001"
     assert [event.trial for event in of_kind(events, "started")] == ["t0000", "t0000"]
 
 
 def test_whoever_is_promoted_says_again_where_it_trains() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=9, scheduler="asha-promote"), journal)
-    run(controller, arrays_of(controller, 3))
+    run(controller, workers_of(controller, 3))
     begun = Counter(event.trial for event in of_kind(events, "started"))
     promoted = Counter(event.trial for event in of_kind(events, "promoted"))
     assert promoted
@@ -492,11 +580,11 @@ def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody()
     told: dict[str, str] = {}
     reasons: list[str] = []
     controller, events = grid_of("rrrr")
-    arrays = arrays_of(controller, 2, end_now=lambda: reasons[0] if reasons else None, tell=told.__setitem__)
+    arrays = workers_of(controller, 2, end_now=lambda: reasons[0] if reasons else None, record=told.__setitem__)
     name, _ = begin(arrays)
-    arrays.hear(name, heard("t0000", "t0001"))
+    arrays.on_result(name, heard("t0000", "t0001"))
     reasons.append("time budget")
-    change = arrays.hear(name, heard("t0000", "t0001", epochs=(2,)))
+    change = arrays.on_result(name, heard("t0000", "t0001", epochs=(2,)))
     assert (change.leaving, change.joining, change.over) == (["t0000", "t0001"], [], True)
     assert [(event.trial, event.reason) for event in of_kind(events, "stopped")] == [
         ("t0000", "time budget"),
@@ -511,15 +599,15 @@ def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> N
     told: dict[str, str] = {}
     failed: list[tuple[str, str]] = []
     controller, events = grid_of("r")
-    arrays = arrays_of(
+    arrays = workers_of(
         controller,
         1,
         end_now=lambda: "stop requested",
         on_failure=lambda trial, failure: failed.append((trial, failure.reason)),
-        tell=told.__setitem__,
+        record=told.__setitem__,
     )
     name, _ = begin(arrays)
-    arrays.broke(name, Failure(kind, "it is gone"))
+    arrays.on_error(name, Failure(kind, "it is gone"))
     assert [(event.trial, event.reason) for event in of_kind(events, "failed")] == [("t0000", "it is gone")]
     assert of_kind(events, "retried") == []
     assert (failed, told) == ([("t0000", "it is gone")], {"t0000": "ERROR"})
@@ -529,12 +617,12 @@ def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> N
 def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
     told: dict[str, str] = {}
     controller, events = grid_of("rrt", epoch_budget=2)
-    arrays = arrays_of(controller, 3, ("shape",), tell=told.__setitem__)
+    arrays = workers_of(controller, 3, ("shape",), record=told.__setitem__)
     name, members = begin(arrays)
     assert (members, arrays.num_waiting) == (["t0000", "t0001"], 1)
-    arrays.hear(name, [*heard("t0000"), MemberReport("t0001")])
+    arrays.on_result(name, [*heard("t0000"), TrialReport("t0001")])
     assert arrays.num_waiting == 1, "an epoch is left of the budget"
-    arrays.hear(name, [MemberReport("t0000"), *heard("t0001")])
+    arrays.on_result(name, [TrialReport("t0000"), *heard("t0001")])
     stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0001", "epoch budget"), ("t0002", "epoch budget")]
     assert told == {"t0000": "RUNNING", "t0001": "TERMINATED", "t0002": "TERMINATED"}
@@ -544,10 +632,10 @@ def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
 def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_for_another() -> None:
     told: dict[str, str] = {}
     controller, events = grid_of("rr", epoch_budget=2)
-    arrays = arrays_of(controller, 1, tell=told.__setitem__)
+    arrays = workers_of(controller, 1, record=told.__setitem__)
     (first, _), (second, _) = begin(arrays), begin(arrays)
-    arrays.hear(first, heard("t0000", epochs=(1, 2)))
-    arrays.broke(second, Failure("lost", "NodeLost: gone"))
+    arrays.on_result(first, heard("t0000", epochs=(1, 2)))
+    arrays.on_error(second, Failure("lost", "NodeLost: gone"))
     stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0000", "epoch budget"), ("t0001", "epoch budget")]
     assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
@@ -558,14 +646,14 @@ def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
     """Alone 2 epochs in 5 s; together 2 in 6 s, less than 1.2 times as fast: 0.33 against 0.48 epochs per second."""
     shape = (None, 0.0, 1)
     controller, events = grid_of("rrrr")
-    arrays = arrays_of(controller, FusionSize(None))
+    arrays = workers_of(controller, FusionSize(None))
     name, members = begin(arrays)
     assert members == ["t0000"]
-    assert arrays.hear(name, heard("t0000")).joining == [], "what is made once is in the first report"
-    change = arrays.hear(name, heard("t0000", epochs=(2, 3), seconds=2.5))
+    assert arrays.on_result(name, heard("t0000")).joining == [], "what is made once is in the first report"
+    change = arrays.on_result(name, heard("t0000", epochs=(2, 3), seconds=2.5))
     assert [found.trial for found in change.joining] == ["t0001"]
-    arrays.hear(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
-    arrays.hear(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
+    arrays.on_result(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
+    arrays.on_result(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
     found = [(event.shape, event.num_trials, event.settled) for event in of_kind(events, "fused")]
     assert found == [((None, 0.0, 1), 2, False), ((None, 0.0, 1), 1, True)]
     assert (arrays.size.limit(shape), arrays.size.is_settled(shape)) == (1, True)
@@ -573,22 +661,22 @@ def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
 
 def test_the_memory_that_an_array_was_seen_to_use_ends_its_growth() -> None:
     controller, events = grid_of("rrrr")
-    arrays = arrays_of(controller, FusionSize(None))
+    arrays = workers_of(controller, FusionSize(None))
     name, _ = begin(arrays)
-    arrays.hear(name, heard("t0000"), 0.7)
-    arrays.hear(name, heard("t0000", epochs=(2,), seconds=5.0), 0.7)
+    arrays.on_result(name, heard("t0000"), 70.0, 100.0)
+    arrays.on_result(name, heard("t0000", epochs=(2,), seconds=5.0), 70.0, 100.0)
     assert [(event.num_trials, event.settled) for event in of_kind(events, "fused")] == [(1, True)]
 
 
-def suspects_of_three() -> tuple[ReproductionController, list[Event], FusedTrials]:
+def suspects_of_three() -> tuple[ReproductionController, list[Event], WorkerPool]:
     """Three of four trials are left in an array when it breaks; four more are still to come."""
     controller, events = grid_of("rrrrrrrr")
     refill = [False]
-    arrays = arrays_of(controller, 4, may_refill=lambda: refill[0])
+    arrays = workers_of(controller, 4, may_refill=lambda: refill[0])
     name, _ = begin(arrays)
-    arrays.hear(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
+    arrays.on_result(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
     refill[0] = True
-    arrays.broke(name, Failure("raised", "RuntimeError: one of them"))
+    arrays.on_error(name, Failure("raised", "RuntimeError: one of them"))
     return controller, events, arrays
 
 
@@ -603,7 +691,7 @@ def test_suspects_begin_without_anybody_being_asked_for() -> None:
 def test_the_place_of_a_suspect_stays_empty_and_nobody_is_asked_for_to_take_it() -> None:
     controller, _, arrays = suspects_of_three()
     name, _ = begin(arrays)
-    change = arrays.hear(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
+    change = arrays.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
     assert (change.leaving, change.joining, change.over) == (["t0001"], [], False)
     assert (arrays.num_waiting, controller.num_to_come) == (1, 4)
 
@@ -611,7 +699,7 @@ def test_the_place_of_a_suspect_stays_empty_and_nobody_is_asked_for_to_take_it()
 def test_suspects_that_run_out_of_memory_together_are_parted_before_any_gets_smaller_batches() -> None:
     _, events, arrays = suspects_of_three()
     name, _ = begin(arrays)
-    arrays.broke(name, Failure("memory", "OutOfMemory: no room"))
+    arrays.on_error(name, Failure("memory", "OutOfMemory: no room"))
     found = [(event.trial, event.kind, event.suspects, event.batch_parts) for event in of_kind(events, "retried")[3:]]
     assert found == [("t0000", "memory", ("t0000", 1), 1), ("t0001", "memory", ("t0001", 1), 1)]
     assert of_kind(events, "fused") == [], "it says nothing of how many others fit"
@@ -623,7 +711,7 @@ def test_trials_of_two_folds_never_train_as_one() -> None:
     plan = with_changes(num_trials=4, confirmation=Confirmation("bowls", candidates, 1, 2))
     journal, events = recording()
     controller = ConfirmationController(plan, journal)
-    arrays = arrays_of(controller, 4)
+    arrays = workers_of(controller, 4)
     first, second = [[f"{name}-seed7-fold{fold}" for name in "ab"] for fold in (1, 2)]
     assert [begin(arrays)[1], begin(arrays)[1]] == [first, second]
     fold = {event.trial: event.fold for event in of_kind(events, "suggested")}
