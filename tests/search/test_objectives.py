@@ -270,9 +270,9 @@ def test_several_metrics_are_planned_the_first_one_ranking(synthetic_derm7pt: Pa
     message = r"^--sampler must be one that takes several metrics \(tpe, random, gp, qmc, nsga2\); got cmaes$"
     with pytest.raises(PlanError, match=message):
         prepare_search(replace(options, sampler="cmaes"))
-    assert prepare_search(replace(options, sampler="cmaes", metrics=metrics[:1])).plan.objectives == (plan.objective,)
+    assert prepare_search(replace(options, sampler="cmaes", metric=metrics[:1])).plan.objectives == (plan.objective,)
     with pytest.raises(PlanError, match=r"^--metric must not move .* got valid/loss "):
-        prepare_search(replace(options, metrics=["valid/auroc_mean", "valid/loss"]))
+        prepare_search(replace(options, metric=["valid/auroc_mean", "valid/loss"]))
 
 
 @pytest.mark.parametrize("metrics", [["valid/height", "valid/height"], ["valid/height:min", "valid/height:max"]])
