@@ -22,7 +22,7 @@ from measuring import paired
 
 from spaces.attentive import PRESETS, VARIANTS, AttentiveSpace
 from spaces.fields import complete
-from trainables.attentive import build
+from trainables.attentive.task import build
 from trainables.contract import Objective, TrialRequest
 from trainables.data import split_source
 from trainables.data.source import synthetic_location

@@ -27,8 +27,8 @@ import measuring  # noqa: E402
 import reference_attentive  # noqa: E402
 
 from models.attentive_network import AttentiveNetwork, Reading  # noqa: E402
-from trainables import structure_losses  # noqa: E402
-from trainables.attentive_learner import diagnosis_loss  # noqa: E402
+from trainables.attentive import structure_losses  # noqa: E402
+from trainables.attentive.learner import diagnosis_loss  # noqa: E402
 from trainables.devices import choose_device, image_layout, laid_out  # noqa: E402
 
 BARS = {"cpu": 1.5, "cuda": 5.0}

@@ -29,10 +29,11 @@ from models.attentive_network import DiagnosisBranch
 from models.structure_decoder import StructureDecoder
 from spaces.attentive import VARIANTS
 from spaces.fields import Value, complete
-from trainables import attentive, gated
+from trainables.attentive import task as attentive
 from trainables.contract import TrialRequest
 from trainables.data import split_source
 from trainables.data.source import synthetic_location
+from trainables.gated import task as gated
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 

@@ -28,7 +28,7 @@ import torch
 
 from trainables.contract import EpochReport
 from trainables.data.derm7pt_synthetic import write
-from trainables.gated_array import step_together
+from trainables.gated.fused import step_together
 from trainables.tasks import TASKS
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)

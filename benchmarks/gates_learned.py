@@ -26,9 +26,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from spaces.fields import Value, complete, fields_of  # noqa: E402
 from spaces.gated import PRESETS, GatedSpace  # noqa: E402
-from trainables import gated  # noqa: E402
 from trainables.contract import TrialRequest  # noqa: E402
 from trainables.data.source import synthetic_location  # noqa: E402
+from trainables.gated import task as gated  # noqa: E402
 from trainables.tasks import TASKS  # noqa: E402
 
 METRIC, CONTRIBUTION = "valid/auroc_mean", "valid/gates/contribution"

@@ -119,8 +119,8 @@ class BowlTrial:
         write_folder(folder, {"config.json": encode_json(document)})
 
 
-def array_key(trial: BowlTrial) -> Hashable:
-    """What bowls of one array have in common."""
+def fusion_key(trial: BowlTrial) -> Hashable:
+    """What fused bowls have in common."""
     return trial.request.config["shape"]
 
 

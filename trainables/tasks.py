@@ -10,10 +10,13 @@ from spaces import attentive, bowl, gated
 from spaces.errors import RequestError
 from spaces.fields import Value, fields_of
 from spaces.presets import Preset
+from trainables.attentive.paper import PAPER as ATTENTIVE_PAPER
 from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import TrialDiverged
 from trainables.explanation import Explanation
+from trainables.gated.paper import PAPER as GATED_PAPER
+from trainables.paper import Paper
 
 
 @runtime_checkable
@@ -49,10 +52,10 @@ class TaskModule(Protocol):
 
 
 @runtime_checkable
-class ArrayModule(Protocol):
+class FusedModule(Protocol):
     """What trains several trials of a task as one program."""
 
-    def array_key(self, trial: Any) -> Hashable:
+    def fusion_key(self, trial: Any) -> Hashable:
         """What trials must have in common to be stepped together."""
 
     def step_together(self, trials: Sequence[Any]) -> list[EpochReport | TrialDiverged]:
@@ -71,9 +74,10 @@ class Task:
              explanation: what its explanations are judged by beside that, None where it explains nothing.
              moving: metrics that move with hyperparameters → fields that must be fixed for them to be an objective.
              module: where it is trained; imported on use, so that listing a search needs no torch.
+             paper: whose experiments can be trained again.
              experiments: the paper's name → the fields that make it, none for a task without a paper.
              paper_rules: fields as the paper has them for all of those, whatever a preset says.
-             array: module that steps several of its trials as one program; "" where that does not pay.
+             fused: module that steps several of its trials as one program; "" where that does not pay.
              whole_batches: field → values with which a case's result hangs on its whole batch, so that none passes in parts.
     """
 
@@ -83,11 +87,12 @@ class Task:
     synthetic: str | None
     objective: Objective
     module: str
+    paper: Paper | None = None
     experiments: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     paper_rules: Mapping[str, Value] = field(default_factory=dict)
     explanation: Objective | None = None
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    array: str = ""
+    fused: str = ""
     whole_batches: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def splits_batches(self, config: Mapping[str, Value]) -> bool:
@@ -107,14 +112,14 @@ class Task:
         """Every field as the paper has it, the rules by which it chooses an epoch among them."""
         return {**{name: found.default for name, found in fields_of(self.space).items()}, **self.paper_rules}
 
-    def load_array(self) -> ArrayModule:
+    def load_fused(self) -> FusedModule:
         """The module that steps several trials as one program.
 
         Raises:  RequestError: when there is none.
         """
-        if not self.array:
+        if not self.fused:
             raise RequestError(f"trials as one program must be of a task that has them; got {self.module} (--fuse-trials off)")
-        return cast(ArrayModule, import_module(self.array))
+        return cast(FusedModule, import_module(self.fused))
 
     def load(self) -> TaskModule:
         """The task's module."""
@@ -132,8 +137,9 @@ TASKS: dict[str, Task] = {
         synthetic="derm7pt",
         objective=Objective("valid/auroc_mean", "max"),
         explanation=Objective("valid/gates/contribution", "max"),
-        module="trainables.gated",
-        array="trainables.gated_array",
+        module="trainables.gated.task",
+        fused="trainables.gated.fused",
+        paper=GATED_PAPER,
         experiments=gated.EXPERIMENTS,
         paper_rules=gated.PAPER_RULES,
         moving={
@@ -152,8 +158,9 @@ TASKS: dict[str, Task] = {
         synthetic="isic2017",
         objective=Objective("valid/melanoma/auroc", "max"),
         explanation=Objective("valid/gazes/structure_agreement", "max"),
-        module="trainables.attentive",
+        module="trainables.attentive.task",
         whole_batches={"batch_norm": ("trained", "frozen")},
+        paper=ATTENTIVE_PAPER,
         experiments=attentive.EXPERIMENTS,
         paper_rules=attentive.PAPER_RULES,
         moving={
@@ -173,6 +180,6 @@ TASKS: dict[str, Task] = {
         synthetic=None,
         objective=Objective("valid/height", "min"),
         module="trainables.bowl",
-        array="trainables.bowl",
+        fused="trainables.bowl",
     ),
 }

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.means import Mean, RunMetrics, means_over_runs, run_metrics
-from search.analysis.papers import other_data, paper_values
 from search.analysis.uncertainty import Interval
 from search.errors import PlanError
 from search.records.split_readings import record_reading
@@ -178,7 +177,7 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
         raise PlanError(f"a run of {plan.name} must have ended well; got none (dermtune show {plan.name})")
     outcomes = [_outcome(reader, name, runs[name], found_runs) for name, found_runs in read_runs.items()]
     primary = getattr(cases, "primary", "") or "melanoma"
-    why = other_data(plan.task, plan.source, counts)
+    paper = TASKS[plan.task].paper
     return Reproduced(
         name=plan.name,
         task=plan.task,
@@ -187,7 +186,7 @@ def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: N
         primary=primary,
         num_seeds=reproduction.num_seeds,
         outcomes=tuple(outcomes),
-        other_data=why,
+        other_data=None if paper is None else paper.other_data(plan.source, counts),
         note=reader.note,
         unlike_paper=_unlike_paper(found),
         notes=tuple(dict.fromkeys([*plan.notes, *(note for r in found.state.trials.values() for note in r.notes)])),
@@ -246,7 +245,8 @@ class _Reader:
 
 
 def _outcome(reader: _Reader, name: str, records: Sequence[TrialRecord], runs: Sequence[_Run]) -> Outcome:
-    papers, prefix = paper_values(reader.found.plan.task, name), f"{reader.split}/"
+    paper, prefix = TASKS[reader.found.plan.task].paper, f"{reader.split}/"
+    papers = {} if paper is None else paper.values(name)
     means: Mapping[str, Mean] = means_over_runs([[[run.metrics] for run in runs]])[0]
     metrics = {
         (own := metric.removeprefix(prefix)): Measured(mean, interval, papers.get(own))

@@ -11,21 +11,15 @@ from search.analysis import figures
 from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.narration import spread_text
 from search.analysis.page import html_page, picture, table
-from search.analysis.papers import (
-    ATTENTIVE_STRUCTURES,
-    ATTENTIVE_TABLE_3,
-    GATED_COLUMNS,
-    GATED_TABLE_3,
-    OTHERS_ATTRIBUTES,
-    OTHERS_DIAGNOSIS,
-    STRUCTURES_OF,
-)
 from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
 from search.analysis.uncertainty import MINIMUM_SEEDS
 from search.analysis.verdict import counted
 from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
+from trainables.attentive import paper as esteve
 from trainables.folders import write_file
+from trainables.gated import paper as coppola
+from trainables.tasks import TASKS
 
 _OF_A_TASK = ("accuracy", "recall", "precision")
 _OF_CRITERIA = {
@@ -68,7 +62,8 @@ def write_reproduction(found: Reproduced, folder: Path) -> Path:
     for name, figure in pictures.items():
         (folder / f"reproduction_{name}.png").write_bytes(figures.png(figure))
     page = folder / "reproduction.html"
-    title = {"gated": "Coppola et al. 2020", "attentive": "Esteve-Cogollos & Fernández-Torres 2020"}[found.task]
+    paper = TASKS[found.task].paper
+    title = found.task if paper is None else paper.title
     drawn = {name: figures.svg(figure) for name, figure in pictures.items()}
     page.write_text(html_page(f"The experiments of {title}", f"{_beginning(found)}\n\n{text}\n\n{_end(found)}", drawn))
     return page
@@ -170,7 +165,7 @@ def gated_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
 
 
 def _by_task(outcome: Outcome, primary: str) -> str:
-    columns = [(primary if name == "DIAG" else "criteria" if name == "mean" else name) for name in GATED_COLUMNS]
+    columns = [(primary if name == "DIAG" else "criteria" if name == "mean" else name) for name in coppola.COLUMNS]
     rows = [
         (
             "mean of 7" if column == "criteria" else column,
@@ -205,7 +200,7 @@ def _counts(matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> list
 
 
 def _papers(experiment: str, rule: str) -> str:
-    matrix = GATED_TABLE_3.get(experiment, {}).get(rule)
+    matrix = coppola.TABLE_3.get(experiment, {}).get(rule)
     return "–" if matrix is None else ", ".join(str(cell) for row in matrix for cell in row)
 
 
@@ -239,14 +234,14 @@ def _sharing(measured: Sequence[Outcome], primary: str) -> list[str]:
 
 def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
     """Tables 3 to 5 and Fig. 6 of Esteve-Cogollos & Fernández-Torres 2020, as Markdown and pictures."""
-    variants = [outcome for name in ATTENTIVE_TABLE_3 if (outcome := found.outcome(name)) is not None]
+    variants = [outcome for name in esteve.TABLE_3 if (outcome := found.outcome(name)) is not None]
     measured = [outcome for outcome in found.outcomes if outcome.metrics]
     pictures, parts = dict[str, Figure](), list[str]()
     if variants:
         pictures["diagnosis"] = beside_paper(variants, _OF_MELANOMA)
         rows = [(outcome.experiment, outcome.metrics) for outcome in variants]
         parts += ["## Table 3: the diagnosis", picture("diagnosis"), _compared("variant", rows, _OF_MELANOMA)]
-        others = [(name, f"{area:.3f}") for name, area in OTHERS_DIAGNOSIS.items()]
+        others = [(name, f"{area:.3f}") for name, area in esteve.OTHERS_DIAGNOSIS.items()]
         ours = [(o.experiment, _cell(o.metrics.get("melanoma/auroc"))[0]) for o in variants if "Deco" in o.experiment]
         parts += [
             "## Table 4: beside others",
@@ -261,7 +256,7 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
             _structures(drawn),
             _DEFINITIONS,
         ]
-        shown = found.outcome(STRUCTURES_OF) or drawn[0]
+        shown = found.outcome(esteve.STRUCTURES_OF) or drawn[0]
         if "structures" in shown.confusions:
             pictures["structures"] = structure_confusion(shown.confusions["structures"], shown.experiment)
             parts += ["## Figure 6: which structures are taken for which", picture("structures")]
@@ -274,9 +269,11 @@ def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
 def _structures(drawn: Sequence[Outcome]) -> str:
     """Every experiment with masks, the paper's own row, and what the paper quotes of others."""
     rows = [(outcome.experiment, *(_cell(outcome.metrics.get(name))[0] for name in _OF_STRUCTURES)) for outcome in drawn]
-    papers = [f"{ATTENTIVE_STRUCTURES[name]:.3f}" if name in ATTENTIVE_STRUCTURES else "–" for name in _OF_STRUCTURES]
-    others = [(f"{name} (as the paper quotes it)", "–", "–", "–", f"{area:.3f}") for name, area in OTHERS_ATTRIBUTES.items()]
-    return table(("experiment", *_OF_STRUCTURES.values()), [*rows, (f"the paper: {STRUCTURES_OF}", *papers), *others])
+    papers = [f"{esteve.STRUCTURES[name]:.3f}" if name in esteve.STRUCTURES else "–" for name in _OF_STRUCTURES]
+    others = [
+        (f"{name} (as the paper quotes it)", "–", "–", "–", f"{area:.3f}") for name, area in esteve.OTHERS_ATTRIBUTES.items()
+    ]
+    return table(("experiment", *_OF_STRUCTURES.values()), [*rows, (f"the paper: {esteve.STRUCTURES_OF}", *papers), *others])
 
 
 def _grid(found: Reproduced) -> list[str]:

@@ -155,14 +155,12 @@ def _with_interval(value: float | None, interval: Sequence[float] | None) -> str
     return number(value, 3) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval is not None else "")
 
 
-#: What a reproduction shows of each experiment on a screen; its page has everything.
-_REPRODUCED = {"criteria/recall": "criteria: recall", "melanoma/auroc": "melanoma: AUC", "structures/map": "masks: mAP"}
-
-
 def show_reproduction(document: Mapping[str, Any], page: Path) -> None:
     """Every experiment's main numbers with their intervals, the paper's below them, and the page."""
     measured = [row for row in document["experiments"] if row["metrics"]]
-    shown = {name: text for name, text in _REPRODUCED.items() if any(name in row["metrics"] for row in measured)}
+    paper = TASKS[document["task"]].paper
+    headline = {} if paper is None else paper.headline
+    shown = {name: text for name, text in headline.items() if any(name in row["metrics"] for row in measured)}
     rows = [(row["experiment"], *(_reproduced(row["metrics"].get(name)) for name in shown)) for row in measured]
     title = f"{document['name']}: {document['split']} split of {document['source']}, {document['num_seeds']} seeds"
     show_rows(title, ("experiment", *shown.values()), rows)

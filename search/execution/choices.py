@@ -54,7 +54,7 @@ def parse_fusing(text: str, task: str) -> int | None:
     if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MOST_ASKED):
         raise PlanError(f"--fuse-trials must be auto, off or 1 to {MOST_ASKED}; got {text!r}")
     number = None if text == "auto" else int(text)
-    if not TASKS[task].array:
+    if not TASKS[task].fused:
         if number is not None and number > 1:
             raise PlanError(
                 f"--fuse-trials must be off or auto for {task}, one trial of which fills a device (docs/performance.md);"

@@ -26,7 +26,7 @@ _FATAL_TO_RAY = ("PYTHONOPTIMIZE", "PYTHONWARNINGS")
 def imports(task: str) -> tuple[str, ...]:
     """Modules that the process of a task's trials has imported when it trains."""
     found = TASKS[task]
-    return tuple(filter(None, ("search.execution.trial_worker", found.module, found.array)))
+    return tuple(filter(None, ("search.execution.trial_worker", found.module, found.fused)))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from search.execution.failures import broken
 from search.execution.worker_trial import WorkerProcess, WorkerTrial
 from trainables.contract import EpochReport
 from trainables.errors import TrialDiverged
-from trainables.tasks import TASKS, ArrayModule
+from trainables.tasks import TASKS, FusedModule
 
 #: Keys of a worker's config: its id, the task, whether trials may be fused, and an assignment for each trial.
 WORKER, TASK, FUSED, TRIALS = "worker", "task", "fused", "trials"
@@ -33,7 +33,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _assign(self, config: dict[str, Any]) -> None:
         self.cleanup()
-        self._array: ArrayModule | None = TASKS[config[TASK]].load_array() if config[FUSED] else None
+        self._fused: FusedModule | None = TASKS[config[TASK]].load_fused() if config[FUSED] else None
         self._trials = {assignment["trial"]: WorkerTrial(assignment) for assignment in config[TRIALS]}
         self._leaving, self._joining = list[str](), list[dict[str, Any]]()
 
@@ -107,14 +107,14 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _stepped(self, live: Sequence[WorkerTrial]) -> list[EpochReport | TrialDiverged]:
         """The next epoch of each; trials that do not fit into one program are several, one after another."""
-        if self._array is None:
+        if self._fused is None:
             return [_alone(trial) for trial in live]
         groups: dict[Hashable, list[WorkerTrial]] = {}
         for trial in live:
-            groups.setdefault(self._array.array_key(trial.trial), []).append(trial)
+            groups.setdefault(self._fused.fusion_key(trial.trial), []).append(trial)
         results: dict[str, EpochReport | TrialDiverged] = {}
         for group in groups.values():
-            stepped = self._array.step_together([trial.trial for trial in group])
+            stepped = self._fused.step_together([trial.trial for trial in group])
             results |= {trial.name: result for trial, result in zip(group, stepped, strict=True)}
         return [results[trial.name] for trial in live]
 
@@ -126,7 +126,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         try:
             if reports:
                 report |= trial.told(reports, self._process, used)
-                report["notes"] = [*report["notes"], *([] if self._array is None else [_NOTE])]
+                report["notes"] = [*report["notes"], *([] if self._fused is None else [_NOTE])]
         except Exception as failure:  # noqa: BLE001 - its checkpoint could not be written: the others' may have been
             error = error or failure
         return {**report, "failure": None if error is None else broken(error).document}

@@ -110,7 +110,7 @@ class Plan:
              grace_period: epochs before a trial may be stopped.
              reduction: one in so many trials passes a rung.
              cpus_per_trial, gpus_per_trial: Ray resources of one trial; None for what the first trial is measured to need.
-             max_concurrent: trials at once; None for what fits. Where several train as one program, such arrays at once.
+             max_concurrent: trials at once; None for what fits. Where several train as one program, such workers at once.
              fuse_trials: trials of one program at most, 1 for a process each, None for as many as are measured to pay.
              seed: of the sampler; trial i trains with seed + i.
              keep_checkpoints: best checkpoints kept.

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from search.records.events import Fused
 from spaces.fields import Value
 
-#: What the trials of an array have in common, as JSON values.
+#: What fused trials have in common, as JSON values.
 Shape = tuple[Value, ...]
 #: Twice as many trials must train so many times as fast together, or they stay as many as they were.
 GROWTH = 1.2
 #: Seconds of training by which a size is judged, after its first report, which pays for what is made once.
 MEASURED_S = 5.0
-#: Most trials of an array that was not asked for by number.
+#: Most trials fused where no number was asked for.
 MOST = 64
 #: Most that may be asked for.
 MOST_ASKED = 256
@@ -20,9 +20,9 @@ _MEMORY = 0.8
 
 
 class FusionSize:
-    """The largest array of each shape at present. While it is measured it doubles as long as that pays and the memory lasts.
+    """The most fused trials of each shape at present. While it is measured it doubles as long as that pays and the memory lasts.
 
-    Args:    asked: trials of an array, None to measure.
+    Args:    asked: trials to fuse, None to measure.
              decided: the last that earlier processes decided of each shape; a size that was only being tried is come to again.
     """
 
@@ -43,7 +43,7 @@ class FusionSize:
         return self._asked == 1
 
     def limit(self, shape: Shape) -> int:
-        """Trials of this shape that an array may have."""
+        """Trials of this shape that a worker may have."""
         return self._limits.get(shape, self._asked or 1)
 
     @property
@@ -56,9 +56,9 @@ class FusionSize:
         return self._asked is not None or shape in self._settled
 
     def observe(self, shape: Shape, num_members: int, num_epochs: int, seconds: float, peak_share: float | None = None) -> bool:
-        """Takes what an array has done; says whether its shape's limit has changed, or is final now.
+        """Takes what a worker has done; says whether its shape's limit has changed, or is final now.
 
-        Args:    shape: of the array.
+        Args:    shape: of its trials.
                  num_members: that were trained.
                  num_epochs: of all members together.
                  seconds: that these took.

@@ -7,23 +7,23 @@ ISSUE = 9
 SHOWS = {
     "fused_equal": tested(
         ISSUE,
-        "an array of 2, 5, 16 equals its members alone over 20 steps; whoever leaves, joins or diverges changes no other",
+        "2, 5, 16 fused trials equal the trials alone over 20 steps; whoever leaves, joins or diverges changes no other",
         {},
         "-m",
         "slow or not slow",
-        "tests/models/test_gated_array.py",
+        "tests/models/test_fused_gated_network.py",
         "tests/trainables/test_step_together.py",
     ),
     "fused_search": tested(
         ISSUE,
         "a search with --fuse-trials 8 and one without, float64, 40 steps: the same trials, values to 1e-8, clean by doctor, killed"
-        " and resumed as well; members' failures, an array's death, every scheduler",
+        " and resumed as well; members' failures, a worker's death, every scheduler",
         {},
         "tests/end_to_end/test_fused_search.py",
     ),
     "fused_decisions": tested(
         ISSUE,
-        "under the simulated clock ASHA decides of an array's members as it decides of trials alone",
+        "under the simulated clock ASHA decides of fused trials as it decides of trials alone",
         {},
         "-m",
         "slow or not slow",
@@ -33,7 +33,7 @@ SHOWS = {
     ),
     "fused_trials": script(
         ISSUE,
-        "trials an hour as one program: an array of 16 on a GPU at least 6 times one after another, one of 8 on a CPU 1.5 times",
+        "trials an hour as one program: 16 fused on a GPU at least 6 times one after another, 8 on a CPU 1.5 times",
         "benchmarks/fused_trials.py",
         lines=12,
     ),

@@ -25,7 +25,7 @@ MODULES = (
     *("search.analysis.confirmation_report", "search.analysis.dry_run", "search.analysis.explaining"),
     *("search.analysis.publication", "search.analysis.replay", "search.analysis.report", "search.analysis.reproduction_page"),
     *("search.cli.live", "search.cli.main", "search.execution.session"),
-    *("trainables.attentive", "trainables.bowl", "trainables.gated"),
+    *("trainables.attentive.task", "trainables.bowl", "trainables.gated.task"),
 )
 _LARGEST_REQUEST = 1 << 17
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recorded import NUM_TRIALS
 
-import trainables.attentive  # noqa: F401  torch takes seconds to import, which no test's time limit should pay
+import trainables.attentive.task  # noqa: F401  torch takes seconds to import, which no test's time limit should pay
 from search.cli.main import run
 from spaces.attentive import AttentiveSpace
 from spaces.fields import fields_of

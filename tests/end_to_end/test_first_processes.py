@@ -15,8 +15,8 @@ from search.execution.processes import wait_for_imports
 from search.execution.ray_session import ray_session
 class Trial:
     def look(self):
-        return os.getpid(), sorted({"ray.tune", "torch", "trainables.gated"} & set(sys.modules))
-with ray_session(None, ("search.execution.trial_worker", "trainables.gated")):
+        return os.getpid(), sorted({"ray.tune", "torch", "trainables.gated.task"} & set(sys.modules))
+with ray_session(None, ("search.execution.trial_worker", "trainables.gated.task")):
     ready = set()
     while len(ready) < ray.cluster_resources()["CPU"]:  # a search waits once, however slow the machine
         wait_for_imports(99)
@@ -30,4 +30,4 @@ print(pid in ready, *imported)
 @pytest.mark.timeout(300)
 def test_a_trial_gets_a_process_that_has_imported_what_it_needs() -> None:
     done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
-    assert done.stdout.split() == ["True", "ray.tune", "torch", "trainables.gated"]
+    assert done.stdout.split() == ["True", "ray.tune", "torch", "trainables.gated.task"]

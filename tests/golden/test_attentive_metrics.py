@@ -12,12 +12,12 @@ from torch import Tensor
 from models.attentive_network import Reading
 from spaces.attentive import AttentiveSpace
 from spaces.fields import complete
-from trainables.attentive_data import AttentiveBatch
-from trainables.attentive_learner import AttentiveLearner
+from trainables.attentive.data import AttentiveBatch
+from trainables.attentive.learner import AttentiveLearner
+from trainables.attentive.structure_losses import structure_weights
+from trainables.attentive.structure_metrics import THRESHOLDS, read_structures, structure_metrics
 from trainables.counted import of_all
 from trainables.data.segmented import STRUCTURES
-from trainables.structure_losses import structure_weights
-from trainables.structure_metrics import THRESHOLDS, read_structures, structure_metrics
 
 SKIN = STRUCTURES.index("skin")
 NAMES = ("structures/map", "structures/map_matched_once_or_more", "structures/class_accuracy")

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from models.attentive_network import Reading
 from spaces.attentive import PRESETS, VARIANTS, AttentiveSpace
 from spaces.fields import complete, fields_of
-from trainables.attentive_data import AttentiveBatch
-from trainables.attentive_learner import AttentiveLearner, diagnosis_loss
+from trainables.attentive.data import AttentiveBatch
+from trainables.attentive.learner import AttentiveLearner, diagnosis_loss
+from trainables.attentive.structure_losses import soft_iou, structure_weights
 from trainables.data.segmented import STRUCTURES
-from trainables.structure_losses import soft_iou, structure_weights
 
 #: Table 1: training images with lesion, skin, pigment network, negative network, milia-like cysts, streaks.
 PRESENCE = np.array([2000, 2000, 1131, 126, 573, 116])

@@ -1,18 +1,33 @@
 """The papers' tables as they stand in the code: their own arithmetic holds."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
-from search.analysis.papers import (
-    ATTENTIVE_TABLE_3,
-    GATED_COLUMNS,
-    GATED_TABLE_2,
-    GATED_TABLE_3,
-    other_data,
-    paper_values,
-)
 from spaces import attentive, gated
+from trainables.attentive.paper import TABLE_3 as ATTENTIVE_TABLE_3
 from trainables.data.source import synthetic_location
+from trainables.gated.paper import COLUMNS as GATED_COLUMNS
+from trainables.gated.paper import TABLE_2 as GATED_TABLE_2
+from trainables.gated.paper import TABLE_3 as GATED_TABLE_3
+from trainables.paper import Paper
+from trainables.tasks import TASKS
+
+
+def paper_values(task: str, experiment: str) -> Mapping[str, float]:
+    return paper_of(task).values(experiment)
+
+
+def other_data(task: str, source: str, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str | None:
+    return paper_of(task).other_data(source, counts)
+
+
+def paper_of(task: str) -> Paper:
+    found = TASKS[task].paper
+    assert found is not None
+    return found
+
 
 DERM7PT = {"train": 413, "valid": 203, "test": 395}
 

@@ -12,7 +12,7 @@ from models.attentive_network import AttentiveNetwork, check_size
 from models.vgg import FrozenAffineBatchNorm
 from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
-from trainables.attentive_model import build_model
+from trainables.attentive.model import build_model
 
 
 @pytest.fixture(autouse=True)

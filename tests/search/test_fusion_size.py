@@ -9,7 +9,7 @@ A = ("a",)
 
 
 def trained(size: FusionSize, rate: float, shape: Shape = A, peak_share: float | None = None) -> bool:
-    """Two reports of an array as large as it may be: the first pays for what is made once."""
+    """Two reports of a worker as full as it may be: the first pays for what is made once."""
     size.observe(shape, size.limit(shape), 1, MEASURED_S)
     return size.observe(shape, size.limit(shape), round(rate * MEASURED_S), MEASURED_S, peak_share)
 
@@ -63,7 +63,7 @@ def test_memory_ends_it_before_it_runs_out() -> None:
 def test_each_shape_has_its_own_and_only_full_arrays_count() -> None:
     size, narrow, wide = FusionSize(None), ("narrow", 1.0), ("wide", None)
     trained(size, 100, narrow)
-    assert not size.observe(narrow, 1, 10_000, 100), "an array that is not full any more"
+    assert not size.observe(narrow, 1, 10_000, 100), "a worker that is not full any more"
     assert (size.limit(narrow), size.limit(wide), size.most) == (2, 1, 2)
     trained(size, 10, wide)
     trained(size, 11, wide)
@@ -128,7 +128,7 @@ def test_half_of_what_did_not_fit_is_the_limit_from_then_on(num_members: int, li
     assert (size.limit(A), size.is_settled(A)) == (limit, True)
 
 
-def test_a_smaller_array_that_does_not_fit_never_makes_the_limit_larger() -> None:
+def test_a_smaller_worker_that_does_not_fit_never_makes_the_limit_larger() -> None:
     size = FusionSize(None, [event_of("fused", shape=["a"], num_trials=2, settled=True)])
     assert size.ran_out(A, 8)
     assert size.limit(A) == 2

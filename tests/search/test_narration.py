@@ -12,7 +12,7 @@ from search.analysis.narration import model_text, sharing_text, spread_text
 from search.analysis.trial_figures import pictures_of_sharing
 from trainables.data.cases import LabelTask
 from trainables.explanation import Explanation
-from trainables.gated_reading import sharing_of
+from trainables.gated.reading import sharing_of
 from trainables.sharing import Sharing
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR")

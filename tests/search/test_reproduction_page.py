@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.analysis.papers import GATED_COLUMNS, paper_values
 from search.analysis.reproduction import MeanConfusions, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper
 from search.analysis.reproduction_page import attentive_page, gated_page, write_reproduction, written
 from spaces.attentive import EXPERIMENTS
+from trainables import tasks
 from trainables.data.segmented import STRUCTURES
+from trainables.gated.paper import COLUMNS
 from trainables.sharing import Sharing
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
 
 
 def measured(experiment: str, task: str = "gated", mean: float = 0.5) -> dict[str, Measured]:
-    papers = paper_values(task, experiment)
-    names = [f"{'criteria' if c == 'mean' else c}/{m}" for c in GATED_COLUMNS for m in ("accuracy", "recall", "precision")]
+    paper = tasks.TASKS[task].paper
+    papers = {} if paper is None else paper.values(experiment)
+    names = [f"{'criteria' if c == 'mean' else c}/{m}" for c in COLUMNS for m in ("accuracy", "recall", "precision")]
     names += [f"seven_point/{rate}_{rule}" for rate in ("sensitivity", "specificity") for rule in ("1", "3", "direct")]
     if task == "attentive":
         names = ["melanoma/auroc", "melanoma/average_precision", "structures/map", "gazes/pointing_accuracy"]

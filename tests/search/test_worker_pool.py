@@ -32,7 +32,7 @@ Fault = Callable[[str, int], Failure | None]
 
 
 def in_lockstep(plan: Plan) -> Callable[[Suggestion], Curve]:
-    """The bowl's curves, all epochs of which take a second, as in an array."""
+    """The bowl's curves, all epochs of which take a second, as of fused trials."""
     known = bowl_curves(plan)
     return lambda suggestion: Curve([replace(epoch, seconds=1.0) for epoch in known(suggestion).epochs])
 
@@ -44,17 +44,17 @@ def workers_of(controller: SearchController, size: int | FusionSize, shapes: Seq
 
 def run(
     controller: SearchController,
-    arrays: WorkerPool,
+    pool: WorkerPool,
     num_slots: int = 1,
     *,
     fault: Fault = lambda trial, epoch: None,
     breaks: Callable[[list[str], int], Failure | None] = lambda members, tick: None,
     until: int = 10**6,
 ) -> list[list[str]]:
-    """What processes would do with these arrays, an epoch of each after another.
+    """What processes would do with this pool, an epoch of each after another.
 
     Args:    fault: (trial, epoch) → what befalls this member then.
-             breaks: (members, steps of all arrays so far) → what befalls the whole array then.
+             breaks: (members, steps of all workers so far) → what befalls the whole worker then.
              until: steps after which the driver is gone.
     Returns: members at each step.
     """
@@ -65,7 +65,7 @@ def run(
         return suggestion, bowl_epochs(controller.plan, suggestion), suggestion.known_epoch
 
     while True:
-        while arrays.num_running < num_slots and (begun := arrays.begin()) is not None:
+        while pool.num_running < num_slots and (begun := pool.begin()) is not None:
             places[begun[0]] = [member(found) for found in begun[1]]
         if not places:
             break
@@ -77,7 +77,7 @@ def run(
             broken = breaks(members, len(seen))
             if broken is not None:
                 del places[name]
-                arrays.on_error(name, broken)
+                pool.on_error(name, broken)
                 continue
             reports = []
             for suggestion, epochs, done in places[name]:
@@ -88,7 +88,7 @@ def run(
                     reports.append(TrialReport(suggestion.trial, [epochs[done]], ended, None, saved, {"host": "here"}))
                 else:
                     reports.append(TrialReport(suggestion.trial, failure=failure))
-            change = arrays.on_result(name, reports)
+            change = pool.on_result(name, reports)
             joining, stays = [member(found) for found in change.joining], []
             for suggestion, epochs, done in places[name]:
                 if suggestion.trial not in change.leaving:
@@ -148,9 +148,9 @@ def test_whoever_is_paused_leaves_and_joins_again_where_it_was(scheduler: str) -
 def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
-    arrays = workers_of(controller, 6, ("shape",))
+    pool = workers_of(controller, 6, ("shape",))
     waiting: list[int] = []
-    steps = run(controller, arrays, fault=lambda trial, epoch: waiting.append(arrays.num_waiting))
+    steps = run(controller, pool, fault=lambda trial, epoch: waiting.append(pool.num_waiting))
     shape = {event.trial: event.config["shape"] for event in of_kind(events, "suggested")}
     assert all(len({shape[trial] for trial in members}) == 1 for members in steps)
     assert set(shape.values()) == {"round", "tilted"}
@@ -159,7 +159,7 @@ def test_members_have_one_shape_and_few_wait_for_theirs() -> None:
     assert ends(events) == Counter(shape.keys())
 
 
-def test_two_slots_have_an_array_each() -> None:
+def test_two_slots_have_a_worker_each() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
     steps = run(controller, workers_of(controller, 4), num_slots=2)
@@ -183,19 +183,19 @@ def test_a_member_that_diverges_fails_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["raised", "died", "hung"])
-def test_an_array_that_breaks_is_halved_until_only_its_cause_fails(kind: FailureKind) -> None:
+def test_a_worker_that_breaks_is_halved_until_only_its_cause_fails(kind: FailureKind) -> None:
     told: list[tuple[str, str]] = []
     notes: list[str] = []
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=6, scheduler="none"), journal)
-    arrays = workers_of(
+    pool = workers_of(
         controller,
         4,
         on_failure=lambda trial, failure: notes.append(trial),
         record=lambda trial, status: told.append((trial, status)),
     )
     cause = Failure(kind, "RuntimeError: t0002 is not to be trained")
-    steps = run(controller, arrays, breaks=lambda members, tick: cause if "t0002" in members and tick > 2 else None)
+    steps = run(controller, pool, breaks=lambda members, tick: cause if "t0002" in members and tick > 2 else None)
     assert steps[2] == ["t0000", "t0001", "t0002", "t0003"], "where it broke"
     assert steps[3] == ["t0000", "t0001"]
     assert ["t0002", "t0003"] in steps
@@ -223,8 +223,8 @@ def test_suspects_stay_among_themselves_after_a_crash() -> None:
     run(controller, workers_of(controller, 4), breaks=breaks, until=1)
     journal, more = recording()
     again = OptunaController(plan, journal, events)
-    arrays = workers_of(again, 4)
-    steps = run(again, arrays, breaks=breaks)
+    pool = workers_of(again, 4)
+    steps = run(again, pool, breaks=breaks)
     assert {tuple(members) for members in steps} == {("t0000", "t0001"), ("t0002", "t0003"), ("t0002",), ("t0003",)}
     assert [event.trial for event in of_kind(more, "failed")] == ["t0002"]
 
@@ -239,7 +239,7 @@ def test_suspects_that_were_paused_are_promoted_into_their_own_company() -> None
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(12)})
 
 
-def test_an_array_is_not_refilled_while_others_wait_for_its_slot() -> None:
+def test_a_worker_is_not_refilled_while_others_wait_for_its_slot() -> None:
     journal, _ = recording()
     controller = OptunaController(replace(RANDOM, num_trials=8, scheduler="none"), journal)
     steps = run(
@@ -248,10 +248,10 @@ def test_an_array_is_not_refilled_while_others_wait_for_its_slot() -> None:
         fault=lambda trial, epoch: Failure("diverged", "no number") if (trial, epoch) == ("t0001", 2) else None,
     )
     assert ["t0000", "t0002", "t0003"] in steps
-    assert steps[-1] == ["t0004", "t0005", "t0006", "t0007"], "in an array of their own"
+    assert steps[-1] == ["t0004", "t0005", "t0006", "t0007"], "in a worker of their own"
 
 
-def test_a_member_that_does_not_fit_makes_the_array_smaller_before_its_batches() -> None:
+def test_a_member_that_does_not_fit_makes_the_worker_smaller_before_its_batches() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=6, scheduler="none"), journal)
     memory = Failure("memory", "OutOfMemory: no room to build it")
@@ -271,10 +271,10 @@ def test_one_that_is_given_a_larger_share_of_a_gpu_trains_with_its_like() -> Non
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=3, scheduler="none", gpus_per_trial=0.25), journal)
     packing = Packing(0.25, controller.state)
-    arrays = workers_of(controller, 1, packing=packing)
+    pool = workers_of(controller, 1, packing=packing)
     memory = Failure("memory", "OutOfMemory: no room")
     failures = [memory]
-    run(controller, arrays, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
+    run(controller, pool, breaks=lambda members, tick: failures.pop() if failures and "t0001" in members else None)
     assert [event.gpus_per_trial for event in of_kind(events, "retried")] == [0.5]
     assert packing.of("t0001").share == 0.5
     assert len(of_kind(events, "finished")) == 3
@@ -299,15 +299,15 @@ def test_a_lost_node_costs_no_member_its_place_among_others() -> None:
     assert set(ends(events).values()) == {1}
 
 
-def test_an_array_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
+def test_a_worker_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, num_trials=16, scheduler="none"), journal)
-    arrays = workers_of(controller, 8)
+    pool = workers_of(controller, 8)
     memory = Failure("memory", "OutOfMemory: no room")
-    steps = run(controller, arrays, breaks=lambda members, tick: memory if len(members) > 2 else None)
+    steps = run(controller, pool, breaks=lambda members, tick: memory if len(members) > 2 else None)
     assert [len(members) for members in steps[:3]] == [8, 4, 2]
     shape = (None, 0.0, 1)
-    assert arrays.size.limit(shape) == 2
+    assert pool.size.limit(shape) == 2
     assert [event.num_trials for event in of_kind(events, "fused")] == [4, 2]
     assert not of_kind(events, "failed")
     assert ends(events) == Counter({f"t{i:04d}": 1 for i in range(16)})
@@ -350,8 +350,8 @@ def test_a_request_to_end_stops_all_members() -> None:
     journal, events = recording()
     controller = OptunaController(replace(RANDOM, scheduler="none"), journal)
     ticks: list[int] = []
-    arrays = workers_of(controller, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
-    run(controller, arrays, until=2, fault=lambda trial, epoch: ticks.append(epoch))
+    pool = workers_of(controller, 4, end_now=lambda: "stop requested" if len(ticks) > 4 else None)
+    run(controller, pool, until=2, fault=lambda trial, epoch: ticks.append(epoch))
     assert [event.trial for event in of_kind(events, "stopped")] == ["t0000", "t0001", "t0002", "t0003"]
     assert {event.reason for event in of_kind(events, "stopped")} == {"stop requested"}
 
@@ -394,9 +394,9 @@ def heard(*trials: str, epochs: Sequence[int] = (1,), seconds: float = 1.0, ende
     return [TrialReport(trial, known, ended, where={"host": f"host of {trial}"}, notes=["smaller"]) for trial in trials]
 
 
-def begin(arrays: WorkerPool) -> tuple[str, list[str]]:
-    """A new array's id and members; there must be one."""
-    begun = arrays.begin()
+def begin(pool: WorkerPool) -> tuple[str, list[str]]:
+    """A new worker's id and members; there must be one."""
+    begun = pool.begin()
     assert begun is not None
     return begun[0], [suggestion.trial for suggestion in begun[1]]
 
@@ -496,56 +496,56 @@ def test_a_trial_that_ran_out_of_memory_gets_more_than_it_had() -> None:
     assert of_kind(events, "retried")[-1].gpus_per_trial == 2 * packing.share
 
 
-def test_no_more_trials_are_asked_for_than_an_array_holds() -> None:
+def test_no_more_trials_are_asked_for_than_a_worker_holds() -> None:
     controller, _ = grid_of("trrtrrr")
-    arrays = workers_of(controller, 4, ("shape",))
-    assert begin(arrays) == ("w0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
-    assert (arrays.num_waiting, controller.num_to_come) == (2, 3)
+    pool = workers_of(controller, 4, ("shape",))
+    assert begin(pool) == ("w0000", ["t0000", "t0003"]), "two of each shape wait: the one that came first"
+    assert (pool.num_waiting, controller.num_to_come) == (2, 3)
 
 
 def test_of_two_shapes_the_one_that_more_wait_for_begins() -> None:
     controller, _ = grid_of("trrrr")
-    arrays = workers_of(controller, 4, ("shape",))
-    assert begin(arrays) == ("w0000", ["t0001", "t0002", "t0003"])
-    assert (arrays.num_waiting, controller.num_to_come) == (1, 1)
-    assert begin(arrays) == ("w0001", ["t0000"])
+    pool = workers_of(controller, 4, ("shape",))
+    assert begin(pool) == ("w0000", ["t0001", "t0002", "t0003"])
+    assert (pool.num_waiting, controller.num_to_come) == (1, 1)
+    assert begin(pool) == ("w0001", ["t0000"])
 
 
-def test_no_trial_is_asked_for_once_an_array_of_its_shape_is_full() -> None:
+def test_no_trial_is_asked_for_once_a_worker_of_its_shape_is_full() -> None:
     """Round ones train in twos, others may in fours."""
     past = [event_of("fused", shape=[None, 0.0, 1, "round"], num_trials=2, settled=True)]
     controller, _ = grid_of("rrrr")
-    arrays = workers_of(controller, FusionSize(4, past), ("shape",))
-    assert begin(arrays)[1] == ["t0000", "t0001"]
-    assert (arrays.num_waiting, controller.num_to_come) == (0, 2)
+    pool = workers_of(controller, FusionSize(4, past), ("shape",))
+    assert begin(pool)[1] == ["t0000", "t0001"]
+    assert (pool.num_waiting, controller.num_to_come) == (0, 2)
 
 
 def test_one_that_leaves_is_replaced_by_one_and_nobody_is_asked_for_to_wait() -> None:
     told: list[tuple[str, str]] = []
     controller, events = grid_of("rrrr")
-    arrays = workers_of(controller, 2, record=lambda trial, status: told.append((trial, status)))
-    name, members = begin(arrays)
+    pool = workers_of(controller, 2, record=lambda trial, status: told.append((trial, status)))
+    name, members = begin(pool)
     assert told == [("t0000", "RUNNING"), ("t0001", "RUNNING")]
-    change = arrays.on_result(name, [*heard("t0000"), *heard("t0001", ended="patience")])
+    change = pool.on_result(name, [*heard("t0000"), *heard("t0001", ended="patience")])
     assert (change.leaving, [found.trial for found in change.joining], change.over) == (["t0001"], ["t0002"], False)
     assert told[2:] == [("t0001", "TERMINATED"), ("t0002", "RUNNING")]
-    assert (arrays.num_waiting, controller.num_to_come) == (0, 1)
-    change = arrays.on_result(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
+    assert (pool.num_waiting, controller.num_to_come) == (0, 1)
+    change = pool.on_result(name, heard("t0000", "t0002", epochs=(2,), ended="patience"))
     assert (change.leaving, [found.trial for found in change.joining]) == (["t0000", "t0002"], ["t0003"])
-    change = arrays.on_result(name, heard("t0003", ended="patience"))
-    assert (change.leaving, change.joining, change.over, arrays.num_running) == (["t0003"], [], True, 0)
+    change = pool.on_result(name, heard("t0003", ended="patience"))
+    assert (change.leaving, change.joining, change.over, pool.num_running) == (["t0003"], [], True, 0)
     assert [event.trial for event in of_kind(events, "finished")] == ["t0001", "t0000", "t0002", "t0003"]
     assert members == ["t0000", "t0001"]
 
 
 def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> None:
     controller, events = grid_of("rr")
-    arrays = workers_of(controller, 2)
-    name, _ = begin(arrays)
-    arrays.on_result(name, [TrialReport("t0000"), *heard("t0001")])
+    pool = workers_of(controller, 2)
+    name, _ = begin(pool)
+    pool.on_result(name, [TrialReport("t0000"), *heard("t0001")])
     assert [event.trial for event in of_kind(events, "started")] == ["t0001"], "nothing is known of the other yet"
-    arrays.on_result(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
-    arrays.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
+    pool.on_result(name, [*heard("t0000"), *heard("t0001", epochs=(2,))])
+    pool.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(3,))])
     assert [(event.trial, event.where, event.notes) for event in of_kind(events, "started")] == [
         ("t0001", {"host": "host of t0001"}, ["smaller"]),
         ("t0000", {"host": "host of t0000"}, ["smaller"]),
@@ -554,14 +554,14 @@ def test_a_members_first_report_says_where_it_trains_and_no_later_one_does() -> 
     assert kinds == ["suggested", "started", "reported", "reported"]
 
 
-def test_whoever_goes_on_in_another_array_says_again_where() -> None:
+def test_whoever_goes_on_in_another_worker_says_again_where() -> None:
     controller, events = grid_of("r")
-    arrays = workers_of(controller, 2)
-    name, _ = begin(arrays)
-    arrays.on_result(name, heard("t0000"))
-    arrays.on_error(name, Failure("lost", "NodeLost: gone"))
-    name, _ = begin(arrays)
-    arrays.on_result(name, heard("t0000", epochs=(2,)))
+    pool = workers_of(controller, 2)
+    name, _ = begin(pool)
+    pool.on_result(name, heard("t0000"))
+    pool.on_error(name, Failure("lost", "NodeLost: gone"))
+    name, _ = begin(pool)
+    pool.on_result(name, heard("t0000", epochs=(2,)))
     assert name == "w0001"
     assert [event.trial for event in of_kind(events, "started")] == ["t0000", "t0000"]
 
@@ -580,18 +580,18 @@ def test_a_search_that_must_end_stops_every_member_at_once_and_asks_for_nobody()
     told: dict[str, str] = {}
     reasons: list[str] = []
     controller, events = grid_of("rrrr")
-    arrays = workers_of(controller, 2, end_now=lambda: reasons[0] if reasons else None, record=told.__setitem__)
-    name, _ = begin(arrays)
-    arrays.on_result(name, heard("t0000", "t0001"))
+    pool = workers_of(controller, 2, end_now=lambda: reasons[0] if reasons else None, record=told.__setitem__)
+    name, _ = begin(pool)
+    pool.on_result(name, heard("t0000", "t0001"))
     reasons.append("time budget")
-    change = arrays.on_result(name, heard("t0000", "t0001", epochs=(2,)))
+    change = pool.on_result(name, heard("t0000", "t0001", epochs=(2,)))
     assert (change.leaving, change.joining, change.over) == (["t0000", "t0001"], [], True)
     assert [(event.trial, event.reason) for event in of_kind(events, "stopped")] == [
         ("t0000", "time budget"),
         ("t0001", "time budget"),
     ]
     assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
-    assert (arrays.num_running, controller.num_running, controller.num_to_come) == (0, 0, 2)
+    assert (pool.num_running, controller.num_running, controller.num_to_come) == (0, 0, 2)
 
 
 @pytest.mark.parametrize("kind", ["lost", "memory"])
@@ -599,107 +599,107 @@ def test_nobody_is_tried_again_in_a_search_that_must_end(kind: FailureKind) -> N
     told: dict[str, str] = {}
     failed: list[tuple[str, str]] = []
     controller, events = grid_of("r")
-    arrays = workers_of(
+    pool = workers_of(
         controller,
         1,
         end_now=lambda: "stop requested",
         on_failure=lambda trial, failure: failed.append((trial, failure.reason)),
         record=told.__setitem__,
     )
-    name, _ = begin(arrays)
-    arrays.on_error(name, Failure(kind, "it is gone"))
+    name, _ = begin(pool)
+    pool.on_error(name, Failure(kind, "it is gone"))
     assert [(event.trial, event.reason) for event in of_kind(events, "failed")] == [("t0000", "it is gone")]
     assert of_kind(events, "retried") == []
     assert (failed, told) == ([("t0000", "it is gone")], {"t0000": "ERROR"})
-    assert arrays.begin() is None
+    assert pool.begin() is None
 
 
 def test_whoever_waits_when_a_report_spends_the_budget_is_ended() -> None:
     told: dict[str, str] = {}
     controller, events = grid_of("rrt", epoch_budget=2)
-    arrays = workers_of(controller, 3, ("shape",), record=told.__setitem__)
-    name, members = begin(arrays)
-    assert (members, arrays.num_waiting) == (["t0000", "t0001"], 1)
-    arrays.on_result(name, [*heard("t0000"), TrialReport("t0001")])
-    assert arrays.num_waiting == 1, "an epoch is left of the budget"
-    arrays.on_result(name, [TrialReport("t0000"), *heard("t0001")])
+    pool = workers_of(controller, 3, ("shape",), record=told.__setitem__)
+    name, members = begin(pool)
+    assert (members, pool.num_waiting) == (["t0000", "t0001"], 1)
+    pool.on_result(name, [*heard("t0000"), TrialReport("t0001")])
+    assert pool.num_waiting == 1, "an epoch is left of the budget"
+    pool.on_result(name, [TrialReport("t0000"), *heard("t0001")])
     stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0001", "epoch budget"), ("t0002", "epoch budget")]
     assert told == {"t0000": "RUNNING", "t0001": "TERMINATED", "t0002": "TERMINATED"}
-    assert (arrays.num_waiting, arrays.begin()) == (0, None)
+    assert (pool.num_waiting, pool.begin()) == (0, None)
 
 
-def test_members_of_an_array_that_breaks_when_the_budget_is_spent_do_not_wait_for_another() -> None:
+def test_members_of_a_worker_that_breaks_when_the_budget_is_spent_do_not_wait_for_another() -> None:
     told: dict[str, str] = {}
     controller, events = grid_of("rr", epoch_budget=2)
-    arrays = workers_of(controller, 1, record=told.__setitem__)
-    (first, _), (second, _) = begin(arrays), begin(arrays)
-    arrays.on_result(first, heard("t0000", epochs=(1, 2)))
-    arrays.on_error(second, Failure("lost", "NodeLost: gone"))
+    pool = workers_of(controller, 1, record=told.__setitem__)
+    (first, _), (second, _) = begin(pool), begin(pool)
+    pool.on_result(first, heard("t0000", epochs=(1, 2)))
+    pool.on_error(second, Failure("lost", "NodeLost: gone"))
     stopped = [(event.trial, event.reason) for event in of_kind(events, "stopped")]
     assert stopped == [("t0000", "epoch budget"), ("t0001", "epoch budget")]
     assert told == {"t0000": "TERMINATED", "t0001": "TERMINATED"}
-    assert (arrays.num_waiting, arrays.num_running) == (0, 0)
+    assert (pool.num_waiting, pool.num_running) == (0, 0)
 
 
-def test_the_epochs_that_were_heard_say_how_fast_an_array_is() -> None:
+def test_the_epochs_that_were_heard_say_how_fast_a_worker_is() -> None:
     """Alone 2 epochs in 5 s; together 2 in 6 s, less than 1.2 times as fast: 0.33 against 0.48 epochs per second."""
     shape = (None, 0.0, 1)
     controller, events = grid_of("rrrr")
-    arrays = workers_of(controller, FusionSize(None))
-    name, members = begin(arrays)
+    pool = workers_of(controller, FusionSize(None))
+    name, members = begin(pool)
     assert members == ["t0000"]
-    assert arrays.on_result(name, heard("t0000")).joining == [], "what is made once is in the first report"
-    change = arrays.on_result(name, heard("t0000", epochs=(2, 3), seconds=2.5))
+    assert pool.on_result(name, heard("t0000")).joining == [], "what is made once is in the first report"
+    change = pool.on_result(name, heard("t0000", epochs=(2, 3), seconds=2.5))
     assert [found.trial for found in change.joining] == ["t0001"]
-    arrays.on_result(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
-    arrays.on_result(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
+    pool.on_result(name, [*heard("t0000", epochs=(4,)), *heard("t0001")])
+    pool.on_result(name, [*heard("t0000", epochs=(5,), seconds=3.0), *heard("t0001", epochs=(2,), seconds=3.0)])
     found = [(event.shape, event.num_trials, event.settled) for event in of_kind(events, "fused")]
     assert found == [((None, 0.0, 1), 2, False), ((None, 0.0, 1), 1, True)]
-    assert (arrays.size.limit(shape), arrays.size.is_settled(shape)) == (1, True)
+    assert (pool.size.limit(shape), pool.size.is_settled(shape)) == (1, True)
 
 
 def test_the_memory_that_an_array_was_seen_to_use_ends_its_growth() -> None:
     controller, events = grid_of("rrrr")
-    arrays = workers_of(controller, FusionSize(None))
-    name, _ = begin(arrays)
-    arrays.on_result(name, heard("t0000"), 70.0, 100.0)
-    arrays.on_result(name, heard("t0000", epochs=(2,), seconds=5.0), 70.0, 100.0)
+    pool = workers_of(controller, FusionSize(None))
+    name, _ = begin(pool)
+    pool.on_result(name, heard("t0000"), 70.0, 100.0)
+    pool.on_result(name, heard("t0000", epochs=(2,), seconds=5.0), 70.0, 100.0)
     assert [(event.num_trials, event.settled) for event in of_kind(events, "fused")] == [(1, True)]
 
 
 def suspects_of_three() -> tuple[ReproductionController, list[Event], WorkerPool]:
-    """Three of four trials are left in an array when it breaks; four more are still to come."""
+    """Three of four trials are left in a worker when it breaks; four more are still to come."""
     controller, events = grid_of("rrrrrrrr")
     refill = [False]
-    arrays = workers_of(controller, 4, may_refill=lambda: refill[0])
-    name, _ = begin(arrays)
-    arrays.on_result(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
+    pool = workers_of(controller, 4, may_refill=lambda: refill[0])
+    name, _ = begin(pool)
+    pool.on_result(name, [*heard("t0000", "t0001", "t0002"), *heard("t0003", ended="patience")])
     refill[0] = True
-    arrays.on_error(name, Failure("raised", "RuntimeError: one of them"))
-    return controller, events, arrays
+    pool.on_error(name, Failure("raised", "RuntimeError: one of them"))
+    return controller, events, pool
 
 
 def test_suspects_begin_without_anybody_being_asked_for() -> None:
-    controller, events, arrays = suspects_of_three()
+    controller, events, pool = suspects_of_three()
     assert [event.suspects for event in of_kind(events, "retried")] == [("t0000", 2), ("t0000", 2), ("t0002", 1)]
-    assert (arrays.num_waiting, controller.num_to_come) == (3, 4)
-    assert begin(arrays)[1] == ["t0000", "t0001"]
-    assert (arrays.num_waiting, controller.num_to_come) == (1, 4)
+    assert (pool.num_waiting, controller.num_to_come) == (3, 4)
+    assert begin(pool)[1] == ["t0000", "t0001"]
+    assert (pool.num_waiting, controller.num_to_come) == (1, 4)
 
 
 def test_the_place_of_a_suspect_stays_empty_and_nobody_is_asked_for_to_take_it() -> None:
-    controller, _, arrays = suspects_of_three()
-    name, _ = begin(arrays)
-    change = arrays.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
+    controller, _, pool = suspects_of_three()
+    name, _ = begin(pool)
+    change = pool.on_result(name, [*heard("t0000", epochs=(2,)), *heard("t0001", epochs=(2,), ended="patience")])
     assert (change.leaving, change.joining, change.over) == (["t0001"], [], False)
-    assert (arrays.num_waiting, controller.num_to_come) == (1, 4)
+    assert (pool.num_waiting, controller.num_to_come) == (1, 4)
 
 
 def test_suspects_that_run_out_of_memory_together_are_parted_before_any_gets_smaller_batches() -> None:
-    _, events, arrays = suspects_of_three()
-    name, _ = begin(arrays)
-    arrays.on_error(name, Failure("memory", "OutOfMemory: no room"))
+    _, events, pool = suspects_of_three()
+    name, _ = begin(pool)
+    pool.on_error(name, Failure("memory", "OutOfMemory: no room"))
     found = [(event.trial, event.kind, event.suspects, event.batch_parts) for event in of_kind(events, "retried")[3:]]
     assert found == [("t0000", "memory", ("t0000", 1), 1), ("t0001", "memory", ("t0001", 1), 1)]
     assert of_kind(events, "fused") == [], "it says nothing of how many others fit"
@@ -711,9 +711,9 @@ def test_trials_of_two_folds_never_train_as_one() -> None:
     plan = with_changes(num_trials=4, confirmation=Confirmation("bowls", candidates, 1, 2))
     journal, events = recording()
     controller = ConfirmationController(plan, journal)
-    arrays = workers_of(controller, 4)
+    pool = workers_of(controller, 4)
     first, second = [[f"{name}-seed7-fold{fold}" for name in "ab"] for fold in (1, 2)]
-    assert [begin(arrays)[1], begin(arrays)[1]] == [first, second]
+    assert [begin(pool)[1], begin(pool)[1]] == [first, second]
     fold = {event.trial: event.fold for event in of_kind(events, "suggested")}
     assert fold == {**dict.fromkeys(first, 1), **dict.fromkeys(second, 2)}
 

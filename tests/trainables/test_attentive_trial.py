@@ -18,8 +18,9 @@ import trainables
 from models.attentive_network import AttentiveNetwork
 from spaces.attentive import VARIANTS, AttentiveSpace
 from spaces.fields import complete
-from trainables import attentive, attentive_learner
 from trainables.adam import Adam, Group
+from trainables.attentive import learner as attentive_learner
+from trainables.attentive import task as attentive
 from trainables.batches import repeat_factors
 from trainables.contract import LATENCY_MS, EpochReport, Objective, TrialRequest
 from trainables.data import read_segmented

@@ -14,7 +14,6 @@ from torch import Tensor
 from models.gated_network import GatedNetwork
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated
 from trainables.attribution import GRID, integrated_gradients, log_odds, summed_over_cells
 from trainables.augmentation import to_unit_range
 from trainables.contract import Objective, TrialRequest
@@ -23,6 +22,7 @@ from trainables.data.derm7pt_synthetic import draw_labels, write
 from trainables.data.drawing import draw_lesion, geometry
 from trainables.devices import threads
 from trainables.explanation import Attribution
+from trainables.gated import task as gated
 
 SIZE = 96
 

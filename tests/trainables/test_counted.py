@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables import counted
-from trainables.attentive_judged import Judged
+from trainables.attentive.gaze_metrics import GazeReadings
+from trainables.attentive.judged import Judged
+from trainables.attentive.structure_metrics import StructureReadings
 from trainables.data.cases import LabelTask
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
-from trainables.gate_metrics import gated_metrics
-from trainables.gaze_metrics import GazeReadings
-from trainables.structure_metrics import StructureReadings
+from trainables.gated.metrics import gated_metrics
 
 TASKS = tuple(
     LabelTask(name, tuple("abcde"[:classes])) for name, classes in zip("stuvwxyz", (5, 3, 2, 3, 3, 3, 3, 2), strict=True)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from models.attentive_network import AttentiveNetwork
 from models.vgg import FrozenStatisticsBatchNorm
-from trainables import encoder_weights
-from trainables.encoder_weights import (
+from trainables.attentive import encoder_weights
+from trainables.attentive.encoder_weights import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     calibrate,

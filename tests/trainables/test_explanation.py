@@ -18,13 +18,16 @@ from models.attentive_network import Reading
 from spaces.attentive import AttentiveSpace
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import attentive, attentive_reading, gated, gated_reading
+from trainables.attentive import reading as attentive_reading
+from trainables.attentive import task as attentive
 from trainables.contract import Objective, TrialRequest
 from trainables.data import read_labelled, read_segmented
 from trainables.data.isic2017_synthetic import write
 from trainables.data.segmented import STRUCTURES
 from trainables.errors import CheckpointError, DataError
 from trainables.explanation import of_every_kind
+from trainables.gated import reading as gated_reading
+from trainables.gated import task as gated
 from trainables.metrics import confusion
 from trainables.served import IMAGE, ServedModel, _load_pyfunc, example_image
 from trainables.tasks import TASKS

@@ -13,12 +13,12 @@ from torch import Tensor
 from models.gated_network import GatedNetwork
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated
 from trainables.contract import TrialRequest
 from trainables.counted import of_all, once_each
 from trainables.data.cases import LabelTask
 from trainables.data.derm7pt_synthetic import write
-from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, gate_contribution, gate_orders
+from trainables.gated import task as gated
+from trainables.gated.metrics import CONTRIBUTION, DECISIVENESS, gate_contribution, gate_orders
 from trainables.loop import TrainedTrial
 from trainables.metrics import auroc_mean
 from trainables.tasks import TASKS

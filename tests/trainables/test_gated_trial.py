@@ -19,10 +19,10 @@ import trainables
 from models.gated_network import GatedNetwork
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated
 from trainables.contract import LATENCY_MS, EpochReport, TrialRequest
 from trainables.errors import CheckpointError, DataError, TrialDiverged
-from trainables.gate_metrics import gate_metrics
+from trainables.gated import task as gated
+from trainables.gated.metrics import gate_metrics
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
@@ -372,7 +372,7 @@ def test_a_gated_trial_needs_data() -> None:
 
 SCRIPT = """
 import sys
-from trainables import gated
+from trainables.gated import task as gated
 from trainables.contract import TrialRequest
 import json
 from pathlib import Path

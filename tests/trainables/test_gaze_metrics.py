@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.attentive.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
 from trainables.counted import of_all
 from trainables.data.segmented import NUM_GENERIC, STRUCTURES
 from trainables.explanation import Gaze
-from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
 
 LESION, SKIN, NETWORK = (STRUCTURES.index(name) for name in ("lesion", "skin", "pigment_network"))
 

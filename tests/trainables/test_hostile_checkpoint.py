@@ -22,7 +22,7 @@ from trainables import checkpoints
 from trainables.data.cases import LabelTask
 from trainables.errors import CheckpointError, DermtuneError
 from trainables.folders import SUMS, task_of
-from trainables.gated_learner import build_model
+from trainables.gated.learner import build_model
 from trainables.tasks import TASKS
 
 CLASSES = {"diagnosis": ["benign", "melanoma"], "network": ["absent", "present"]}
@@ -97,7 +97,7 @@ def test_code_in_a_file_is_not_run(by: str, name: str, tmp_path: Path, image: Pa
 
 
 def test_a_task_is_a_name_in_a_table_and_never_a_module(tmp_path: Path, image: Path) -> None:
-    for task in ("os", "../gated", "trainables.gated", "", None, 1, ["gated"]):
+    for task in ("os", "../gated", "trainables.gated.task", "", None, 1, ["gated"]):
         folder = written(tmp_path / f"checkpoint {task!s:.5}".replace("/", ""))
         document = json.loads((folder / "config.json").read_text())
         replace(folder, "config.json", json.dumps({**document, "task": task}).encode())

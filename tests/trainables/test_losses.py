@@ -11,7 +11,7 @@ from models.gated_network import GatedNetwork
 from spaces.fields import complete
 from spaces.gated import GatedSpace
 from trainables import losses
-from trainables.gated_learner import build_optimizer
+from trainables.gated.learner import build_optimizer
 
 NUM_CLASSES = (5, 3, 2)
 

@@ -10,7 +10,7 @@ import torch
 from isic2017_by_hand import FEATURES, HEIGHT, PARTS, WIDTH, Case, indices, lesion, save_indices, write_set
 from PIL import Image
 
-from trainables.attentive_data import on_device, unpack
+from trainables.attentive.data import on_device, unpack
 from trainables.data import masks
 from trainables.data.images import load_images
 from trainables.data.isic2017 import read

@@ -9,10 +9,10 @@ from PIL import Image
 
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated
 from trainables.contract import TrialRequest
 from trainables.data.roles import ColumnRoles, with_roles
 from trainables.errors import DataError
+from trainables.gated import task as gated
 from trainables.tasks import TASKS
 
 ROWS = ["a,one,,p", "b,one,,q", "a,one,,p", "b,one,,q", "a,one,x,p", "b,one,y,r", "a,one,x,q"]

@@ -10,16 +10,16 @@ import torch
 
 from spaces.fields import complete
 from spaces.gated import GatedSpace
-from trainables import gated
 from trainables.contract import EpochReport, TrialRequest
 from trainables.errors import TrialDiverged
-from trainables.gated_array import array_key, step_together
+from trainables.gated import task as gated
+from trainables.gated.fused import fusion_key, step_together
 from trainables.loop import TrainedTrial
 from trainables.tasks import TASKS
 
 pytestmark = pytest.mark.timeout(60)
 SMALL = {"precision": "float64", "size_px": 96, "k": 2, "batches_per_epoch": 2, "width": 0.5}
-#: Whatever may differ in an array.
+#: Whatever may differ between fused trials.
 CONFIGS: list[dict[str, Any]] = [
     {},
     {"gamma_g": 0.5, "learning_rate": 1e-2, "augmentation": 0.0},
@@ -57,7 +57,7 @@ def trials_of(source: str, numbers: Sequence[int], **fields: Any) -> list[Traine
 
 
 def assert_same(found: EpochReport | TrialDiverged, expected: EpochReport, tolerance: float = 1e-8) -> None:
-    """A report of an array's member, and of the trial alone."""
+    """A report of a fused trial, and of the trial alone."""
     assert isinstance(found, EpochReport), found
     assert found.metrics.keys() == expected.metrics.keys()
     for name, value in expected.metrics.items():
@@ -140,7 +140,7 @@ def test_a_single_trial_is_stepped_as_it_is_alone_bit_for_bit(source: str) -> No
 
 def test_what_changes_a_shape_keeps_trials_apart(source: str) -> None:
     base = trial_of(source, 0)
-    assert all(array_key(trial_of(source, number)) == array_key(base) for number in range(len(CONFIGS)))
+    assert all(fusion_key(trial_of(source, number)) == fusion_key(base) for number in range(len(CONFIGS)))
     others = {
         "sampling": {"sampling": "uniform", "batch_size": 20, "k": None},
         "k": {"k": 3},
@@ -154,10 +154,10 @@ def test_what_changes_a_shape_keeps_trials_apart(source: str) -> None:
     }
     assert tuple(others) == TASKS["gated"].shapes, "the fields that a search keeps apart"
     trials = [base, *(trial_of(source, 0, **fields) for fields in others.values())]
-    assert len({array_key(trial) for trial in trials}) == len(trials)
-    with pytest.raises(ValueError, match=r"^an array must be of one or more trials of one key; got 2 of several"):
+    assert len({fusion_key(trial) for trial in trials}) == len(trials)
+    with pytest.raises(ValueError, match=r"^fused trials must be one or more of one key; got 2 of several"):
         step_together([base, trial_of(source, 1, width=1.0)])
-    with pytest.raises(ValueError, match=r"^an array must be of one or more trials of one key; got 0"):
+    with pytest.raises(ValueError, match=r"^fused trials must be one or more of one key; got 0"):
         step_together([])
 
 
@@ -166,4 +166,4 @@ def test_seconds_are_a_members_part_of_the_arrays(source: str) -> None:
     seconds = [report.seconds for report in step_together(trials) if isinstance(report, EpochReport)]
     assert len(seconds) == 4
     assert min(seconds) > 0
-    assert sum(seconds) <= time.perf_counter() - begun, "together they took no longer than the array"
+    assert sum(seconds) <= time.perf_counter() - begun, "together they took no longer than the step"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.structure_losses import (
+from trainables.attentive.structure_losses import (
     PairLosses,
     balanced_mean,
     match,

@@ -11,10 +11,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from trainables.attentive.structure_metrics import StructureReadings, auroc_of_histograms, read_structures, structure_metrics
 from trainables.case_readings import concatenated
 from trainables.counted import of_all
 from trainables.data.segmented import ATTRIBUTES, STRUCTURES
-from trainables.structure_metrics import StructureReadings, auroc_of_histograms, read_structures, structure_metrics
 
 LESION, SKIN, PIGMENT, NEGATIVE = 0, 1, 2, 3
 

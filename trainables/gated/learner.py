@@ -18,8 +18,8 @@ from trainables.contract import parts_note
 from trainables.counted import of_all
 from trainables.data.cases import LabelTask
 from trainables.devices import laid_out
-from trainables.gate_metrics import gate_metrics, gate_orders, gated_metrics
-from trainables.gated_data import GatedData
+from trainables.gated.data import GatedData
+from trainables.gated.metrics import gate_metrics, gate_orders, gated_metrics
 from trainables.streams import Streams
 
 CHUNK = 256

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trainables.attentive.structure_losses import soft_iou
 from trainables.counted import mean_of, numbers, ratio, sums
 from trainables.data.segmented import ATTRIBUTES, NUM_GENERIC, STRUCTURES
-from trainables.structure_losses import soft_iou
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
 #: Scores are counted by their log-odds, in bins so narrow that ties hardly matter.

@@ -10,11 +10,14 @@ import torch
 from jaxtyping import Float, Int
 
 from spaces.fields import Value, number
-from trainables import attentive_data, encoder_weights
-from trainables.attentive_data import AttentiveData
-from trainables.attentive_judged import CHUNK, Judged
-from trainables.attentive_learner import AttentiveLearner
-from trainables.attentive_reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
+from trainables.attentive import data as attentive_data
+from trainables.attentive import encoder_weights
+from trainables.attentive.data import AttentiveData
+from trainables.attentive.gaze_metrics import AGREEMENT, ENTROPY, POINTING, REPEATED
+from trainables.attentive.judged import CHUNK, Judged
+from trainables.attentive.learner import AttentiveLearner
+from trainables.attentive.reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
+from trainables.attentive.structure_metrics import read_structures, structure_metrics
 from trainables.case_readings import concatenated
 from trainables.contract import COSTS, CasePredictions, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.counted import of_all
@@ -24,10 +27,8 @@ from trainables.data.inspection import notes_unless_leaking
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
-from trainables.gaze_metrics import AGREEMENT, ENTROPY, POINTING, REPEATED
 from trainables.loop import TrainedTrial
 from trainables.metrics import bootstrap
-from trainables.structure_metrics import read_structures, structure_metrics
 
 __all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 

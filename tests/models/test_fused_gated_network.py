@@ -9,11 +9,11 @@ import torch
 from test_gated_network import images_of, make, seeded
 from torch import Tensor, nn
 
-from models.gated_array import forward_together, shuffled_together
+from models.fused_gated_network import forward_together, shuffled_together
 from models.gated_network import GatedNetwork
 
 CLASSES = (5, 3, 2)
-#: What may differ between the members of an array.
+#: What may differ between fused networks.
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"gamma_g": 0.4, "batch_norm_momentum": 0.5},
@@ -115,7 +115,7 @@ def test_a_member_that_is_not_finite_changes_no_other(where: str) -> None:
 def test_networks_of_another_shape_or_mode_are_refused() -> None:
     images = images_of(2, 91, dtype=torch.float64).unsqueeze(1).expand(-1, 2, -1, -1, -1)
     half = make(CLASSES, dtype=torch.float64, width=0.5)
-    with pytest.raises(ValueError, match=r"^networks must have the same tasks, width and mode to be one array; got several$"):
+    with pytest.raises(ValueError, match=r"^networks must have the same tasks, width and mode to be fused; got several$"):
         forward_together([members(1)[0], half], images)
     with pytest.raises(ValueError, match=r"^networks must have the same tasks, width and mode"):
         forward_together([members(1)[0].train(), members(1)[0].eval()], images)

@@ -36,8 +36,8 @@ def forward_together(
              layout: of the maps in memory, as the convolutions of the device want it.
     Raises:  ValueError: when the networks do not fit each other, or the images are smaller than 91 px.
     """
-    array = _Array(networks)
-    return array.onwards(array.before_gates(images, layout), None, generators or [None] * array.num_members)
+    fused = _FusedNetworks(networks)
+    return fused.onwards(fused.before_gates(images, layout), None, generators or [None] * fused.num_members)
 
 
 def shuffled_together(
@@ -51,13 +51,13 @@ def shuffled_together(
     Args:    networks, images, layout: see `forward_together`.
              orders: the same for every member.
     """
-    array = _Array(networks)
-    features, nothing = array.before_gates(images, layout), [None] * array.num_members
-    return torch.stack([array.onwards(features, order, nothing) for order in (None, *orders)])
+    fused = _FusedNetworks(networks)
+    features, nothing = fused.before_gates(images, layout), [None] * fused.num_members
+    return torch.stack([fused.onwards(features, order, nothing) for order in (None, *orders)])
 
 
 @dataclass(frozen=True)
-class _Array:
+class _FusedNetworks:
     """Networks of one shape."""
 
     networks: Sequence[GatedNetwork]
@@ -66,7 +66,7 @@ class _Array:
         shapes = {tuple(tuple(p.shape) for p in (*n.kernel_parameters(), *n.bias_parameters())) for n in self.networks}
         modes = {network.training for network in self.networks}
         if len(shapes) != 1 or len(modes) != 1:
-            raise ValueError("networks must have the same tasks, width and mode to be one array; got several")
+            raise ValueError("networks must have the same tasks, width and mode to be fused; got several")
 
     @property
     def num_members(self) -> int:

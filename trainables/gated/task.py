@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from models.gated_network import check_size
 from spaces.fields import Value, number
-from trainables import gated_data, metrics
+from trainables import metrics
 from trainables.contract import COSTS, CasePredictions, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
 from trainables.counted import of_all, once_each
 from trainables.data import check_same, needed
@@ -18,10 +18,11 @@ from trainables.data.inspection import notes_unless_leaking
 from trainables.data.label_notes import nothing_to_rank
 from trainables.devices import choose_device
 from trainables.errors import DataError, as_requested
-from trainables.gate_metrics import CONTRIBUTION, DECISIVENESS, SHARING, gate_metrics
-from trainables.gated_data import GatedData
-from trainables.gated_learner import GatedLearner
-from trainables.gated_reading import GatedPredictor, Judged, explain, explain_images, explain_model, judge_split, load_model
+from trainables.gated import data as gated_data
+from trainables.gated.data import GatedData
+from trainables.gated.learner import GatedLearner
+from trainables.gated.metrics import CONTRIBUTION, DECISIVENESS, SHARING, gate_metrics
+from trainables.gated.reading import GatedPredictor, Judged, explain, explain_images, explain_model, judge_split, load_model
 from trainables.loop import TrainedTrial
 from trainables.names import escaped
 

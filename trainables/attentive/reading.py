@@ -13,10 +13,11 @@ from torch import Tensor
 from models.attentive_network import AttentiveNetwork, Reading, check_size
 from spaces.attentive import AttentiveSpace
 from spaces.errors import RequestError
-from trainables import attentive_data, checkpoints
-from trainables.attentive_data import AttentiveBatch, AttentiveData
-from trainables.attentive_judged import CHUNK, Judged, joined, judge
-from trainables.attentive_model import build_model
+from trainables import checkpoints
+from trainables.attentive import data as attentive_data
+from trainables.attentive.data import AttentiveBatch, AttentiveData
+from trainables.attentive.judged import CHUNK, Judged, joined, judge
+from trainables.attentive.model import build_model
 from trainables.augmentation import to_unit_range, views
 from trainables.contract import Confusions
 from trainables.data import read_segmented

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.attentive_network import Reading
-from trainables.attentive_data import AttentiveBatch, AttentiveData
+from trainables.attentive.data import AttentiveBatch, AttentiveData
+from trainables.attentive.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
+from trainables.attentive.structure_metrics import StructureReadings, read_structures, structure_metrics
 from trainables.case_readings import concatenated
 from trainables.data.isic2017 import MELANOMA
-from trainables.gaze_metrics import GazeReadings, gaze_metrics, read_gazes
 from trainables.metrics import classification_metrics
-from trainables.structure_metrics import StructureReadings, read_structures, structure_metrics
 
 #: Cases of one forward pass in evaluation, always counted from a split's first, so that the same split gives the same bits.
 CHUNK = 16

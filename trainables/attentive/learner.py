@@ -13,10 +13,11 @@ from torch import Tensor
 from models.attentive_network import AttentiveNetwork, Reading
 from models.structure_decoder import StructureDecoder
 from spaces.fields import Value, number
-from trainables import encoder_weights, losses, structure_losses
-from trainables.attentive_data import AttentiveBatch, AttentiveData
-from trainables.attentive_judged import CHUNK, joined, judge
-from trainables.attentive_model import build_model, build_optimizer
+from trainables import losses
+from trainables.attentive import encoder_weights, structure_losses
+from trainables.attentive.data import AttentiveBatch, AttentiveData
+from trainables.attentive.judged import CHUNK, joined, judge
+from trainables.attentive.model import build_model, build_optimizer
 from trainables.augmentation import Crop, Turning
 from trainables.batches import Passes, repeat_factors
 from trainables.contract import parts_note

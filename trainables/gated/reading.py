@@ -22,10 +22,10 @@ from trainables.described import read_description
 from trainables.devices import choose_device, laid_out, threads
 from trainables.errors import CheckpointError, DataError
 from trainables.explanation import Attribution, Explanation, SeenCase, SevenPoints, of_every_kind
-from trainables.gate_metrics import gated_metrics
-from trainables.gated_data import GatedData
-from trainables.gated_learner import CHUNK, build_model, infer, predict_logits, probabilities_of
-from trainables.gated_sharing import sharing_of, with_history
+from trainables.gated.data import GatedData
+from trainables.gated.learner import CHUNK, build_model, infer, predict_logits, probabilities_of
+from trainables.gated.metrics import gated_metrics
+from trainables.gated.sharing import sharing_of, with_history
 from trainables.metrics import confusion
 from trainables.sharing import Sharing
 
