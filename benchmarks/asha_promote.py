@@ -1,11 +1,11 @@
 """Does it matter that our promoting ASHA lets a trial that is among the best on arrival go on at once?
 
 Li et al. 2020 (Algorithm 2) sends every trial that arrives at a rung back to the queue, and the free worker takes the best
-that may be promoted, of the highest rung that has one. Ours does not pause a trial that is among the best already. It should not: an arrival lets one trial more pass at most, and if that is
-itself, the worker that it would free takes it again. Compared in
-simulated time, eight asynchronous workers, on MFHartmann 3 and 6, good and moderate, at one cost in epochs: the regret of the
-configuration that is best among those that have come furthest. A pair shares its seed. Printed are the means, their ratio
-with a bootstrap interval over pairs, and how many trials were paused.
+that may be promoted, of the highest rung that has one. Ours does not pause a trial that is among the best already. It should
+not matter: an arrival lets one trial more pass at most, and if that is itself, the worker that it would free takes it again.
+Compared in simulated time, eight asynchronous workers, on MFHartmann 3 and 6, good and moderate, at one cost in epochs: the
+regret of the configuration that is best among those that have come furthest. A pair shares its seed. Printed are the means,
+their ratio with a bootstrap interval over pairs, and how many trials were paused.
 
     python benchmarks/asha_promote.py [--seeds 100] [--whole-trials 40] [--sampler random]
 
