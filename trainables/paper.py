@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trainables.data.source import is_synthetic
+from trainables.reproduced import PageParts, Reproduced
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Paper:
              headline: metric → heading, what a reproduction shows of each experiment on a screen.
              values: experiment → what the paper reports of it on its test split: metric, named without the split → value;
                  shares, not percent.
+             page: the paper's tables and figures with its numbers and those of a reproduction, as Markdown.
     """
 
     title: str
@@ -25,6 +27,7 @@ class Paper:
     test_melanomas: int
     headline: Mapping[str, str]
     values: Callable[[str], Mapping[str, float]]
+    page: Callable[[Reproduced, PageParts], str]
 
     def other_data(self, source: str | None, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str | None:
         """Why these data are not the paper's; None where nothing tells them apart.

@@ -1,153 +1,23 @@
 """A paper's experiments as they came out here: means over seeds on the test split, beside what the paper reports."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.leaderboard import RecordedSearch
 from search.analysis.means import Mean, RunMetrics, means_over_runs, run_metrics
-from search.analysis.uncertainty import Interval
 from search.errors import PlanError
 from search.records.split_readings import record_reading
 from search.records.trials import TrialRecord
 from spaces.fields import fields_of, format_value
 from trainables.contract import Confusions
 from trainables.data import read
+from trainables.reproduced import MeanConfusions, Measured, Outcome, Reproduced
 from trainables.sharing import Sharing
 from trainables.tasks import TASKS, TaskModule
 
-#: Where sharing is looked at: the paper's figure, and all of it.
-BLOCKS: Mapping[str, int | None] = {"last block": -1, "all blocks": None}
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric of an experiment.
-
-    Args:    mean: over its runs.
-             interval: 95 %, over cases and seeds, of this number by itself; None for fewer than three seeds.
-             paper: what the paper reports, None where it reports nothing.
-    """
-
-    mean: float
-    interval: Interval | None
-    paper: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """Ours less the paper's."""
-        return None if self.paper is None else self.mean - self.paper
-
-    def to_json(self) -> dict[str, Any]:
-        """All four numbers."""
-        return {
-            "mean": self.mean,
-            "interval": self.interval and list(self.interval),
-            "paper": self.paper,
-            "difference": self.difference,
-        }
-
-
-@dataclass(frozen=True)
-class MeanConfusions:
-    """Confusion matrices with cells averaged over runs.
-
-    Args:    classes: names of rows and columns.
-             matrices: name → cases by truth (rows) and by what was said (columns).
-    """
-
-    classes: tuple[str, ...]
-    matrices: Mapping[str, Float[np.ndarray, "classes classes"]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Every cell."""
-        return {"classes": list(self.classes), **{name: matrix.tolist() for name, matrix in self.matrices.items()}}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one experiment.
-
-    Args:    experiment: the paper's name.
-             epochs: best epoch of each run that ended well.
-             failures: why the others did not, a line each.
-             metrics: name without the split → what was measured.
-             confusions: by name.
-             sharings: of each run with learnt gates.
-    """
-
-    experiment: str
-    epochs: tuple[int, ...] = ()
-    failures: tuple[str, ...] = ()
-    metrics: Mapping[str, Measured] = field(default_factory=dict)
-    confusions: Mapping[str, MeanConfusions] = field(default_factory=dict)
-    sharings: tuple[Sharing, ...] = ()
-
-    def to_json(self, primary: str) -> dict[str, Any]:
-        """Every number.
-
-        Args:    primary: name of the task that is the diagnosis.
-        """
-        last = spread_of(self.sharings, block=-1)
-        dependence = {name: dependence_of(primary, self.sharings, block) for name, block in BLOCKS.items()}
-        return {
-            "experiment": self.experiment,
-            "epochs": list(self.epochs),
-            "failures": list(self.failures),
-            "metrics": {name: measured.to_json() for name, measured in self.metrics.items()},
-            "confusions": {name: found.to_json() for name, found in self.confusions.items()},
-            "sharing_of_last_block": None if last is None else last.to_json(),
-            "dependence": {name: None if found is None else found.to_json() for name, found in dependence.items()},
-        }
-
-
-@dataclass(frozen=True)
-class Reproduced:
-    """What came of all.
-
-    Args:    name: of the reproduction.
-             task, source: what was trained on what.
-             split: that was measured on.
-             primary: name of the task that is the diagnosis.
-             num_seeds: runs of each experiment.
-             outcomes: in the paper's order.
-             other_data: why the data are not the paper's, None where they are.
-             note: how often the test split has been read by now, or why it was not.
-             unlike_paper: what else was not as in the paper: size, settings, an end before the paper's rules would have it.
-             notes: what is to be known of the data, and what the networks do otherwise than the paper's, a line each.
-    """
-
-    name: str
-    task: str
-    source: str
-    split: str
-    primary: str
-    num_seeds: int
-    outcomes: tuple[Outcome, ...]
-    other_data: str | None
-    note: str
-    unlike_paper: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def outcome(self, experiment: str) -> Outcome | None:
-        """What came of an experiment; None where it was not asked for, or no run ended well."""
-        found = [outcome for outcome in self.outcomes if outcome.experiment == experiment and outcome.metrics]
-        return found[0] if found else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Every number."""
-        own = ("name", "task", "source", "split", "num_seeds", "other_data", "note")
-        return {
-            **{name: getattr(self, name) for name in own},
-            "unlike_paper": list(self.unlike_paper),
-            "notes": list(self.notes),
-            "experiments": [outcome.to_json(self.primary) for outcome in self.outcomes],
-        }
 
 
 def reproduced(found: RecordedSearch, progress: Progress = lambda done, total: None) -> Reproduced:

@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from search.analysis.common_explanations import spread_of
 from search.analysis.figures import COLOURS, nothing, panels, plain_text
-from search.analysis.reproduction import MeanConfusions, Measured, Outcome
 from search.analysis.trial_figures import heat
+from trainables.reproduced import MeanConfusions, Measured, Outcome
 
 
 @plain_text
@@ -76,7 +76,7 @@ def sharing_by_experiment(outcomes: Sequence[Outcome]) -> Figure | None:
 
 
 @plain_text
-def structure_confusion(confusions: MeanConfusions, experiment: str) -> Figure:
+def confusion(confusions: MeanConfusions, experiment: str) -> Figure:
     """Which structures are taken for which: a row sums to 1, or to 0 where no mask overlaps its structure most.
 
     Source: Esteve-Cogollos & Fernández-Torres 2020, Fig. 6

@@ -1,8 +1,9 @@
-"""A reproduction as one self-contained page: the papers' tables and figures with their numbers and one's own."""
+"""A reproduction as one self-contained page: the paper's tables and figures with its numbers and one's own."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,44 +12,17 @@ from search.analysis import figures
 from search.analysis.common_explanations import dependence_of, spread_of
 from search.analysis.narration import spread_text
 from search.analysis.page import html_page, picture, table
-from search.analysis.reproduction import BLOCKS, Measured, Outcome, Reproduced
-from search.analysis.reproduction_figures import beside_paper, sharing_by_experiment, structure_confusion
+from search.analysis.reproduction_figures import beside_paper, confusion, sharing_by_experiment
 from search.analysis.uncertainty import MINIMUM_SEEDS
 from search.analysis.verdict import counted
-from spaces.attentive import BALANCINGS, SKIPS_AND_NORMS, grid_name
-from trainables.attentive import paper as esteve
 from trainables.folders import write_file
-from trainables.gated import paper as coppola
+from trainables.paper import Paper
+from trainables.reproduced import MeanConfusions, Measured, Outcome, Reproduced
 from trainables.tasks import TASKS
 
-_OF_A_TASK = ("accuracy", "recall", "precision")
-_OF_CRITERIA = {
-    "criteria/accuracy": "accuracy, mean of 7 criteria",
-    "criteria/recall": "macro recall, mean of 7 criteria",
-    "criteria/precision": "macro precision, mean of 7 criteria",
-}
-_OF_MELANOMA = {"melanoma/auroc": "AUC of melanoma", "melanoma/average_precision": "average precision of melanoma"}
-_OF_STRUCTURES = {
-    "structures/map": "mAP at IoU .5, .6, .7, .8",
-    "structures/class_accuracy": "class accuracy",
-    "structures/predicted_class_pixel_auroc": "AUC of pixels (class as predicted)",
-    "attributes/superpixel_auroc_mean": "attribute AUC (superpixels)",
-}
-_DEFINITIONS = (
-    "Ours are by the paper's definitions. Beside its mAP stands `structures/map`, by the rule of its reference [42]: a structure"
-    " counts when exactly one mask said to be it overlaps it above the threshold. Beside its class accuracy stands that of all"
-    " masks, each paired with the structure that it overlaps most. Beside its attribute AUC stands"
-    " `structures/predicted_class_pixel_auroc`: the pixels of every mask, of all six classes, against the truth of the class that"
-    " was predicted for it. The others' AUC are taken for the challenge's own, over superpixels."
-)
-_OF_GAZES = {
-    "gazes/structure_agreement": "point where they claim to, beyond chance",
-    "gazes/pointing_accuracy": "point at the lesion, beyond chance",
-    "gazes/repeated": "repeated",
-    "gazes/attention_entropy": "entropy of attention",
-}
+#: Where sharing is looked at: the paper's figure, and all of it.
+BLOCKS: Mapping[str, int | None] = {"last block": -1, "all blocks": None}
 _PAPER = "paper (diff.)"
-_RULES = {"1": "checklist, τ = 1", "3": "checklist, τ = 3", "direct": "direct"}
 
 
 def write_reproduction(found: Reproduced, folder: Path) -> Path:
@@ -57,22 +31,57 @@ def write_reproduction(found: Reproduced, folder: Path) -> Path:
     Args:    found: to report.
              folder: of the reproduction.
     """
-    write_file(folder / "reproduction.json", (json.dumps(found.to_json(), indent=1) + "\n").encode())
-    text, pictures = PAGES[found.task](found)
+    paper = TASKS[found.task].paper
+    write_file(folder / "reproduction.json", (json.dumps(document_of(found), indent=1) + "\n").encode())
+    text, pictures = drawn_page(found, paper)
     for name, figure in pictures.items():
         (folder / f"reproduction_{name}.png").write_bytes(figures.png(figure))
     page = folder / "reproduction.html"
-    paper = TASKS[found.task].paper
-    title = found.task if paper is None else paper.title
     drawn = {name: figures.svg(figure) for name, figure in pictures.items()}
-    page.write_text(html_page(f"The experiments of {title}", f"{_beginning(found)}\n\n{text}\n\n{_end(found)}", drawn))
+    title = f"The experiments of {found.task if paper is None else paper.title}"
+    page.write_text(html_page(title, f"{_beginning(found)}\n\n{text}\n\n{_end(found)}", drawn))
     return page
+
+
+def drawn_page(found: Reproduced, paper: Paper | None) -> tuple[str, dict[str, Figure]]:
+    """The paper's tables and figures as Markdown, and the pictures whose places are in it.
+
+    Args:    found: to report.
+             paper: whose page it is; without one it is empty.
+    """
+    parts = _Parts()
+    return ("" if paper is None else paper.page(found, parts)), parts.pictures
 
 
 def written(folder: Path) -> Path | None:
     """The page of a reproduction that has been reported before, None where there is none."""
     page = folder / "reproduction.html"
     return page if page.is_file() and page.with_suffix(".json").is_file() else None
+
+
+def document_of(found: Reproduced) -> dict[str, Any]:
+    """Every number, as JSON values."""
+    own = ("name", "task", "source", "split", "num_seeds", "other_data", "note")
+    return {
+        **{name: getattr(found, name) for name in own},
+        "unlike_paper": list(found.unlike_paper),
+        "notes": list(found.notes),
+        "experiments": [_outcome_document(outcome, found.primary) for outcome in found.outcomes],
+    }
+
+
+def _outcome_document(outcome: Outcome, primary: str) -> dict[str, Any]:
+    last = spread_of(outcome.sharings, block=-1)
+    dependence = {name: dependence_of(primary, outcome.sharings, block) for name, block in BLOCKS.items()}
+    return {
+        "experiment": outcome.experiment,
+        "epochs": list(outcome.epochs),
+        "failures": list(outcome.failures),
+        "metrics": {name: measured.to_json() for name, measured in outcome.metrics.items()},
+        "confusions": {name: matrices.to_json() for name, matrices in outcome.confusions.items()},
+        "sharing_of_last_block": None if last is None else last.to_json(),
+        "dependence": {name: None if found is None else found.to_json() for name, found in dependence.items()},
+    }
 
 
 def _beginning(found: Reproduced) -> str:
@@ -107,101 +116,52 @@ def _end(found: Reproduced) -> str:
     return "\n\n".join([*parts, found.note])
 
 
-def _cell(measured: Measured | None, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:
-    """Ours with its interval; the paper's with the difference."""
-    if measured is None:
-        return "–", "–"
-    ours = f"{scale * measured.mean:.{digits}f}"
-    if measured.interval is not None:
-        low, high = (scale * edge for edge in measured.interval)
-        ours += f" [{low:.{digits}f}, {high:.{digits}f}]"
-    if measured.paper is None or measured.difference is None:
-        return ours, "–"
-    return ours, f"{scale * measured.paper:.{digits}f} ({scale * measured.difference:+.{digits}f})"
+class _Parts:
+    """Markdown and Matplotlib for a paper's page; see `PageParts`."""
 
+    def __init__(self) -> None:
+        self.pictures: dict[str, Figure] = {}
 
-def _compared(
-    first: str,
-    rows: Sequence[tuple[str, Mapping[str, Measured]]],
-    metrics: Mapping[str, str],
-    scale: float = 1.0,
-    digits: int = 3,
-) -> str:
-    """A table with a second column for a metric that the paper reports of any row.
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        """See `PageParts`."""
+        return table(headings, rows)
 
-    Args:    first: heading of the names.
-             rows: name and metrics.
-             metrics: name → heading.
-             scale, digits: of every number.
-    """
-    reported = {name: any(own[name].paper is not None for _, own in rows if name in own) for name in metrics}
-    headings = [first]
-    for name, heading in metrics.items():
-        headings += [heading, _PAPER] if reported[name] else [heading]
-    lines = [
-        [row, *(cell for name in metrics for cell in _cell(own.get(name), scale, digits)[: 2 if reported[name] else 1])]
-        for row, own in rows
-    ]
-    return table(headings, lines)
+    def compared(
+        self,
+        first: str,
+        rows: Sequence[tuple[str, Mapping[str, Measured]]],
+        metrics: Mapping[str, str],
+        scale: float = 1.0,
+        digits: int = 3,
+    ) -> str:
+        """See `PageParts`."""
+        reported = {name: any(own[name].paper is not None for _, own in rows if name in own) for name in metrics}
+        headings, lines = [first], [[row] for row, _ in rows]
+        for name, heading in metrics.items():
+            headings += [heading, _PAPER] if reported[name] else [heading]
+            for line, (_, own) in zip(lines, rows, strict=True):
+                measured = own.get(name)
+                line.append("–" if measured is None else measured.text(scale, digits))
+                if reported[name]:
+                    line.append("–" if measured is None else measured.paper_text(scale, digits))
+        return table(headings, lines)
 
+    def beside_paper(self, name: str, outcomes: Sequence[Outcome], metrics: Mapping[str, str]) -> str:
+        """See `PageParts`."""
+        return self._placed(name, beside_paper(outcomes, metrics))
 
-def gated_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
-    """Table 2 and 3 and Fig. 4 of Coppola et al. 2020, as Markdown and pictures."""
-    measured = [outcome for outcome in found.outcomes if outcome.metrics]
-    pictures, parts = {"criteria": beside_paper(measured, _OF_CRITERIA)}, ["## Table 2: the seven criteria", picture("criteria")]
-    rows = [(outcome.experiment, outcome.metrics) for outcome in measured]
-    parts.append(_compared("mean of 7, %", rows, {f"criteria/{m}": m for m in _OF_A_TASK}, scale=100, digits=1))
-    parts.append("Recall and precision are macro averages.")
-    for outcome in measured:
-        parts += [f"### {outcome.experiment}", _by_task(outcome, found.primary)]
-        if outcome.experiment == "binary":
-            parts.append(f"{found.primary} has two classes here: melanoma and the rest.")
-    parts += ["## Table 3: melanoma, inferred and direct", _seven_points(measured)]
-    sharing = sharing_by_experiment(measured)
-    if sharing is not None:
-        pictures["sharing"] = sharing
-        parts += ["## Figure 4: what tasks share", picture("sharing"), *_sharing(measured, found.primary)]
-    return "\n\n".join(parts), pictures
+    def confusion(self, name: str, confusions: MeanConfusions, experiment: str) -> str:
+        """See `PageParts`."""
+        return self._placed(name, confusion(confusions, experiment))
 
+    def sharing(self, name: str, outcomes: Sequence[Outcome], primary: str) -> str:
+        """See `PageParts`."""
+        figure = sharing_by_experiment(outcomes)
+        return "" if figure is None else "\n\n".join([self._placed(name, figure), *_sharing(outcomes, primary)])
 
-def _by_task(outcome: Outcome, primary: str) -> str:
-    columns = [(primary if name == "DIAG" else "criteria" if name == "mean" else name) for name in coppola.COLUMNS]
-    rows = [
-        (
-            "mean of 7" if column == "criteria" else column,
-            {m: own for m in _OF_A_TASK if (own := outcome.metrics.get(f"{column}/{m}")) is not None},
-        )
-        for column in columns
-    ]
-    return _compared("%", [row for row in rows if row[1]], {m: m for m in _OF_A_TASK}, scale=100, digits=1)
-
-
-def _seven_points(measured: Sequence[Outcome]) -> str:
-    """Counts by rule and experiment, averaged over seeds, the paper's beside them."""
-    with_points = [outcome for outcome in measured if "seven_point" in outcome.confusions]
-    if not with_points:
-        return "The tasks are not the seven criteria and a diagnosis with melanoma."
-    rows = []
-    truth = with_points[0].confusions.get("seven_point_annotated")
-    for name, matrix in (truth.matrices if truth is not None else {}).items():
-        rows.append(("annotated criteria", _RULES[name], *_counts(matrix), "–", "–", _papers("annotated", name)))
-    for outcome in with_points:
-        for name, matrix in outcome.confusions["seven_point"].matrices.items():
-            rates = [_cell(outcome.metrics.get(f"seven_point/{rate}_{name}"))[0] for rate in ("sensitivity", "specificity")]
-            rows.append((outcome.experiment, _RULES[name], *_counts(matrix), *rates, _papers(outcome.experiment, name)))
-    headings = ("", "melanoma by", "TN", "FP", "FN", "TP", "sensitivity", "specificity", "paper: TN, FP, FN, TP")
-    return table(headings, rows) + (
-        "\n\nCounts are means over the seeds. The paper's text has no matrix for τ = 3 and for the other experiments."
-    )
-
-
-def _counts(matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> list[str]:
-    return [f"{cell:.1f}".removesuffix(".0") for cell in np.asarray(matrix, dtype=float).flatten()]
-
-
-def _papers(experiment: str, rule: str) -> str:
-    matrix = coppola.TABLE_3.get(experiment, {}).get(rule)
-    return "–" if matrix is None else ", ".join(str(cell) for row in matrix for cell in row)
+    def _placed(self, name: str, figure: Figure) -> str:
+        self.pictures[name] = figure
+        return picture(name)
 
 
 def _sharing(measured: Sequence[Outcome], primary: str) -> list[str]:
@@ -230,64 +190,3 @@ def _sharing(measured: Sequence[Outcome], primary: str) -> list[str]:
         f"{primary} takes",
     )
     return [*parts, table(headings, rows), "The interval is Student's over the seeds: no case enters a gate's value."]
-
-
-def attentive_page(found: Reproduced) -> tuple[str, dict[str, Figure]]:
-    """Tables 3 to 5 and Fig. 6 of Esteve-Cogollos & Fernández-Torres 2020, as Markdown and pictures."""
-    variants = [outcome for name in esteve.TABLE_3 if (outcome := found.outcome(name)) is not None]
-    measured = [outcome for outcome in found.outcomes if outcome.metrics]
-    pictures, parts = dict[str, Figure](), list[str]()
-    if variants:
-        pictures["diagnosis"] = beside_paper(variants, _OF_MELANOMA)
-        rows = [(outcome.experiment, outcome.metrics) for outcome in variants]
-        parts += ["## Table 3: the diagnosis", picture("diagnosis"), _compared("variant", rows, _OF_MELANOMA)]
-        others = [(name, f"{area:.3f}") for name, area in esteve.OTHERS_DIAGNOSIS.items()]
-        ours = [(o.experiment, _cell(o.metrics.get("melanoma/auroc"))[0]) for o in variants if "Deco" in o.experiment]
-        parts += [
-            "## Table 4: beside others",
-            table(("model", "AUC"), [*others, *ours]),
-            "The others' are as the paper quotes them.",
-        ]
-    parts += ["## Skips, batch normalisation and balancing", *_grid(found)]
-    drawn = [outcome for outcome in measured if "structures/map" in outcome.metrics]
-    if drawn:
-        parts += [
-            "## Table 5: structures",
-            _structures(drawn),
-            _DEFINITIONS,
-        ]
-        shown = found.outcome(esteve.STRUCTURES_OF) or drawn[0]
-        if "structures" in shown.confusions:
-            pictures["structures"] = structure_confusion(shown.confusions["structures"], shown.experiment)
-            parts += ["## Figure 6: which structures are taken for which", picture("structures")]
-    looking = [(o.experiment, o.metrics) for o in measured if any(name in o.metrics for name in _OF_GAZES)]
-    if looking:
-        parts += ["## Gazes", _compared("share of gazes that", looking, _OF_GAZES)]
-    return "\n\n".join(parts), pictures
-
-
-def _structures(drawn: Sequence[Outcome]) -> str:
-    """Every experiment with masks, the paper's own row, and what the paper quotes of others."""
-    rows = [(outcome.experiment, *(_cell(outcome.metrics.get(name))[0] for name in _OF_STRUCTURES)) for outcome in drawn]
-    papers = [f"{esteve.STRUCTURES[name]:.3f}" if name in esteve.STRUCTURES else "–" for name in _OF_STRUCTURES]
-    others = [
-        (f"{name} (as the paper quotes it)", "–", "–", "–", f"{area:.3f}") for name, area in esteve.OTHERS_ATTRIBUTES.items()
-    ]
-    return table(("experiment", *_OF_STRUCTURES.values()), [*rows, (f"the paper: {esteve.STRUCTURES_OF}", *papers), *others])
-
-
-def _grid(found: Reproduced) -> list[str]:
-    """A table a metric: setups by balancings, each cell the experiment's mean and interval."""
-    parts = []
-    for metric, heading in {"melanoma/auroc": "AUC of melanoma", "structures/map": "mAP"}.items():
-        rows = []
-        for setup in SKIPS_AND_NORMS:
-            outcomes = [found.outcome(grid_name(setup, balancing)) for balancing in BALANCINGS]
-            rows.append((setup, *(_cell(None if o is None else o.metrics.get(metric))[0] for o in outcomes)))
-        if any(cell != "–" for row in rows for cell in row[1:]):
-            parts.append(table((heading, *BALANCINGS), rows))
-    return parts or ["None of these experiments was asked for."]
-
-
-#: Task → its page.
-PAGES: Mapping[str, Callable[[Reproduced], tuple[str, dict[str, Figure]]]] = {"gated": gated_page, "attentive": attentive_page}

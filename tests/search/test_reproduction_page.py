@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from search.analysis.reproduction import MeanConfusions, Measured, Outcome, Reproduced
 from search.analysis.reproduction_figures import beside_paper
-from search.analysis.reproduction_page import attentive_page, gated_page, write_reproduction, written
+from search.analysis.reproduction_page import drawn_page, write_reproduction, written
 from spaces.attentive import EXPERIMENTS
 from trainables import tasks
 from trainables.data.segmented import STRUCTURES
 from trainables.gated.paper import COLUMNS
+from trainables.reproduced import MeanConfusions, Measured, Outcome, Reproduced
 from trainables.sharing import Sharing
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
@@ -59,6 +60,10 @@ def gated(other: str | None = "these are synthetic images, drawn by dermtune") -
     return Reproduced("mine", "gated", "derm7pt:x", "test", "DIAG", 3, (*outcomes, failed), other, "Read 6 times.")
 
 
+def page_of(found: Reproduced) -> tuple[str, dict[str, Figure]]:
+    return drawn_page(found, tasks.TASKS[found.task].paper)
+
+
 def rows(text: str, heading: str) -> list[list[str]]:
     """Cells of the table that follows a heading."""
     lines = text[text.index(heading) :].splitlines()[1:]
@@ -72,7 +77,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def test_table_2_has_ours_with_its_interval_and_the_papers_with_the_difference() -> None:
-    text, pictures = gated_page(gated())
+    text, pictures = page_of(gated())
     (headings, standard, *_) = rows(text, "## Table 2")
     assert headings == [
         "mean of 7, %",
@@ -88,7 +93,7 @@ def test_table_2_has_ours_with_its_interval_and_the_papers_with_the_difference()
 
 
 def test_table_3_has_every_rule_beside_the_papers_counts() -> None:
-    table = rows(gated_page(gated())[0], "## Table 3")
+    table = rows(page_of(gated())[0], "## Table 3")
     assert table[1] == ["annotated criteria", "checklist, τ = 1", "121", "173", "1", "100", "–", "–", "121, 173, 1, 100"]
     standard = {row[1]: row for row in table if row[0] == "standard"}
     assert list(standard) == ["checklist, τ = 1", "checklist, τ = 3", "direct"]
@@ -99,7 +104,7 @@ def test_table_3_has_every_rule_beside_the_papers_counts() -> None:
 
 
 def test_whether_the_diagnosis_takes_more_is_said_with_an_interval() -> None:
-    text, _ = gated_page(gated())
+    text, _ = page_of(gated())
     table = rows(text, "## Figure 4")
     # Differences of .3, .4 and .35: their standard error is .05/√3, Student's t with two degrees of freedom 4.303.
     assert table[1] == ["standard", "last block", "45.0", "10.0", "+35.0 [+22.6, +47.4]", "more"]
@@ -121,9 +126,9 @@ def test_data_that_are_not_the_papers_are_named_before_anything_else(tmp_path: P
     assert "not the paper's data" not in own
     assert "Not as in the paper" not in own
     small = replace(gated(), unlike_paper=("size_px is 96, the paper's 256",), notes=("one image twice",))
-    page_of_small = write_reproduction(small, tmp_path).read_text()
-    assert "Not as in the paper: size_px is 96, the paper's 256." in page_of_small.replace("’", "'")
-    assert "one image twice" in page_of_small
+    small_page = write_reproduction(small, tmp_path).read_text()
+    assert "Not as in the paper: size_px is 96, the paper's 256." in small_page.replace("’", "'")
+    assert "one image twice" in small_page
     document = json.loads((tmp_path / "reproduction.json").read_text())
     found = {row["experiment"]: row for row in document["experiments"]}
     recall = found["standard"]["metrics"]["BWV/recall"]
@@ -140,7 +145,7 @@ def test_the_attentive_tables_have_every_variant_and_every_cell_of_the_grid(tmp_
         for name in EXPERIMENTS
     )
     found = Reproduced("mine", "attentive", "isic2017:x", "test", "melanoma", 1, outcomes, None, "Read 17 times.")
-    text, pictures = attentive_page(found)
+    text, pictures = page_of(found)
     table = rows(text, "## Table 3")
     assert len(table) == 8
     assert table[2] == ["VGG_GAP", "0.500 [0.400, 0.700]", "0.866 (-0.366)", "0.500 [0.400, 0.700]", "0.658 (-0.158)"]

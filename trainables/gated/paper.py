@@ -1,8 +1,11 @@
 """What Coppola et al. 2020 report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from trainables.paper import Paper
+from trainables.reproduced import Outcome, PageParts, Reproduced
 
 #: Task of Table 2, in its order; "mean" is over the seven criteria.
 COLUMNS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS", "mean")
@@ -55,6 +58,72 @@ def values(experiment: str) -> dict[str, float]:
     return found
 
 
+_OF_A_TASK = ("accuracy", "recall", "precision")
+_OF_CRITERIA = {
+    "criteria/accuracy": "accuracy, mean of 7 criteria",
+    "criteria/recall": "macro recall, mean of 7 criteria",
+    "criteria/precision": "macro precision, mean of 7 criteria",
+}
+_RULES = {"1": "checklist, τ = 1", "3": "checklist, τ = 3", "direct": "direct"}
+
+
+def page(found: Reproduced, of: PageParts) -> str:
+    """Tables 2 and 3 and Fig. 4, as Markdown; see `Paper.page`."""
+    measured = found.measured
+    parts = ["## Table 2: the seven criteria", of.beside_paper("criteria", measured, _OF_CRITERIA)]
+    rows = [(outcome.experiment, outcome.metrics) for outcome in measured]
+    parts.append(of.compared("mean of 7, %", rows, {f"criteria/{m}": m for m in _OF_A_TASK}, scale=100.0, digits=1))
+    parts.append("Recall and precision are macro averages.")
+    for outcome in measured:
+        parts += [f"### {outcome.experiment}", _by_task(outcome, found.primary, of)]
+        if outcome.experiment == "binary":
+            parts.append(f"{found.primary} has two classes here: melanoma and the rest.")
+    parts += ["## Table 3: melanoma, inferred and direct", _seven_points(measured, of)]
+    sharing = of.sharing("sharing", measured, found.primary)
+    parts += ["## Figure 4: what tasks share", sharing] if sharing else []
+    return "\n\n".join(parts)
+
+
+def _by_task(outcome: Outcome, primary: str, of: PageParts) -> str:
+    columns = [(primary if name == "DIAG" else "criteria" if name == "mean" else name) for name in COLUMNS]
+    rows = [
+        (
+            "mean of 7" if column == "criteria" else column,
+            {m: own for m in _OF_A_TASK if (own := outcome.metrics.get(f"{column}/{m}")) is not None},
+        )
+        for column in columns
+    ]
+    return of.compared("%", [row for row in rows if row[1]], {m: m for m in _OF_A_TASK}, scale=100.0, digits=1)
+
+
+def _seven_points(measured: Sequence[Outcome], of: PageParts) -> str:
+    """Counts by rule and experiment, averaged over seeds, the paper's beside them."""
+    with_points = [outcome for outcome in measured if "seven_point" in outcome.confusions]
+    if not with_points:
+        return "The tasks are not the seven criteria and a diagnosis with melanoma."
+    rows = []
+    truth = with_points[0].confusions.get("seven_point_annotated")
+    for name, matrix in (truth.matrices if truth is not None else {}).items():
+        rows.append(("annotated criteria", _RULES[name], *_counts(matrix), "–", "–", _papers("annotated", name)))
+    for outcome in with_points:
+        for name, matrix in outcome.confusions["seven_point"].matrices.items():
+            rates = [outcome.text(f"seven_point/{rate}_{name}") for rate in ("sensitivity", "specificity")]
+            rows.append((outcome.experiment, _RULES[name], *_counts(matrix), *rates, _papers(outcome.experiment, name)))
+    headings = ("", "melanoma by", "TN", "FP", "FN", "TP", "sensitivity", "specificity", "paper: TN, FP, FN, TP")
+    return of.table(headings, rows) + (
+        "\n\nCounts are means over the seeds. The paper's text has no matrix for τ = 3 and for the other experiments."
+    )
+
+
+def _counts(matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> list[str]:
+    return [f"{cell:.1f}".removesuffix(".0") for cell in np.asarray(matrix, dtype=float).flatten()]
+
+
+def _papers(experiment: str, rule: str) -> str:
+    matrix = TABLE_3.get(experiment, {}).get(rule)
+    return "–" if matrix is None else ", ".join(str(cell) for row in matrix for cell in row)
+
+
 PAPER = Paper(
     title="Coppola et al. 2020",
     data_format="derm7pt",
@@ -62,4 +131,5 @@ PAPER = Paper(
     test_melanomas=101,
     headline={"criteria/recall": "criteria: recall", "melanoma/auroc": "melanoma: AUC"},
     values=values,
+    page=page,
 )
