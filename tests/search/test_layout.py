@@ -128,7 +128,15 @@ def estimate() -> None:
 def reproduction() -> None:
     one = {"mean": 0.7421, "interval": [0.6912, 0.7934], "paper": 0.731}
     rows = [{"experiment": f"skips-{n}", "metrics": dict.fromkeys(("melanoma/auroc", "structures/map"), one)} for n in range(17)]
-    document = {"experiments": rows, "name": "r", "split": "test", "source": "isic2017:x", "num_seeds": 3, "other_data": None}
+    document = {
+        "experiments": rows,
+        "name": "r",
+        "task": "attentive",
+        "split": "test",
+        "source": "isic2017:x",
+        "num_seeds": 3,
+        "other_data": None,
+    }
     tables.show_reproduction({**document, "note": "one"}, Path("page"))
 
 
