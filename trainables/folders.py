@@ -96,10 +96,16 @@ def read_verified(folder: Path, name: str) -> bytes:
         lines = (folder / SUMS).read_text().split("\n")
         data = (folder / name).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"a checkpoint must be a folder with {name} and {SUMS}; got {folder}") from error
+        raise CheckpointError(f"a checkpoint must be a folder with {name} and {SUMS}; got {folder}{_within(folder)}") from error
     if f"{hashlib.sha256(data).hexdigest()}  {name}" not in lines:
         raise CheckpointError(f"{folder / name} must match its hash in {SUMS}; got other contents (damaged or edited)")
     return data
+
+
+def _within(folder: Path) -> str:
+    """A hint at checkpoints that lie right below."""
+    found = sorted(path.name for path in folder.iterdir() if (path / SUMS).is_file()) if folder.is_dir() else []
+    return f" (did you mean {folder / found[0]}?)" if found else ""
 
 
 def verify(folder: Path) -> None:

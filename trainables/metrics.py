@@ -14,6 +14,8 @@ from trainables.resampling import Resampling
 
 CALIBRATION_BINS = 10
 SPECIFICITY = 0.95
+#: Values of a metric that differ by no more are one value.
+_ALIKE = 1e-12
 
 
 def auroc(
@@ -286,14 +288,18 @@ def bootstrap(
 ) -> dict[str, list[float]]:
     """95 % percentile intervals over resampled cases, or groups of them, of whatever can be measured on some of them.
 
+    There is none for what every resample gives alike: a property of the network, or a metric of classes so well apart in these
+    cases that they cannot say how far from it the truth may be. An interval without a width would say that it is certain.
+
     Args:    num_cases: to draw from, with repetition.
              measure: counts of cases → metrics; a resample in which one is NaN does not count for it.
              groups: code of each case's group, which are drawn whole; None where every case is its own.
              resamples: bootstrap samples.
              seed: of the resampling.
-    Returns: metric → [2.5 %, 97.5 %].
+    Returns: metric → [2.5 %, 97.5 %], of those that vary.
     """
     generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
     drawn = (resampling.counts(generator, len(chunk)) for chunk in chunks(resamples, num_cases))
     found = {name: values[~np.isnan(values)] for name, values in measured(measure, drawn).items()}
-    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in found.items() if len(values)}
+    varying = {name: values for name, values in found.items() if len(values) and np.ptp(values) > _ALIKE}
+    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in varying.items()}

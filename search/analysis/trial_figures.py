@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from search.analysis.common_explanations import SharingSpread
 from search.analysis.figures import COLOURS, panels, plain_text, shortened
@@ -47,6 +48,7 @@ def learning_curves(plan: Plan, trial: TrialRecord) -> Figure:
     for axes in grid:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if trial.best_epoch:
             axes.axvline(trial.best_epoch, color="#888888", linestyle="--", linewidth=1)
     return figure

@@ -9,12 +9,15 @@ import click
 
 from search.cli.bars import bar
 from search.cli.options import Context, command_options, err, out, roles_options
-from search.cli.tables import show_rows
+from search.cli.tables import from_here, show_rows
 from spaces.fields import Value, fields_of, format_value
 from trainables.data import DATASETS, Cases, examine, fold_of, primary_of, split_source
 from trainables.data.inspection import Findings
+from trainables.data.primary import likely_primary
 from trainables.data.roles import ColumnRoles, roles_of, with_roles, without_roles
+from trainables.data.splitting import draw_split
 from trainables.errors import DataError
+from trainables.folders import write_file
 from trainables.tasks import TASKS
 
 _DRAWABLE = [name for name, entry in DATASETS.items() if entry.writer is not None]
@@ -86,11 +89,69 @@ def _verdict(source: str, cases: Cases | None, findings: Findings) -> str:
         return begin
     name = source.partition(":")[0]
     task = next(task for task, entry in TASKS.items() if name in entry.formats)
-    primary = "" if primary_of(cases) else " --set primary_task=TASK (which of these is the diagnosis?)"
+    primary = "" if primary_of(cases) else _which_diagnosis(cases)
     return (
         f"{begin}: dermtune search {task} --data {shlex.quote(without_roles(source))} {roles_of(source).options()}".rstrip()
         + primary
     )
+
+
+def _which_diagnosis(cases: Cases) -> str:
+    """What names the diagnosis in a search's command, where no task is called so."""
+    likely = likely_primary(list(next(iter(cases.counts().values()))))
+    if likely is None:
+        return " --set primary_task=TASK (which of these is the diagnosis?)"
+    return f" --set primary_task={shlex.quote(likely)} (if that is the diagnosis)"
+
+
+@data.command()
+@click.argument("source", metavar="table:FILE")
+@click.option(
+    "--out", "file", type=click.Path(path_type=Path, dir_okay=False), help="A CSV beside FILE [default: FILE-split.csv]."
+)
+@click.option("--valid", default=0.2, show_default=True, help="Share of the cases.")
+@click.option("--test", default=0.2, show_default=True, help="Share of the cases; 0 for none.")
+@click.option("--by", metavar="COLUMN", help="Labels that are shared out evenly [default: the diagnosis].")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same split.")
+@roles_options
+@command_options
+def split(
+    context: Context,
+    source: str,
+    file: Path | None,
+    valid: float,
+    test: float,
+    by: str | None,
+    seed: int,
+    roles: ColumnRoles,
+) -> None:
+    """Draw training, validation and test cases for a table that has no split, and write it with one.
+
+    Labels are shared out evenly, and cases of one patient (--group) or with the same picture stay in one split. Draw once, before
+    anything is trained, and keep the file: a split that is drawn again until it suits measures nothing.
+    """
+    name, path = split_source(source)
+    if name != "table":
+        raise DataError(f"a split must be drawn for table:FILE; got {source}, whose format has its own")
+    file = file or path.with_name(f"{path.stem}-split.csv")
+    if file.absolute().parent != path.parent:
+        raise DataError(f"--out must lie beside {path.name}, from where its images are named; got {file}")
+    if file.exists():
+        raise DataError(f"--out must be new; got {file}, which is there already (a split is drawn once)")
+    roles = roles.over(roles_of(source))
+    drawn = draw_split(path, roles, valid=valid, test=test, seed=seed, by=by)
+    write_file(file, drawn.table.to_csv(index=False).encode())
+    checked = f"dermtune data check {shlex.quote(f'table:{from_here(file)}')} {roles.options()}".rstrip()
+    document = {"table": str(file), "by": drawn.stratified_by, "counts": drawn.counts, "notes": list(drawn.notes), "seed": seed}
+
+    def show() -> None:
+        rows = [(label, *(str(number) for number in of_split.values())) for label, of_split in drawn.counts.items()]
+        show_rows(str(from_here(file)), (drawn.stratified_by, *next(iter(drawn.counts.values()))), rows)
+        out.print(f"next: {checked}", markup=False)
+
+    context.emit(document, show)
+    for line in drawn.notes:
+        err.print(line, markup=False)
 
 
 def _show_counts(source: str, counts: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from search.records.folder import storage_folder
 from search.records.spec import seconds_of
 from search.records.tracking.address import check_store, default_tracking_uri
 from trainables import folders
-from trainables.data.roles import ColumnRoles, from_option, roles_of, with_roles
+from trainables.data.roles import ColumnRoles, from_option, option_of, roles_of, with_roles
 from trainables.data.split_names import split_named
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -119,8 +119,8 @@ def show_what_can_be_shown() -> None:
 
 
 def roles_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --group, --image, --columns and --ignore, wherever data are named; the function gets them as one `roles`, and
-    hands it to `with_options`."""
+    """Adds --group, --image, --split-column, --columns and --ignore, wherever data are named; the function gets them as one
+    `roles`, and hands it to `with_options`."""
 
     @click.option(
         "--group",
@@ -130,13 +130,24 @@ def roles_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--image", metavar="COLUMN", help="Column of a table that names the images [default: image].")
     @click.option(
+        "--split-column", metavar="COLUMN", help="Column of a table that says train, valid or test of each case [default: split]."
+    )
+    @click.option(
         "--columns", metavar="A,B", multiple=True, help="Columns of a table that are tasks [default: all that are left]."
     )
     @click.option("--ignore", metavar="A,B", multiple=True, help="Columns of a table that are not read.")
     @functools.wraps(function)
-    def wrapper(*, group: str | None, image: str | None, columns: tuple[str, ...], ignore: tuple[str, ...], **given: Any) -> Any:
-        lists = [tuple(name for text in texts for name in from_option(text)) for texts in (columns, ignore)]
-        return function(roles=ColumnRoles(group, image, *lists), **given)
+    def wrapper(
+        *,
+        group: str | None,
+        image: str | None,
+        split_column: str | None,
+        columns: tuple[str, ...],
+        ignore: tuple[str, ...],
+        **given: Any,
+    ) -> Any:
+        named = [tuple(name for text in texts for name in from_option(text)) for texts in (columns, ignore)]
+        return function(roles=ColumnRoles(group, image, named[0], named[1], split_column), **given)
 
     return wrapper
 
@@ -158,7 +169,7 @@ def with_options(source: str | None, roles: ColumnRoles) -> str | None:
     Raises:  PlanError: when there are no data whose columns these could be.
     """
     if source is None and roles.given():
-        raise PlanError(f"--{next(iter(roles.given()))} must stand beside --data; got {roles.options()} and no data")
+        raise PlanError(f"{option_of(next(iter(roles.given())))} must stand beside --data; got {roles.options()} and no data")
     return None if source is None else with_roles(source, roles)
 
 

@@ -43,14 +43,16 @@ def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
     """A checkpoint's metrics with their intervals, the tasks of which it calls every case the same, and what it confuses."""
     from search.analysis.constant_predictions import constant_in_evaluation  # what is behind it takes a second to import
 
-    cells = [
-        (name, number(value), f"{number(low)} to {number(high)}")
-        for name, value in found.metrics.items()
-        for low, high in [found.intervals[name]]
-    ]
+    cells = [(name, number(value), _interval(found.intervals.get(name))) for name, value in found.metrics.items()]
     show_rows(f"{checkpoint}: {found.num_cases} cases of {found.split}", ("metric", "value", f"95 %, over {found.units}"), cells)
     if few := [f"{task} {number}" for task, number in found.labelled.items() if number < found.num_cases]:
         out.print(f"labels are missing: of {found.num_cases} cases those with a label count ({', '.join(few)})", markup=False)
+    if unsure := [name for name in found.metrics if name not in found.intervals and not name.startswith("model/")]:
+        out.print(
+            f"no interval: every resample of these cases gives the same value, so that they cannot say how sure it is"
+            f" ({', '.join(unsure)})",
+            markup=False,
+        )
     for line in constant_in_evaluation(found.predictions):
         out.print(line, markup=False)
     for group, confusions in found.confusions.items():
@@ -58,6 +60,10 @@ def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
             rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
             kind = f"τ = {key}" if key.isdigit() else key
             show_rows(f"{in_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
+
+
+def _interval(edges: Sequence[float] | None) -> str:
+    return "–" if edges is None else f"{number(edges[0])} to {number(edges[1])}"
 
 
 def in_words(name: str) -> str:
@@ -77,7 +83,7 @@ def show_estimate(plan: Any, found: Any) -> None:
             ("disk", f"up to {max(1, round(found.disk_mib))} MiB at a time: models and states, then pictures and report, too"),
         ],
     )
-    for note in plan.notes:
+    for note in plan.all_notes:
         out.print(note, markup=False)
 
 
@@ -110,7 +116,7 @@ def show_preview(ahead: Any, span: Any) -> None:
         ("test split", "is not read" if reading is None else f"is read at the end: reading {reading} of {plan.source}"),
     ]
     show_rows("", ("what", "expected"), lines)
-    for line in [*ahead.warnings, *plan.notes]:
+    for line in [*ahead.warnings, *plan.all_notes]:
         out.print(line, markup=False)
 
 

@@ -115,7 +115,8 @@ def _plan(spec: SearchSpec, task: Task, fixed: Mapping[str, Value], source: str 
         num_cases=prepared.num_cases,
         code_version=code_version(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        notes=(*prepared.notes, *ranking_note(max_epochs), *_shapes_note(task, fixed, fuse_trials)),
+        notes=tuple(prepared.notes),
+        search_notes=(*ranking_note(max_epochs), *_shapes_note(task, fixed, fuse_trials)),
     )
 
 
@@ -128,7 +129,7 @@ def _limited(plan: Plan, prepared: Prepared) -> Plan:
         f" {name}= for another range)"
         for name, fields in narrowed({name: ours[name] for name in limits}, limits).items()
     )
-    return replace(plan, case_limits=limits, notes=(*plan.notes, *notes))
+    return replace(plan, case_limits=limits, search_notes=(*plan.search_notes, *notes))
 
 
 def _check_warm_start(spec: SearchSpec, storage: Path | None) -> None:

@@ -209,6 +209,7 @@ def prepare_confirmation(
         num_trials=number,
         max_epochs=max(candidate.epoch for candidate in candidates),
         notes=(*plan.notes, *(fold_notes(plan.source, num_folds) if plan.source is not None and num_folds > 1 else ())),
+        search_notes=(),
         scheduler="none",
         keep_checkpoints=number,
         max_concurrent=max_concurrent or plan.max_concurrent,

@@ -207,7 +207,7 @@ class _Session:
         if plan.confirmation is not None:
             return ConfirmationController(plan, ledger, past, self._state)
         if not past:
-            for note in plan.notes:
+            for note in plan.all_notes:
                 ledger.append(Noted(text=note))
         if plan.reproduction is not None:
             return ReproductionController(plan, ledger, past, self._state)

@@ -49,8 +49,8 @@ def search_page(state: SearchState, plan: Plan, notices: Sequence[str]) -> str:
             lines += ["", *(f"{sentence}." for sentence in baseline.sentences(plan.name))]
     elif best is None and state.ended is not None:
         lines += ["", f"{why_none(plan, state)}."]
-    if plan.notes or notices:
-        lines += ["", *(f"- {line}" for line in dict.fromkeys([*plan.notes, *notices]))]
+    if plan.all_notes or notices:
+        lines += ["", *(f"- {line}" for line in dict.fromkeys([*plan.all_notes, *notices]))]
     if TASKS[plan.task].formats:
         lines += ["", "Research software, not a medical device."]
     return "\n".join(lines)

@@ -119,6 +119,7 @@ class Plan:
              code_version: digest of dermtune's own sources.
              created: local time with zone, ISO 8601.
              notes: what the user should know of the data, a line each.
+             search_notes: the same of what is searched: narrowed ranges, what ranks, who trains together.
              space: field → range of those that the user narrowed, as the command line writes ranges.
              case_limits: field → range of those whose upper end follows the number of training cases; `space` wins.
              constraints: limits that the best trial must keep.
@@ -156,6 +157,7 @@ class Plan:
     created: str = ""
     further_objectives: tuple[Objective, ...] = ()
     notes: tuple[str, ...] = ()
+    search_notes: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
     case_limits: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
@@ -194,6 +196,11 @@ class Plan:
         return paper_config(self.fields, self.fixed)
 
     @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Of the data, then of the search."""
+        return (*self.notes, *self.search_notes)
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """All objectives, the one that ranks first."""
         return (self.objective, *self.further_objectives)
@@ -223,7 +230,9 @@ class Plan:
             "confirmation": document["confirmation"] and Confirmation.from_json(document["confirmation"]),
             "reproduction": document.get("reproduction") and Reproduction.from_json(document["reproduction"]),
         }
-        return Plan(**{**document, **restored, **{name: tuple(document[name]) for name in ("notes", "warm_start")}})
+        return Plan(
+            **{**document, **restored, **{name: tuple(document[name]) for name in ("notes", "search_notes", "warm_start")}}
+        )
 
     def dumps(self) -> str:
         """The plan as text."""

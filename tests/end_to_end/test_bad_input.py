@@ -64,7 +64,7 @@ def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_table_without_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, *search("--data", table(folder, split=None)))
-    assert "must have a column 'split' (add one that says train, valid or test of each case" in line
+    assert "must have a column 'split' (--split-column COLUMN names another; `dermtune data split table:" in line
 
 
 def test_an_unknown_label_string(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,15 @@ def test_an_evaluation_says_of_how_many_cases_each_task_knows_the_label(capsys: 
     assert "labels are missing" not in capsys.readouterr().out
 
 
+def test_what_every_resample_gives_alike_has_no_interval_and_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"test/melanoma/auroc": 1.0, "test/DIAG/accuracy": 0.8, "model/gate_sharing": 0.35}
+    tables.show_evaluation(Path("winner"), Evaluation("test", 4, metrics, {"test/DIAG/accuracy": [0.5, 1.0]}))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.5000 to 1.0000" in shown
+    assert "no interval: every resample of these cases gives the same value" in shown
+    assert shown.endswith("how sure it is (test/melanoma/auroc)"), "what is of the network has nothing to do with cases"
+
+
 def test_the_report_shows_the_line_below_the_confusions_of_its_trial(tmp_path: Path) -> None:
     case = SeenCase("0.jpg", np.zeros((2, 2, 3), np.uint8), "DIAG", {"DIAG": dict.fromkeys(CLASSES, 1 / 3)})
     counts = [[3, 0, 0], [1, 0, 0], [0, 0, 0]]

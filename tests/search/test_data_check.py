@@ -74,7 +74,7 @@ def test_columns_that_are_missing_hide_no_others(tmp_path: Path, capsys: pytest.
     expected = [
         "--columns must name columns of cases.csv; got 'who'",
         "the table must have a column 'image' (--image image_id takes that one)",
-        "the table must have a column 'split' (rename 'set' if it says",
+        "the table must have a column 'split' (--split-column set takes that one)",
         "--group must name a column of cases.csv",
         "column 'comment' must be labels",
         "line 5: image",
@@ -130,3 +130,36 @@ def test_the_verdict_stands_on_stdout_below_the_counts(tmp_path: Path, capsys: p
     shown = capsys.readouterr()
     assert "dermtune search gated --data" in shown.out.splitlines()[-1]
     assert "dermtune search" not in shown.err
+
+
+def test_a_table_without_a_split_gets_one_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{n % 8}.png,p{n % 8},{('nevus', 'melanoma')[n % 2]}" for n in range(8)]
+    source = table(tmp_path, rows, "image,patient_id,Diagnose")
+    assert run(("data", "split", source, "--valid", "0.25", "--test", "0", "--json")) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["table"] == str(tmp_path / "cases-split.csv")
+    assert document["counts"] == {label: {"train": 3, "valid": 1, "test": 0} for label in ("melanoma", "nevus")}
+    assert run(("data", "check", f"table:{document['table']}")) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("can be searched, but look at the warning above (1): ")
+    assert run(("data", "split", source)) == 2
+    assert "(a split is drawn once)" in capsys.readouterr().err
+    assert run(("data", "split", source, "--out", str(tmp_path.parent / "elsewhere.csv"))) == 2
+    assert "--out must lie beside cases.csv, from where its images are named" in capsys.readouterr().err
+    assert run(("data", "split", f"derm7pt:{tmp_path}")) == 2
+    assert "a split must be drawn for table:FILE" in capsys.readouterr().err
+
+
+def test_a_column_of_split_names_is_offered_and_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = table(tmp_path, [*GOOD, "7.png,val,p7,nevus"][:8], "image,Gruppe,patient_id,diagnosis")
+    (problem,) = problems_of(source, capsys)
+    assert problem.startswith("the table must have a column 'split' (--split-column Gruppe takes that one)")
+    assert run(("data", "check", source, "--split-column", "Gruppe")) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--split-column Gruppe")
+    problems = problems_of(source, capsys, "--split-column", "nobody")
+    assert problems[0].startswith("--split-column must name columns of cases.csv; got 'nobody'")
+
+
+def test_the_likely_diagnosis_is_in_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = table(tmp_path, [f"{row},{n % 2}" for n, row in enumerate(GOOD)], "image,split,patient_id,Diagnose,site")
+    run(("data", "check", source))
+    assert "--set primary_task=Diagnose (if that is the diagnosis)" in capsys.readouterr().out

@@ -30,7 +30,12 @@ def storage(tmp_path: Path) -> Path:
         events += [*begun(name, 1.0), reported(name, 2.0, epoch_of(1, 4.0, 4.0 + number, True))]
         events += [event_of("finished", 3.0, trial=name, reason="max_epochs")]
     search = SearchFolder(tmp_path / "runs", "done")
-    plan = plan_of(name="done", source=f"table:{folder / 'cases.csv'}#group=who", notes=("said before",))
+    plan = plan_of(
+        name="done",
+        source=f"table:{folder / 'cases.csv'}#group=who",
+        notes=("said before",),
+        search_notes=("k is searched up to 6",),
+    )
     search.create(plan).release()
     search.ledger_file.write_text(lines_of(events))
     return tmp_path / "runs"

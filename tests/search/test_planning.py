@@ -345,12 +345,12 @@ def test_trials_as_one_program_are_a_number_or_measured_where_a_task_has_them() 
 def test_trials_as_one_program_have_a_gpu_and_are_said_to_need_one_shape() -> None:
     plan = prepare_search(SearchSpec("bowl", fuse_trials="8")).plan
     assert plan.fuse_trials == 8
-    assert plan.notes[-1].startswith("trials train as one program where they agree in shape: fix some of these")
+    assert plan.search_notes[-1].startswith("trials train as one program where they agree in shape: fix some of these")
     gpu = [NodeGroup({"CPU": 4.0, "GPU": 1.0})]
     assert with_resources(replace(plan, gpus_per_trial=None), gpu).gpus_per_trial == 1.0
     assert with_resources(replace(plan, gpus_per_trial=None, fuse_trials=1), gpu).gpus_per_trial is None
     fixed = prepare_search(SearchSpec("bowl", fuse_trials="auto", settings={"shape": "round"})).plan
-    assert (fixed.fuse_trials, fixed.notes) == (None, ())
+    assert (fixed.fuse_trials, fixed.all_notes) == (None, ())
 
 
 def test_a_search_does_not_try_one_network_under_two_names() -> None:
@@ -444,7 +444,7 @@ def test_ranges_follow_the_number_of_training_cases_and_stand_in_the_plan(synthe
     note = (
         f"batch_size is searched up to {most}, not 512, with {num_train} training cases (--space batch_size= for another range)"
     )
-    assert note in plan.notes
+    assert note in plan.search_notes
     assert Plan.from_json(plan.to_json()) == plan
     (tmp_path / "plan.json").write_text(plan.dumps())
     again = repeated(tmp_path / "plan.json", {})

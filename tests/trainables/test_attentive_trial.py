@@ -217,9 +217,9 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(fields: dict[str, Any], 
     found = TASKS["attentive"].load().evaluate(tmp_path / "the best", source, "valid")
     assert found.metrics == {name: value for name, value in document["metrics"].items() if not name.endswith("/loss")}
     assert found.num_cases == 15
-    assert set(found.intervals) == set(found.metrics)
+    assert set(found.intervals) <= set(found.metrics)
     for name, (low, high) in found.intervals.items():
-        assert low <= high, name
+        assert low < high, name
     if "decoder" in fields:
         assert found.confusions == {}
     else:

@@ -44,11 +44,11 @@ def different(number: int) -> list[str]:
 
 def test_components_hang_together_by_group_and_by_content() -> None:
     """0 and 2 are of one patient, 2 and 3 are one picture, 5 is a copy of 1; 4 has no group, and neither has 6."""
-    cases = case_set([0] * 7, ["p", "q", "p", "r", "", "s", ""])
-    contents = ["a", "b", "c", "c", "d", "b", "e"]
-    assert components(cases, np.arange(7), contents).tolist() == [0, 1, 0, 0, 2, 1, 3]
-    assert components(cases, np.array([1, 3, 5]), contents).tolist() == [0, 1, 0]
-    assert components(case_set([0] * 3), np.arange(3), ["", "", ""]).tolist() == [0, 1, 2], "no content is not one content"
+    groups, contents = ["p", "q", "p", "r", "", "s", ""], ["a", "b", "c", "c", "d", "b", "e"]
+    assert components(groups, contents, list("0123456")).tolist() == [0, 1, 0, 0, 2, 1, 3]
+    assert components(groups[1::2], contents[1::2], list("135")).tolist() == [0, 1, 0]
+    assert components([""] * 3, [""] * 3, list("abc")).tolist() == [0, 1, 2], "no content is not one content"
+    assert components([""] * 3, [""] * 3, list("aba")).tolist() == [0, 1, 0], "one file named twice"
 
 
 @given(st.data())
@@ -59,7 +59,7 @@ def test_folds_part_the_cases_and_never_what_hangs_together(data: st.DataObject)
     contents = data.draw(st.lists(st.integers(0, 60).map(str), min_size=number, max_size=number))
     cases = case_set(labels, groups, test=3)
     pool = sorted({*cases.splits["train"].tolist(), *cases.splits["valid"].tolist()})
-    together = components(cases, np.array(pool), contents)
+    together = components([groups[n] for n in pool], [contents[n] for n in pool], [str(n) for n in pool])
     if together.max() + 1 < count:
         with pytest.raises(DataError, match=r"--folds must be \d or less, the groups that can be parted"):
             fold(cases, 1, count, contents)

@@ -106,7 +106,7 @@ def test_roles_and_fold_stand_behind_a_source(
 @pytest.mark.parametrize("column", ["patient_id", "Patient #", "a/b", "100 %", "größe", "#fold=1/5", " ", "a,b"])
 def test_any_column_can_have_any_role_and_travels(column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    roles = ColumnRoles(column, column, (column, "other"), (column,))
+    roles = ColumnRoles(column, column, (column, "other"), (column,), column)
     source = with_roles("derm7pt:set#fold=1/5", roles)
     assert (roles_of(source), fold_of(source)) == (roles, (1, 5))
     travelling = portable_source(source)
@@ -121,6 +121,7 @@ def test_any_column_can_have_any_role_and_travels(column: str, tmp_path: Path, m
 def test_columns_of_an_option_are_read_as_they_are_written(columns: tuple[str, ...]) -> None:
     assert from_option(shlex.split(as_option(*columns))[0]) == columns
     assert ColumnRoles(ignore=columns).options() == f"--ignore {as_option(*columns)}"
+    assert ColumnRoles(split=columns[0]).options() == f"--split-column {as_option(columns[0])}", "--split chooses one of them"
 
 
 def test_other_data_than_the_drivers_is_refused() -> None:

@@ -173,8 +173,8 @@ def test_a_table_without_image_and_split_is_told_both_and_what_looks_like_them(w
     first, second = _problems(write(header="file,set,site,diagnosis"))
     assert first.startswith(f"the table must have a column 'image' (--image file takes that one); {found}")
     assert second.startswith(
-        "the table must have a column 'split' (rename 'set' if it says train, valid or test of each case, all of a patient's in"
-        f" one); {found}"
+        "the table must have a column 'split' (--split-column set if it says train, valid or test; `dermtune data split"
+        f" table:cases.csv` draws one); {found}"
     )
 
 

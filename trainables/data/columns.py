@@ -1,5 +1,6 @@
 """Which columns of a stranger's table say where the image is, which split it belongs to, whose it is, and what its labels are."""
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import pandas as pd
 
 from trainables.data.groups import GROUP_COLUMNS, check_column
 from trainables.data.image_files import SUFFIXES
-from trainables.data.roles import ColumnRoles, as_option
+from trainables.data.roles import ColumnRoles, as_option, option_of
 from trainables.data.split_names import SPLIT_OF
 from trainables.errors import DataError
 
@@ -51,6 +52,8 @@ def lay_out(
     roles: ColumnRoles,
     notes: list[str],
     problems: list[str],
+    *,
+    has_split: bool = True,
 ) -> Layout:
     """Tells the columns apart, as far as that goes.
 
@@ -60,14 +63,15 @@ def lay_out(
              roles: what the user says of the columns.
              notes: gets a line for each thing that was guessed.
              problems: gets a line for each column that is missing, and each role that names none.
+             has_split: whether there must be a split.
     Raises:  DataError: when the table has no row.
     """
     names = [str(name) for name in table.columns]
     problems += _role_problems(roles, names, path)
     image = roles.image if roles.image in names else None if roles.image else _named("image", names, notes)
-    split = _named("split", names, notes)
+    split = roles.split if roles.split in names else None if roles.split else _named("split", names, notes)
     absent = [f"'image' ({_image_hint(table, names)})"] * (image is None and roles.image is None)
-    absent += [f"'split' ({_split_hint(names)})"] * (split is None)
+    absent += [f"'split' ({_split_hint(table, names, path)})"] * (split is None and roles.split is None and has_split)
     problems += [f"the table must have a column {column}; got {', '.join(names)} ({path})" for column in absent]
     problems += _use_problems(roles, image, split)
     image, split = image or _meant_as_image(table, names), split or _meant_as_split(table, names)
@@ -96,12 +100,11 @@ def lay_out(
 
 def _role_problems(roles: ColumnRoles, names: Collection[str], path: Path) -> list[str]:
     """One line for each role that names no column, and each that contradicts another."""
-    given = (("image", roles.given().get("image", ())), ("columns", roles.columns), ("ignore", roles.ignore))
     found = [
-        f"--{option} must name columns of {path.name}; got {column!r} (there are {', '.join(names)})"
-        for option, columns in given
+        f"{option_of(role)} must name columns of {path.name}; got {column!r} (there are {', '.join(names)})"
+        for role, columns in roles.given().items()
         for column in columns
-        if column not in names
+        if column not in names and role != "group"
     ]
     return found + [
         f"--ignore must name no column that is used; got {name!r}, which --columns or --group names"
@@ -125,8 +128,7 @@ def _meant_as_image(table: pd.DataFrame, names: Sequence[str]) -> str | None:
 
 
 def _meant_as_split(table: pd.DataFrame, names: Sequence[str]) -> str | None:
-    like = _like(_LIKE_SPLIT, names)
-    return next((name for name in like if table[name].dropna().str.lower().isin(list(SPLIT_OF)).all()), None)
+    return next((name for name in names if _names_splits(table[name])), None)
 
 
 def _like_image(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -138,10 +140,15 @@ def _image_hint(table: pd.DataFrame, names: Sequence[str]) -> str:
     return f"--image {as_option(like[0])} takes that one" if like else "--image COLUMN names another"
 
 
-def _split_hint(names: Sequence[str]) -> str:
+def _split_hint(table: pd.DataFrame, names: Sequence[str], path: Path) -> str:
+    meant = _meant_as_split(table, names)
+    if meant is not None:
+        return f"--split-column {as_option(meant)} takes that one"
     like = _like(_LIKE_SPLIT, names)
-    which = f"rename {like[0]!r} if it" if like else "add one that"
-    return f"{which} says train, valid or test of each case, all of a patient's in one"
+    other = (
+        f"--split-column {as_option(like[0])} if it says train, valid or test" if like else "--split-column COLUMN names another"
+    )
+    return f"--split-column {other}; `dermtune data split {shlex.quote(f'table:{path.name}')}` draws one"
 
 
 def _like(known: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -151,6 +158,11 @@ def _like(known: Sequence[str], names: Sequence[str]) -> list[str]:
 def _names_files(column: "pd.Series[str]") -> bool:
     cells = column.dropna().head(_FIRST).str.lower()
     return len(cells) > 0 and bool(cells.str.endswith(SUFFIXES).all())
+
+
+def _names_splits(column: "pd.Series[str]") -> bool:
+    cells = column.dropna().str.lower()
+    return bool(len(cells)) and bool(cells.isin(list(SPLIT_OF)).all())
 
 
 def _named(wanted: str, names: Sequence[str], notes: list[str]) -> str | None:

@@ -42,7 +42,8 @@ def fold(cases: CaseSet, index: int, count: int, contents: Sequence[str]) -> Cas
     pool = np.sort(np.concatenate([cases.splits["train"], cases.splits["valid"]]))
     if len(pool) < 2 * count:
         raise DataError(f"--folds must leave two cases a fold or more; got {count} of {len(pool)} cases")
-    together = components(cases, pool, contents)
+    groups = [cases.groups[case] if cases.groups else "" for case in pool]
+    together = components(groups, [contents[case] for case in pool], [str(cases.images[case]) for case in pool])
     if together.max() + 1 < count:
         raise DataError(f"--folds must be {together.max() + 1} or less, the groups that can be parted; got {count}")
     labels, names = np.zeros(len(pool), dtype=np.int64), ["any label"]
@@ -60,25 +61,24 @@ def fold(cases: CaseSet, index: int, count: int, contents: Sequence[str]) -> Cas
     return replace(cases, splits=splits, notes=(*cases.notes, *_uneven(f"fold {index} of {count}", labels, valid, count, names)))
 
 
-def components(cases: CaseSet, pool: Int[np.ndarray, " pool"], contents: Sequence[str]) -> Int[np.ndarray, " pool"]:
+def components(groups: Sequence[str], contents: Sequence[str], files: Sequence[str]) -> Int[np.ndarray, " cases"]:
     """What must stay together, numbered in the order of the cases: those that share a group or a picture, directly or not.
 
-    Args:    cases: of which data set.
-             pool: indices of the cases.
-             contents: digest of each image file of the data set, "" where there is none.
+    Args:    groups: of each case, "" where none is known.
+             contents: digest of each case's image file, "" where there is none.
+             files: path of each case's image file.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     first: dict[Hashable, int] = {}
     pairs = []
-    for place, case in enumerate(map(int, pool)):
-        group = cases.groups[case] if cases.groups else ""
-        for kind, key in (("group", group), ("content", contents[case]), ("file", str(cases.images[case]))):
+    for place, keys in enumerate(zip(groups, contents, files, strict=True)):
+        for kind, key in zip(("group", "content", "file"), keys, strict=True):
             if key:
                 pairs.append((first.setdefault((kind, key), place), place))
     ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(len(pool), len(pool)))
+    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(len(files), len(files)))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 

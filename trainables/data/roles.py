@@ -12,7 +12,7 @@ from trainables.errors import DataError
 
 _FOLD = r"(?:#fold=(?P<index>\d+)/(?P<count>\d+))?$"
 #: Roles in any order, each value percent-encoded, then one of several stratified splits instead of the data's own.
-_BEHIND = re.compile(r"(?P<roles>(?:#(?:group|image|columns|ignore)=[^#/]+)*)" + _FOLD)
+_BEHIND = re.compile(r"(?P<roles>(?:#(?:group|image|split|columns|ignore)=[^#/]+)*)" + _FOLD)
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,14 @@ class ColumnRoles:
              image: names each case's image; None takes `image`.
              columns: those that are tasks; empty for all that are left.
              ignore: those that are not read at all.
+             split: says which split each case is in; None takes `split`.
     """
 
     group: str | None = None
     image: str | None = None
     columns: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    split: str | None = None
 
     def given(self) -> dict[str, tuple[str, ...]]:
         """Role → columns, of the roles that are given."""
@@ -41,11 +43,11 @@ class ColumnRoles:
 
     def options(self) -> str:
         """As options of the command line: `--group patient --ignore age,comment`."""
-        return " ".join(f"--{name} {as_option(*columns)}" for name, columns in self.given().items())
+        return " ".join(f"{option_of(name)} {as_option(*columns)}" for name, columns in self.given().items())
 
     def leaves_out(self, column: str) -> bool:
         """Whether a column is no task and has no role, image and split aside where their names say what they are."""
-        return column in self.ignore or (bool(self.columns) and column not in (*self.columns, self.group, self.image))
+        return column in self.ignore or (bool(self.columns) and column not in (*self.columns, self.group, self.image, self.split))
 
     def over(self, other: "ColumnRoles") -> "ColumnRoles":
         """These, and another's where none are given here."""
@@ -58,7 +60,14 @@ class ColumnRoles:
         """
         other = [name for name in self.given() if name != "group"]
         if other:
-            raise DataError(f"--{other[0]} must stand beside table:FILE; got {format_name}, whose columns have fixed meanings")
+            raise DataError(
+                f"{option_of(other[0])} must stand beside table:FILE; got {format_name}, whose columns have fixed meanings"
+            )
+
+
+def option_of(role: str) -> str:
+    """The option of the command line that names a role's columns; `--split` chooses one of the splits."""
+    return "--split-column" if role == "split" else f"--{role}"
 
 
 def as_option(*columns: str) -> str:
@@ -87,9 +96,9 @@ def parted(source: str) -> tuple[str, ColumnRoles, tuple[int, int] | None]:
         raise ValueError(f"a source must end; got {source!r}")
     texts = dict(part.split("=", 1) for part in behind["roles"].split("#")[1:])
     columns, ignore = (tuple(map(unquote, texts[name].split(","))) if name in texts else () for name in ("columns", "ignore"))
-    group, image = (unquote(texts[name]) if name in texts else None for name in ("group", "image"))
+    group, image, split = (unquote(texts[name]) if name in texts else None for name in ("group", "image", "split"))
     fold = None if behind["index"] is None else (int(behind["index"]), int(behind["count"]))
-    return source[: behind.start()], ColumnRoles(group, image, columns, ignore), fold
+    return source[: behind.start()], ColumnRoles(group, image, columns, ignore, split), fold
 
 
 def with_roles(source: str, roles: ColumnRoles) -> str:

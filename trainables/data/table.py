@@ -15,6 +15,7 @@ from trainables.data.groups import group_cells, group_note
 from trainables.data.image_files import ImageFinder, resolved
 from trainables.data.label_notes import nothing_to_rank
 from trainables.data.misspelling import misspelt
+from trainables.data.primary import certain_primary
 from trainables.data.repeated import some, told
 from trainables.data.roles import ColumnRoles
 from trainables.data.split_names import SPLIT_OF
@@ -68,7 +69,7 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: 
         tasks=tasks,
         labels=labels,
         splits=splits,
-        primary=_primary(layout.tasks),
+        primary=certain_primary(layout.tasks),
         groups=groups,
         group_column=layout.owners[0] if layout.owners else "",
         notes=tuple(notes),
@@ -109,13 +110,6 @@ def _check_breaks(table: pd.DataFrame, columns: Sequence[str], problems: Sequenc
             f"line {row}: {name} must stand on one line; got a cell in quotes that goes on in the next line, so that a quote is"
             f" probably missing{more}",
         )
-
-
-def _primary(columns: Sequence[str]) -> str:
-    """`diagnosis`, or the only task there is; "" leaves the choice to the field primary_task."""
-    if "diagnosis" in columns:
-        return "diagnosis"
-    return columns[0] if len(columns) == 1 else ""
 
 
 def _with_gaps(table: pd.DataFrame, image: str | None, tasks: Sequence[str], notes: list[str]) -> pd.DataFrame:
