@@ -15,7 +15,6 @@ from trainables.data import DATASETS, Cases, examine, fold_of, primary_of, split
 from trainables.data.inspection import Findings
 from trainables.data.primary import likely_primary
 from trainables.data.roles import ColumnRoles, roles_of, with_roles, without_roles
-from trainables.data.splitting import draw_split
 from trainables.errors import DataError
 from trainables.folders import write_file
 from trainables.tasks import TASKS
@@ -130,6 +129,8 @@ def split(
     Labels are shared out evenly, and cases of one patient (--group) or with the same picture stay in one split. Draw once, before
     anything is trained, and keep the file: a split that is drawn again until it suits measures nothing.
     """
+    from trainables.data.splitting import draw_split  # what is behind it takes a second to import
+
     name, path = split_source(source)
     if name != "table":
         raise DataError(f"a split must be drawn for table:FILE; got {source}, whose format has its own")
