@@ -190,7 +190,7 @@ class Evaluation:
              num_cases: cases in it.
              metrics: full name → value.
              intervals: full name → 95 % bootstrap interval over cases, or over patients or lesions where the data name them;
-                 none of what every resample gives alike.
+                 none of what nearly every resample gives alike.
              confusions: what was confused with what, by name; empty where a task has nothing to show.
              predictions: of every case, a task each; for files, not part of the JSON document.
              units: what the intervals go over, in words.

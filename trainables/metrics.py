@@ -288,7 +288,7 @@ def bootstrap(
 ) -> dict[str, list[float]]:
     """95 % percentile intervals over resampled cases, or groups of them, of whatever can be measured on some of them.
 
-    There is none for what every resample gives alike: a property of the network, or a metric of classes so well apart in these
+    There is none for what nearly every resample gives alike: a property of the network, or a metric of classes so well apart in these
     cases that they cannot say how far from it the truth may be. An interval without a width would say that it is certain.
 
     Args:    num_cases: to draw from, with repetition.
@@ -301,5 +301,5 @@ def bootstrap(
     generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
     drawn = (resampling.counts(generator, len(chunk)) for chunk in chunks(resamples, num_cases))
     found = {name: values[~np.isnan(values)] for name, values in measured(measure, drawn).items()}
-    varying = {name: values for name, values in found.items() if len(values) and np.ptp(values) > _ALIKE}
-    return {name: [float(q) for q in np.percentile(values, (2.5, 97.5))] for name, values in varying.items()}
+    edges = {name: np.percentile(values, (2.5, 97.5)) for name, values in found.items() if len(values)}
+    return {name: [float(low), float(high)] for name, (low, high) in edges.items() if high - low > _ALIKE}

@@ -49,7 +49,7 @@ def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
         out.print(f"labels are missing: of {found.num_cases} cases those with a label count ({', '.join(few)})", markup=False)
     if unsure := [name for name in found.metrics if name not in found.intervals and not name.startswith("model/")]:
         out.print(
-            f"no interval: every resample of these cases gives the same value, so that they cannot say how sure it is"
+            f"no interval: nearly every resample of these cases gives the same value, so that they cannot say how sure it is"
             f" ({', '.join(unsure)})",
             markup=False,
         )

@@ -101,10 +101,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
         split=split,
         num_cases=len(judged.members),
         metrics={**{f"{split}/{name}": value for name, value in of_cases.items()}, **of_model},
-        intervals={
-            **{f"{split}/{name}": value for name, value in intervals.items()},
-            **{name: [value, value] for name, value in of_model.items()},
-        },
+        intervals={f"{split}/{name}": value for name, value in intervals.items()},
         confusions=_seven_points(judged),
         predictions=_predictions(judged),
         units=judged.cases.units(judged.members),
