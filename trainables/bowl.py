@@ -10,6 +10,7 @@ import numpy as np
 
 from spaces.fields import Value
 from trainables.contract import (
+    CasePredictions,
     Casewise,
     EpochReport,
     Evaluation,
@@ -157,6 +158,14 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     Raises:  DataError: always.
     """
     raise DataError(f"evaluate must be given a checkpoint of a task with data; got a bowl ({folder})")
+
+
+def predict_cases(folder: Path, source: str, split: str) -> tuple[CasePredictions, ...]:
+    """A bowl has no cases.
+
+    Raises:  DataError: always.
+    """
+    raise DataError(f"a task without data has no cases; got a bowl ({folder})")
 
 
 def casewise(folder: Path, source: str, split: str) -> Casewise:

@@ -173,6 +173,7 @@ class CasePredictions:
              cases: each one's name.
              truths: class codes, -1 where a label is missing.
              probabilities: each row sums to 1.
+             groups: whose each case is, "" where unknown; empty where nothing is known of any.
     """
 
     task: str
@@ -180,6 +181,7 @@ class CasePredictions:
     cases: tuple[str, ...]
     truths: Int[np.ndarray, " cases"]
     probabilities: Float[np.ndarray, "cases classes"]
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

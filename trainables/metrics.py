@@ -288,8 +288,8 @@ def bootstrap(
 ) -> dict[str, list[float]]:
     """95 % percentile intervals over resampled cases, or groups of them, of whatever can be measured on some of them.
 
-    There is none for what nearly every resample gives alike: a property of the network, or a metric of classes so well apart in these
-    cases that they cannot say how far from it the truth may be. An interval without a width would say that it is certain.
+    There is none for what nearly every resample gives alike: a property of the network, or a metric of classes so well
+    apart in these cases that they cannot say how far from it the truth may be. One without a width would say that it is certain.
 
     Args:    num_cases: to draw from, with repetition.
              measure: counts of cases → metrics; a resample in which one is NaN does not count for it.

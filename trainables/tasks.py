@@ -11,7 +11,17 @@ from spaces.errors import RequestError
 from spaces.fields import Value, fields_of
 from spaces.presets import Preset
 from trainables.attentive.paper import PAPER as ATTENTIVE_PAPER
-from trainables.contract import Casewise, EpochReport, Evaluation, Objective, Predictor, Prepared, Trial, TrialRequest
+from trainables.contract import (
+    CasePredictions,
+    Casewise,
+    EpochReport,
+    Evaluation,
+    Objective,
+    Predictor,
+    Prepared,
+    Trial,
+    TrialRequest,
+)
 from trainables.data.images import Progress
 from trainables.errors import TrialDiverged
 from trainables.explanation import Explanation
@@ -34,6 +44,9 @@ class TaskModule(Protocol):
 
     def evaluate(self, folder: Path, source: str, split: str) -> Evaluation:
         """A checkpoint's metrics on a split."""
+
+    def predict_cases(self, folder: Path, source: str, split: str) -> tuple[CasePredictions, ...]:
+        """What a checkpoint says of every case of a split, a task each."""
 
     def casewise(self, folder: Path, source: str, split: str) -> Casewise:
         """What a checkpoint says of every case of a split, ready to be measured on any of them."""

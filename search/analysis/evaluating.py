@@ -17,22 +17,26 @@ _STYLES = ("-", "--", ":", "-.")
 
 
 def predictions_table(predictions: Sequence[CasePredictions]) -> pd.DataFrame:
-    """A row for each case and task: `case`, `task`, `truth` (empty where unknown), `prediction`, and `probability/<class>` for
-    every class that some task has (empty for those of other tasks).
+    """A row for each case and task: `case`, `group` (whose it is, where that is known), `task`, `truth` (empty where unknown),
+    `prediction`, and `probability/<class>` for every class that some task has (empty for those of other tasks).
 
     Args:    predictions: a task each.
     """
     rows = [row for of_task in predictions for row in _rows(of_task)]
     classes = dict.fromkeys(name for of_task in predictions for name in of_task.classes)
-    return pd.DataFrame(rows, columns=["case", "task", "truth", "prediction", *(f"probability/{name}" for name in classes)])
+    groups = ["group"] if any(of_task.groups for of_task in predictions) else []
+    return pd.DataFrame(
+        rows, columns=["case", *groups, "task", "truth", "prediction", *(f"probability/{name}" for name in classes)]
+    )
 
 
 def _rows(of_task: CasePredictions) -> Iterator[dict[str, object]]:
-    for case, code, probabilities in zip(of_task.cases, of_task.truths, of_task.probabilities, strict=True):
+    groups = of_task.groups or ("",) * len(of_task.cases)
+    for case, group, code, probabilities in zip(of_task.cases, groups, of_task.truths, of_task.probabilities, strict=True):
         said = of_task.classes[int(np.argmax(probabilities))]
         named = {f"probability/{name}": float(p) for name, p in zip(of_task.classes, probabilities, strict=True)}
         truth = of_task.classes[int(code)] if code >= 0 else None
-        yield {"case": case, "task": of_task.task, "truth": truth, "prediction": said, **named}
+        yield {"case": case, "group": group, "task": of_task.task, "truth": truth, "prediction": said, **named}
 
 
 def write_predictions(predictions: Sequence[CasePredictions], file: Path) -> None:

@@ -4,7 +4,20 @@ from typing import Any
 
 import click
 
-from search.cli import asking, data, deleting, explaining, jobs, machine, predicting, publishing, reproducing, results, searching
+from search.cli import (
+    asking,
+    comparing,
+    data,
+    deleting,
+    explaining,
+    jobs,
+    machine,
+    predicting,
+    publishing,
+    reproducing,
+    results,
+    searching,
+)
 from search.cli.options import err
 
 _EPILOG = """\b
@@ -16,6 +29,7 @@ Examples:
   dermtune list                            searches so far
   dermtune show NAME                       leaderboard of one
   dermtune best NAME --out winner          its best checkpoint
+  dermtune compare winner/t0003 other.csv  is one model better?
   dermtune explain winner/t0003 lesion.jpg --out why  what it sees and why
   dermtune resume NAME --trials +20        go on after Ctrl-C, or extend
   dermtune confirm NAME --top 5 --seeds 3  still the best on fresh seeds?
@@ -50,6 +64,19 @@ def cli() -> None:
     """Distributed hyperparameter search for explainable skin-lesion diagnosis. Research software, not a medical device."""
 
 
-for group in (searching, results, deleting, predicting, explaining, reproducing, asking, publishing, data, machine, jobs):
+for group in (
+    searching,
+    results,
+    comparing,
+    deleting,
+    predicting,
+    explaining,
+    reproducing,
+    asking,
+    publishing,
+    data,
+    machine,
+    jobs,
+):
     for command in group.COMMANDS:
         cli.add_command(command)

@@ -218,6 +218,8 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(fields: dict[str, Any], 
     assert found.metrics == {name: value for name, value in document["metrics"].items() if not name.endswith("/loss")}
     assert found.num_cases == 15
     assert set(found.intervals) <= set(found.metrics)
+    (alone,) = attentive.predict_cases(tmp_path / "the best", source, "valid")
+    assert np.array_equal(alone.probabilities, found.predictions[0].probabilities)
     for name, (low, high) in found.intervals.items():
         assert low < high, name
     if "decoder" in fields:

@@ -142,6 +142,9 @@ def test_a_checkpoint_says_exactly_what_it_evaluates_to(source: str, tmp_path: P
     assert found.metrics == {name: value for name, value in document["metrics"].items() if name not in losses}
     assert found.num_cases == gated.prepare(trial.request.config, source).num_valid
     assert {"model/gate_decisiveness", "model/gate_sharing"} <= set(found.metrics) - set(found.intervals)
+    alone = TASKS["gated"].load().predict_cases(tmp_path / "best", source, "valid")
+    assert [each.task for each in alone] == [each.task for each in found.predictions]
+    assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(alone, found.predictions, strict=True))
     for name, (low, high) in found.intervals.items():
         assert low < high, name
     confusions = found.confusions["seven_point"]

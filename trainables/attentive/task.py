@@ -156,16 +156,24 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
         intervals=named(bootstrap(len(members), measure, groups=groups)),
         confusions=_of_structures(judged),
         units=segmented.cases.units(members),
-        predictions=(
-            CasePredictions(
-                MELANOMA.name,
-                MELANOMA.classes,
-                tuple(segmented.cases.names[member] for member in members),
-                labels[:, 0],
-                judged.probabilities,
-            ),
-        ),
+        predictions=_predictions(judged, segmented, members),
     )
+
+
+def predict_cases(folder: Path, source: str, split: str) -> tuple[CasePredictions, ...]:
+    """What a checkpoint says of every case of a split, a task each.
+
+    Args:    folder, source, split: see `evaluate`.
+    Raises:  CheckpointError, DataError: see `evaluate`.
+    """
+    return _predictions(*judge_split(folder, source, split))
+
+
+def _predictions(judged: Judged, segmented: SegmentedCases, members: Int[np.ndarray, " members"]) -> tuple[CasePredictions, ...]:
+    cases = segmented.cases
+    names = tuple(cases.names[member] for member in members)
+    labels, groups = cases.labels[members, 0], cases.groups_of(members)
+    return (CasePredictions(MELANOMA.name, MELANOMA.classes, names, labels, judged.probabilities, groups),)
 
 
 def _of_structures(judged: Judged) -> dict[str, Confusions]:

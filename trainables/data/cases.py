@@ -104,6 +104,10 @@ class CaseSet:
         codes = [numbers.setdefault(self.groups[case] or case, len(numbers)) for case in map(int, members)]
         return np.array(codes, dtype=np.int64) if len(numbers) < len(codes) else None
 
+    def groups_of(self, members: Int[np.ndarray, " members"]) -> tuple[str, ...]:
+        """Names of some cases' groups, "" where unknown; empty where no two share one."""
+        return () if self.group_codes(members) is None else tuple(self.groups[case] for case in map(int, members))
+
     def units(self, members: Int[np.ndarray, " members"]) -> str:
         """What intervals over some cases go over, in words: "cases", or the groups that they come in."""
         return "cases" if self.group_codes(members) is None else f"groups by {self.group_column}"

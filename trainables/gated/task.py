@@ -108,10 +108,22 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     )
 
 
+def predict_cases(folder: Path, source: str, split: str) -> tuple[CasePredictions, ...]:
+    """What a checkpoint says of every case of a split, a task each.
+
+    Args:    folder, source, split: see `evaluate`.
+    Raises:  CheckpointError, DataError: see `evaluate`.
+    """
+    return _predictions(judge_split(folder, source, split))
+
+
 def _predictions(judged: Judged) -> tuple[CasePredictions, ...]:
     names = tuple(judged.cases.names[member] for member in judged.members)
+    groups = judged.cases.groups_of(judged.members)
     return tuple(
-        CasePredictions(task.name, task.classes, names, judged.labels[:, i], judged.probabilities[:, i, : len(task.classes)])
+        CasePredictions(
+            task.name, task.classes, names, judged.labels[:, i], judged.probabilities[:, i, : len(task.classes)], groups
+        )
         for i, task in enumerate(judged.cases.tasks)
     )
 
