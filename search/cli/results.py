@@ -1,5 +1,6 @@
 """`dermtune list`, `show`, `best`, `evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from search.cli.options import (
     split_option,
 )
 from search.cli.standings import show_search
-from search.cli.tables import show_config, show_evaluation, show_rows
+from search.cli.tables import show_config, show_evaluation, show_rows, show_subgroups
 from search.errors import PlanError
 from search.records.mirror import shown
 from search.records.standing import NO_BASELINE, baseline_of, is_constant, score_words, why_none
@@ -183,6 +184,8 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
 @roles_options
 @split_option
 @click.option("--predictions", type=click.Path(path_type=Path, dir_okay=False), help="Write every case's as CSV to this file.")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Subgroups, too: a column, or its bands (age:30,50); any number.")
+@click.option("--metric", "metrics", multiple=True, help="Of subgroups [default: AUROC, melanoma's sensitivity, accuracy].")
 @click.option("--curves", type=click.Path(path_type=Path, dir_okay=False), help="Draw ROC curves into this .png or .svg file.")
 @command_options
 def evaluate(
@@ -192,6 +195,8 @@ def evaluate(
     roles: ColumnRoles,
     split: str,
     predictions: Path | None,
+    by: tuple[str, ...],
+    metrics: tuple[str, ...],
     curves: Path | None,
 ) -> None:
     """Measure a checkpoint on a split; 95 % bootstrap intervals over cases (patients, where known), of this one network."""
@@ -202,18 +207,33 @@ def evaluate(
     task = folders.task_of(checkpoint, TASKS)
     found = TASKS[task].load().evaluate(checkpoint, source, split)
     say_fixed_tasks(checkpoint, source)
+    subgroups = _subgroups(checkpoint, source, split, by) if by else []
     document = {"task": task, **found.to_json(), **_case_files(found, predictions, curves)}
+    document |= {"subgroups": [each.to_json() for each in subgroups]} if by else {}
     if split == "test":
         document["test_readings"] = record_reading(context.storage, checkpoint, source)
         err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
 
     def show() -> None:
         show_evaluation(checkpoint, found)
+        show_subgroups(subgroups, metrics)
         for kind, file in (("predictions", predictions), ("ROC curves", curves)):
             if file is not None:
                 out.print(f"{kind}: {file}", markup=False)
 
     context.emit(document, show)
+
+
+def _subgroups(checkpoint: Path, source: str, split: str, by: Sequence[str]) -> list[Any]:
+    """What `--by` asks for, a column each."""
+    from search.analysis.subgroups import by_subgroup, parted, subgroup_names
+    from trainables.data import case_columns
+
+    asked = [parted(text) for text in by]
+    classes = folders.read_json(checkpoint, "config.json")["classes"]
+    cells = case_columns(source, split, [column for column, _ in asked], classes if isinstance(classes, dict) else None)
+    cases = TASKS[folders.task_of(checkpoint, TASKS)].load().casewise(checkpoint, source, split)
+    return [by_subgroup(cases, column, subgroup_names(cells[column], edges)) for column, edges in asked]
 
 
 def _check_files(predictions: Path | None, curves: Path | None) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from search.cli.layout import laid_out
 from search.cli.options import number, out, span_text
+from search.errors import PlanError
 from spaces.fields import Value, fields_of, format_value
+from spaces.hints import suggest
 from trainables.contract import Evaluation
 from trainables.tasks import TASKS
 
@@ -60,6 +62,48 @@ def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
             rows = [(name, *map(str, row)) for name, row in zip(confusions.classes, matrix, strict=True)]
             kind = f"τ = {key}" if key.isdigit() else key
             show_rows(f"{in_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
+
+
+#: Of subgroups, the first that there are, if none are asked for.
+_OF_SUBGROUPS = ("melanoma/auroc", "melanoma/sensitivity_at_95_specificity", "auroc_mean", "accuracy_mean")
+
+
+def show_subgroups(found: Sequence[Any], metrics: Sequence[str]) -> None:
+    """A table for each column: its subgroups with their cases and metrics, and what they differ in.
+
+    Args:    found: see `search.analysis.subgroups.Subgroups`.
+             metrics: full names; none for `_OF_SUBGROUPS`.
+    Raises:  PlanError: when a metric is not among those of subgroups.
+    """
+    for each in found:
+        unknown = [name for name in metrics if name not in each.metrics]
+        if unknown:
+            raise PlanError(f"--metric must be one of a split's metrics; got {unknown[0]!r}{suggest(unknown[0], each.metrics)}")
+        names = metrics or [name for name in each.metrics if name.partition("/")[2] in _OF_SUBGROUPS]
+        rows = [
+            (group, str(number_of), *(_subgroup_text(each.metrics[name][group]) for name in names))
+            for group, number_of in each.num_cases.items()
+        ]
+        show_rows(f"by {each.column}", (each.column, "cases", *names), rows)
+        for name in names:
+            if (gap := each.gaps.get(name)) is None:
+                continue
+            p = "" if gap.p is None else f"; all alike: p = {gap.p:.4f}"
+            out.print(f"{name}: {gap.highest} is {gap.value:.3f} above {gap.lowest}{p}", markup=False)
+        if each.too_few:
+            out.print(f"too few cases to say anything: {', '.join(each.too_few)}", markup=False)
+    if found:
+        out.print(
+            "Intervals and p are each by themselves; of many that are looked at, one in twenty differs by luck.", markup=False
+        )
+
+
+def _subgroup_text(value: Any) -> str:
+    if value.value is None:
+        return "–"
+    return number(value.value, 3) + (
+        "" if value.interval is None else " [{}, {}]".format(*(number(e, 3) for e in value.interval))
+    )
 
 
 def _interval(edges: Sequence[float] | None) -> str:

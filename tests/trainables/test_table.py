@@ -172,10 +172,13 @@ def test_a_table_without_image_and_split_is_told_both_and_what_looks_like_them(w
     found = "got file, set, site, diagnosis ("
     first, second = _problems(write(header="file,set,site,diagnosis"))
     assert first.startswith(f"the table must have a column 'image' (--image file takes that one); {found}")
-    assert second.startswith(
-        "the table must have a column 'split' (--split-column set if it says train, valid or test; `dermtune data split"
-        f" table:cases.csv` draws one); {found}"
-    )
+    assert second.startswith(f"the table must have a column 'split' (--split-column set takes that one); {found}")
+
+
+def test_a_table_without_a_split_is_told_what_may_be_one_and_what_draws_one(write: Write) -> None:
+    (problem,) = _problems(write(["img/a.png,1,x", "img/b.png,2,y"], "image,fold,diagnosis"))
+    hint = "--split-column fold if it says train, valid or test; `dermtune data split table:cases.csv` draws one"
+    assert problem.startswith(f"the table must have a column 'split' ({hint}); got image, fold, diagnosis (")
 
 
 def test_a_table_without_a_task_is_refused(write: Write) -> None:

@@ -49,6 +49,11 @@ class DataFormat:
         return cast("Callable[[Path, Mapping[str, Sequence[str]] | None, ColumnRoles], Cases]", _module(self.reader).read)
 
     @property
+    def columns_of(self) -> Callable[[Path, CaseSet], Any]:
+        """(path, cases read from it) → every column as text, a row a case (a pandas DataFrame)."""
+        return cast("Callable[[Path, CaseSet], Any]", _module(self.reader).columns_of)
+
+    @property
     def inspect(self) -> Callable[[Any, Progress | None], Findings]:
         """(cases, progress) → what opening all files shows."""
         return cast("Callable[[Any, Progress | None], Findings]", _module(self.opener).inspect)
@@ -160,6 +165,29 @@ def read(source: str, classes: Mapping[str, Sequence[str]] | None = None) -> Cas
     name, path = split_source(source)
     cases, fold = DATASETS[name].read(path, classes, roles_of(source)), fold_of(source)
     return cases if fold is None else folded(cast("CaseSet | SegmentedCases", cases), *fold)
+
+
+def case_columns(
+    source: str, split: str, wanted: Sequence[str], classes: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """What columns of a data set's tables say of each case of a split, labels or not; "" where a cell is empty.
+
+    Args:    source: as typed.
+             split: its name.
+             wanted: columns.
+             classes: task → classes of a checkpoint that the cases must fit.
+    Raises:  DataError: when the data cannot be read, or have no such column.
+    """
+    name, path = split_source(source)
+    cases = _labelled(cast("CaseSet | SegmentedCases", read(source, classes)))
+    table = DATASETS[name].columns_of(path, cases)
+    absent = [column for column in wanted if column not in table]
+    if absent:
+        raise DataError(
+            f"--by must name a column of {path.name}; got {absent[0]!r} (there are {', '.join(map(str, table.columns))})"
+        )
+    members = cases.splits[split]
+    return {column: tuple(table[column].iloc[members].fillna("").astype(str)) for column in wanted}
 
 
 def split_contents(source: str, split: str, classes: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:

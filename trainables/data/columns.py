@@ -145,9 +145,7 @@ def _split_hint(table: pd.DataFrame, names: Sequence[str], path: Path) -> str:
     if meant is not None:
         return f"--split-column {as_option(meant)} takes that one"
     like = _like(_LIKE_SPLIT, names)
-    other = (
-        f"--split-column {as_option(like[0])} if it says train, valid or test" if like else "--split-column COLUMN names another"
-    )
+    other = f"{as_option(like[0])} if it says train, valid or test" if like else "COLUMN names another"
     return f"--split-column {other}; `dermtune data split {shlex.quote(f'table:{path.name}')}` draws one"
 
 

@@ -142,6 +142,15 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: 
     return found
 
 
+def columns_of(path: Path, cases: CaseSet) -> pd.DataFrame:
+    """Every column of meta.csv as text, a row a case.
+
+    Args:    path: of the release.
+             cases: read from it.
+    """
+    return read_table(path / "meta" / "meta.csv", []).loc[list(cases.rows)]
+
+
 def _group_problems(group: str, columns: Sequence[str]) -> Sequence[str]:
     try:
         check_column(group, columns, "meta.csv")

@@ -49,6 +49,11 @@ class Part:
         """The table of Part 3."""
         return self.root / f"ISIC-2017_{self.name}_Part3_GroundTruth.csv"
 
+    @property
+    def metadata(self) -> Path:
+        """Age and sex."""
+        return self.root / f"ISIC-2017_{self.name}_Data_metadata.csv"
+
     def lesion(self, case: str) -> Path:
         """A case's lesion mask, Part 1."""
         return self.root / f"ISIC-2017_{self.name}_Part1_GroundTruth" / f"{case}_segmentation.png"
@@ -126,6 +131,22 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: 
         notes=() if group is None else group_note(group, owners),
     )
     return SegmentedCases(cases, tuple(lesions), tuple(superpixels), tuple(annotations))
+
+
+def columns_of(path: Path, cases: CaseSet) -> pd.DataFrame:
+    """Every column of the tables of Part 3 and of the challenge's metadata (age, sex) as text, a row a case.
+
+    Args:    path: of the challenge's folder.
+             cases: read from it.
+    """
+    tables = []
+    for name in PARTS.values():
+        part = Part(path, name)
+        found = [read_table(file, []).drop_duplicates("image_id") for file in (part.diagnoses, part.metadata) if file.is_file()]
+        if found:
+            tables.append(pd.concat([table.set_index("image_id") for table in found], axis=1))
+    every = pd.concat(tables)
+    return every.loc[:, ~every.columns.duplicated()].reindex(list(cases.names))
 
 
 def _images(part: Part, problems: Problems) -> list[Path]:

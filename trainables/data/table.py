@@ -83,6 +83,15 @@ def read(path: Path, classes: Mapping[str, Sequence[str]] | None = None, roles: 
     return found
 
 
+def columns_of(path: Path, cases: CaseSet) -> pd.DataFrame:
+    """Every column of the table as text, a row a case.
+
+    Args:    path: of the table.
+             cases: read from it.
+    """
+    return read_table(path, []).loc[list(cases.rows)]
+
+
 def _tasks(
     table: pd.DataFrame,
     layout: Layout,
