@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trainables.data.cases import CaseSet
 from trainables.data.label_notes import label_notes, sparse_notes
+from trainables.data.precision_notes import precision_notes
 from trainables.data.repeated import unusable
 from trainables.data.twins import PictureHash, near_twins
 from trainables.errors import DataError
@@ -58,7 +59,7 @@ def findings_of(cases: CaseSet, leaks: Sequence[str], looks: Sequence[Look]) -> 
             *cases.contradictions(contents),
         ],
         warnings=[*cases.warnings, *label_notes(cases), *sparse_notes(cases), *cases.repeats(contents)],
-        notes=list(cases.notes),
+        notes=[*cases.notes, *precision_notes(cases)],
         twins=near_twins(cases, contents, [look.picture for look in looks]),
     )
 
