@@ -11,8 +11,10 @@ import pytest
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
+    "asha_promote.py": ["--seeds", "2", "--whole-trials", "3", "--processes", "1"],
     "attentive_baseline.py": ["--cases", "60", "--epochs", "1", "--seeds", "2"],
     "attentive_step.py": ["--size", "32", "--batch", "1", "--steps", "1"],
+    "compare_calibration.py": ["--sets", "4", "--cases", "40", "--processes", "1"],
     "confirm_calibration.py": ["--repeats", "3", "--most-seeds", "3", "--jobs", "1"],
     "data_path.py": ["--cases", "60", "--turns", "1", "--size", "96", "--batch", "4"],
     "decoder_convolutions.py": ["--batch", "1", "--repeats", "1"],
@@ -44,6 +46,7 @@ SMALL = {
 MAY_MISS = (
     "attentive_baseline.py",
     "attentive_step.py",
+    "compare_calibration.py",
     "confirm_calibration.py",
     "data_path.py",
     "fused_trials.py",
