@@ -9,6 +9,7 @@ from search.cli import (
     comparing,
     data,
     deleting,
+    evaluating,
     explaining,
     jobs,
     machine,
@@ -67,6 +68,7 @@ def cli() -> None:
 for group in (
     searching,
     results,
+    evaluating,
     comparing,
     deleting,
     predicting,

@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
-from search.cli.options import Context, command_options, err
+from search.cli.options import Context, command_options, err, out
 from search.cli.tables import in_words, show_rows
 from trainables import folders
 from trainables.contract import Predictor
 from trainables.errors import DataError
 from trainables.tasks import TASKS
 
+#: What every row has; the rest is of its task.
+_COMMON = ("image", "labels", "probabilities", "operating_point")
 #: To see whether an image can be read it is made as small as this.
 _TRIED_PX = 8
 
@@ -23,19 +25,28 @@ _TRIED_PX = 8
 @command_options
 def predict(context: Context, checkpoint: Path, images: tuple[Path, ...]) -> None:
     """Say what a checkpoint sees in images; of some that cannot be read the others are told all the same."""
+    from search.analysis.operating_point import called, read_operating_point  # what is behind it takes a second to import
+
     rows, problems = _predicted(TASKS[folders.task_of(checkpoint, TASKS)].load().predictor(checkpoint), images)
+    point = read_operating_point(checkpoint)
+    rows = rows if point is None else [{**row, "operating_point": called(point, row)} for row in rows]
     if problems and not rows:
         raise DataError(*problems)
 
     def show() -> None:
         for row in rows:
-            more = {name: value for name, value in row.items() if name not in ("image", "labels", "probabilities")}
+            more = {name: value for name, value in row.items() if name not in _COMMON}
             cells = [
                 (task, label, f"{row['probabilities'][task][label]:.3f}", _others(row["probabilities"][task], label))
                 for task, label in row["labels"].items()
             ]
             said = "".join(f", {in_words(name)} {value}" for name, value in more.items() if not isinstance(value, list))
             show_rows(row["image"] + said, ("task", "label", "probability", "others"), cells)
+            if point is not None:
+                at = row["operating_point"]
+                word = "called" if at["called"] else "not called"
+                where = f"probability {at['probability']:.3f}, operating point {at['threshold']:.3f} ({at['rule']})"
+                out.print(f"{word} {at['label']}: {where}", markup=False)
             for name, parts in more.items():
                 if isinstance(parts, list) and parts:
                     show_rows(

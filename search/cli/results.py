@@ -1,6 +1,6 @@
-"""`dermtune list`, `show`, `best`, `evaluate`."""
+"""`dermtune list`, `show`, `best`."""
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,13 @@ from search.cli.options import (
     err,
     number,
     out,
-    roles_options,
-    say_fixed_tasks,
-    split_option,
 )
 from search.cli.standings import show_search
-from search.cli.tables import show_config, show_evaluation, show_rows, show_subgroups
+from search.cli.tables import point_text, show_config, show_rows
 from search.errors import PlanError
 from search.records.mirror import shown
+from search.records.plan import Plan
 from search.records.standing import NO_BASELINE, baseline_of, is_constant, score_words, why_none
-from trainables import folders
-from trainables.contract import Evaluation
-from trainables.data.roles import ColumnRoles, with_roles
-from trainables.errors import DataError
 from trainables.tasks import TASKS
 
 
@@ -132,11 +126,20 @@ def _show_trial(found: leaderboard.RecordedSearch, log: dict[str, Any]) -> None:
 @click.option(
     "--confirmed", is_flag=True, help="Of the best mean in `dermtune confirm`, the run with the median value (of two, the worse)."
 )
+@click.option(
+    "--operating-point",
+    "rule",
+    metavar="RULE",
+    help="With --out: choose on validation from which probability on a case is called melanoma (specificity:0.95,"
+    " sensitivity:0.95, youden, cost:5); `predict` and `evaluate` use it.",
+)
 @command_options
-def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool) -> None:
+def best(context: Context, name: str, top: int, folder: Path | None, confirmed: bool, rule: str | None) -> None:
     """Give the best checkpoint over all trials and all epochs."""
     from search.records.tracking.store import run_ids
 
+    if rule is not None:
+        _check_point(rule, folder)
     found = leaderboard.open_search(context.storage, name)
     trials = None
     if confirmed:
@@ -153,6 +156,8 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
     rows = [{**row, "mlflow_run_id": runs.get(row["trial"])} for row in rows]
     if folder is not None:
         rows = copy_checkpoints(rows, folder)
+    if rule is not None:
+        rows = [{**row, "operating_point": _point(found.plan, Path(row["checkpoint"]), rule)} for row in rows]
 
     def show() -> None:
         metrics = [objective.metric for objective in found.plan.objectives]
@@ -174,91 +179,33 @@ def best(context: Context, name: str, top: int, folder: Path | None, confirmed: 
         show_config(found.plan.task, rows[0]["config"])
         for row in rows:
             out.print(f"{row['trial']}: {row['checkpoint']}", markup=False)
+            if rule is not None:
+                out.print(point_text(row["operating_point"]), markup=False)
 
     context.emit(rows, show)
 
 
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--data", "source", required=True, metavar="FORMAT:PATH", help="Data with the checkpoint's tasks and classes.")
-@roles_options
-@split_option
-@click.option("--predictions", type=click.Path(path_type=Path, dir_okay=False), help="Write every case's as CSV to this file.")
-@click.option("--by", multiple=True, metavar="COLUMN", help="Subgroups, too: a column, or its bands (age:30,50); any number.")
-@click.option("--metric", "metrics", multiple=True, help="Of subgroups [default: AUROC, melanoma's sensitivity, accuracy].")
-@click.option("--curves", type=click.Path(path_type=Path, dir_okay=False), help="Draw ROC curves into this .png or .svg file.")
-@command_options
-def evaluate(
-    context: Context,
-    checkpoint: Path,
-    source: str,
-    roles: ColumnRoles,
-    split: str,
-    predictions: Path | None,
-    by: tuple[str, ...],
-    metrics: tuple[str, ...],
-    curves: Path | None,
-) -> None:
-    """Measure a checkpoint on a split; 95 % bootstrap intervals over cases (patients, where known), of this one network."""
-    from search.records.split_readings import record_reading
+def _check_point(rule: str, folder: Path | None) -> None:
+    """Refuses a rule that there is not, or one without a copy to keep its point with.
 
-    source = with_roles(source, roles)
-    _check_files(predictions, curves)
-    task = folders.task_of(checkpoint, TASKS)
-    found = TASKS[task].load().evaluate(checkpoint, source, split)
-    say_fixed_tasks(checkpoint, source)
-    subgroups = _subgroups(checkpoint, source, split, by) if by else []
-    document = {"task": task, **found.to_json(), **_case_files(found, predictions, curves)}
-    document |= {"subgroups": [each.to_json() for each in subgroups]} if by else {}
-    if split == "test":
-        document["test_readings"] = record_reading(context.storage, checkpoint, source)
-        err.print(f"reading {document['test_readings']} of the test split of {source} (recorded)", markup=False)
-
-    def show() -> None:
-        show_evaluation(checkpoint, found)
-        show_subgroups(subgroups, metrics)
-        for kind, file in (("predictions", predictions), ("ROC curves", curves)):
-            if file is not None:
-                out.print(f"{kind}: {file}", markup=False)
-
-    context.emit(document, show)
-
-
-def _subgroups(checkpoint: Path, source: str, split: str, by: Sequence[str]) -> list[Any]:
-    """What `--by` asks for, a column each."""
-    from search.analysis.subgroups import by_subgroup, parted, subgroup_names
-    from trainables.data import case_columns
-
-    asked = [parted(text) for text in by]
-    classes = folders.read_json(checkpoint, "config.json")["classes"]
-    cells = case_columns(source, split, [column for column, _ in asked], classes if isinstance(classes, dict) else None)
-    cases = TASKS[folders.task_of(checkpoint, TASKS)].load().casewise(checkpoint, source, split)
-    return [by_subgroup(cases, column, subgroup_names(cells[column], edges)) for column, edges in asked]
-
-
-def _check_files(predictions: Path | None, curves: Path | None) -> None:
-    """Refuses files that could not be written, before anything is measured.
-
-    Raises:  DataError: when there is no folder for one, or a picture is to be of another kind.
+    Raises:  PlanError: when it is such a one.
     """
-    for flag, file in (("--predictions", predictions), ("--curves", curves)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise DataError(f"{flag} must be a file in a folder that exists; got {file}")
-    if curves is not None and curves.suffix.lower() not in (".png", ".svg"):
-        raise DataError(f"--curves must end in .png or .svg; got {curves}")
+    from search.analysis.operating_point import check_rule
+
+    check_rule(rule)
+    if folder is None:
+        raise PlanError("--operating-point must stand beside --out, where the checkpoint's copy keeps it; got none")
 
 
-def _case_files(found: Evaluation, predictions: Path | None, curves: Path | None) -> dict[str, str]:
-    """Writes what was asked for; gives where it is."""
-    if predictions is None and curves is None:
-        return {}
-    from search.analysis.evaluating import write_curves, write_predictions
+def _point(plan: Plan, checkpoint: Path, rule: str) -> dict[str, Any]:
+    """Chooses an operating point on the validation split of a search, and keeps it beside a checkpoint."""
+    from search.analysis.operating_point import choose
 
-    if predictions is not None:
-        write_predictions(found.predictions, predictions)
-    if curves is not None:
-        write_curves(found.predictions, curves)
-    return {name: str(file) for name, file in (("predictions", predictions), ("curves", curves)) if file is not None}
+    if plan.source is None:
+        raise PlanError(f"--operating-point must be of a task with data; got {plan.task}")
+    point = choose(TASKS[plan.task].load().predict_cases(checkpoint, plan.source, "valid"), rule, "valid")
+    point.write(checkpoint)
+    return asdict(point)
 
 
-COMMANDS = (list_, show, best, evaluate)
+COMMANDS = (list_, show, best)

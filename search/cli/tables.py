@@ -64,6 +64,29 @@ def show_evaluation(checkpoint: Path, found: Evaluation) -> None:
             show_rows(f"{in_words(group)}, {kind}: rows true, columns said", ("", *confusions.classes), rows)
 
 
+def point_text(point: Mapping[str, Any]) -> str:
+    """An operating point where it was chosen, in words."""
+    return (
+        f"operating point ({point['rule']}): {point['label']} from a probability of {point['threshold']:.3f} on; the"
+        f" {point['num_cases']} cases of {point['split']} that chose it have sensitivity {number(point['sensitivity'], 3)} and"
+        f" specificity {number(point['specificity'], 3)}, which flatters"
+    )
+
+
+def measured_point_text(point: Mapping[str, Any], split: str) -> str:
+    """What an operating point does on other cases, in words."""
+    told = " and ".join(
+        f"{name} {number(found['value'], 3)}"
+        + ("" if found["interval"] is None else " [{}, {}]".format(*(number(edge, 3) for edge in found["interval"])))
+        for name, found in point["measured"].items()
+    )
+    again = ", the cases that chose it: this flatters" if split == point["split"] else ""
+    return (
+        f"at the operating point of {point['split']} ({point['rule']}: {point['label']} from {point['threshold']:.3f} on):"
+        f" {told or 'nothing, no label is known'}{again}"
+    )
+
+
 #: Of subgroups, the first that there are, if none are asked for.
 _OF_SUBGROUPS = ("melanoma/auroc", "melanoma/sensitivity_at_95_specificity", "auroc_mean", "accuracy_mean")
 
