@@ -37,22 +37,24 @@ class Model:
     predictions: Sequence[CasePredictions]
 
 
-def checkpoint_of(text: str, storage: Path) -> tuple[Path, str]:
-    """A model's checkpoint, and by which name it goes.
+def checkpoint_of(text: str, storage: Path) -> tuple[Path, str, str | None]:
+    """A model's checkpoint, by which name it goes, and on what it was searched for, None for a checkpoint's folder.
 
     Args:    text: a checkpoint's folder, or the name of a search: the run that `best --confirmed` gives, else the best trial's.
              storage: of the search.
     Raises:  SearchNotFound: when it is neither.
     """
     if (Path(text) / SUMS).is_file():
-        return Path(text), text
+        return Path(text), text, None
     try:
         confirmation = latest_confirmation(storage, text)
         record = confirmation.trial(median_run(confirmation))
-        return confirmation.folder.fetched(str(record.checkpoint)), f"{text} ({record.trial}, confirmed)"
+        folder, source = confirmation.folder.fetched(str(record.checkpoint)), confirmation.plan.source
+        return folder, f"{text} ({record.trial}, confirmed)", source
     except SearchNotFound:
-        (row,) = best_rows(open_search(storage, text), 1)
-        return Path(row["checkpoint"]), f"{text} ({row['trial']}, not confirmed)"
+        found = open_search(storage, text)
+        (row,) = best_rows(found, 1)
+        return Path(row["checkpoint"]), f"{text} ({row['trial']}, not confirmed)", found.plan.source
 
 
 def predictions_of(checkpoint: Path, source: str, split: str) -> tuple[CasePredictions, ...]:

@@ -14,7 +14,7 @@ from trainables.errors import DataError
 
 @click.command()
 @click.argument("models", metavar="MODEL MODEL...", nargs=-1, required=True)
-@click.option("--data", "source", metavar="FORMAT:PATH", help="What checkpoints are measured on; tables need none.")
+@click.option("--data", "source", metavar="FORMAT:PATH", help="What models are measured on [default: a search's own data].")
 @roles_options
 @split_option
 @click.option("--task", help="What is compared [default: the diagnosis].")
@@ -65,7 +65,8 @@ def _model(context: Context, text: str, source: str | None, split: str) -> Any:
 
     if Path(text).suffix.lower() == ".csv":
         return Model(text, None, read_predictions(Path(text)))
-    checkpoint, name = checkpoint_of(text, context.storage)
+    checkpoint, name, own = checkpoint_of(text, context.storage)
+    source = source or own
     if source is None:
         raise PlanError(f"--data must say what {text} is measured on; got none")
     predictions = predictions_of(checkpoint, source, split)
