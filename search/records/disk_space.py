@@ -35,10 +35,16 @@ def append(file: FileIO, data: bytes, *, sync: bool) -> None:
             os.ftruncate(file.fileno(), start)
             raise
 
-    _until_there_is_room(write, Path(str(file.name)).parent)
+    once_there_is_room(write, Path(str(file.name)).parent)
 
 
-def _until_there_is_room(write: Callable[[], None], place: Path) -> None:
+def once_there_is_room(write: Callable[[], None], place: Path) -> None:
+    """Writes, again and again while the disk is full.
+
+    Args:    write: leaves nothing behind, under the name that it writes, when it fails.
+             place: on the disk, for the message.
+    Raises:  OSError: of any other kind.
+    """
     told = False
     while True:
         try:

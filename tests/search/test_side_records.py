@@ -1,15 +1,18 @@
 """The small records beside the ledger: readings of the test split, Tune's account, failures, learning curves."""
 
+import errno
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from bowl_events import begun, config_of, epoch_of, event_of, plan_of, reported, state_after
 from small_tables import checkpoint_of, table_source
 
+from search.records import disk_space, failure
 from search.records.curves import curves_frame, trials_frame, write_curves
 from search.records.failure import failure_trace, write_failure
 from search.records.split_readings import num_readings, record_reading
@@ -17,7 +20,7 @@ from search.records.state import SearchState
 from search.records.tune_record import LOST, RUNNING, TERMINATED, TuneRecord, mark_lost, statuses
 from trainables.data import read
 from trainables.errors import DataError
-from trainables.folders import digest
+from trainables.folders import digest, write_file
 
 
 @pytest.fixture
@@ -123,6 +126,27 @@ def test_a_trials_last_failure_is_kept_with_its_trace(tmp_path: Path) -> None:
     assert failure_trace(folder) == "Traceback of\nRuntimeError: second"
     text = (folder / "failure.json").read_text()
     assert text == '{\n "reason": "RuntimeError: second",\n "traceback": "Traceback of\\nRuntimeError: second"\n}\n'
+
+
+def test_a_failure_on_a_full_disk_is_kept_once_there_is_room_and_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the state that did not fit leaves less room than its failure takes."""
+    full = [OSError(errno.ENOSPC, "No space left on device")] * 3
+    pauses: list[float] = []
+
+    def hardly(file: Path, data: bytes) -> None:
+        if full:
+            raise full.pop()
+        write_file(file, data)
+
+    monkeypatch.setattr(failure, "write_file", hardly)
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(sleep=pauses.append))
+    write_failure(tmp_path / "t0000", "StorageFull: no room", "trace")
+    assert (failure_trace(tmp_path / "t0000"), len(pauses)) == ("trace", 3)
+    full.append(OSError(errno.EACCES, "Permission denied"))
+    with pytest.raises(OSError, match="Permission denied"):
+        write_failure(tmp_path / "t0000", "StorageFull: no room", "trace")
 
 
 @pytest.fixture
