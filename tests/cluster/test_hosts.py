@@ -23,9 +23,9 @@ from network import network
 with network() as made:
     (host,) = made.add(Host, "lonely")
     host.popen("sleep 1000 & setsid sleep 1000")
-    while len(psutil.Process().children(recursive=True)) < 6:
+    while len(found := psutil.Process().children(recursive=True)) < 6:  # looked at once: what sshd begins may end any moment
         pass
-    print(made.storage.parent, *(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
+    print(made.storage.parent, *(process.pid for process in found), flush=True)
     signal.pause()
 """
 
