@@ -72,7 +72,7 @@ def test_a_set_is_drawn_and_checked(folder: Path, capsys: pytest.CaptureFixture[
     assert "next: dermtune search attentive --data 'isic2017:a set'" in out
     assert run(("data", "check", "isic2017:a set")) == 0
     shown = capsys.readouterr()
-    assert [line.partition(":")[0] for line in shown.err.splitlines()] == ["warning"]
+    assert [line.partition(":")[0] for line in shown.err.splitlines()] == ["melanoma", "warning"]
     assert shown.out.splitlines()[-1].startswith("can be searched, but look at the warning above (1): dermtune search attentive")
     assert re.search(r"pigment_network +│ +present", shown.out)
     assert run(("data", "check", "isic2017:a set", "--json")) == 0

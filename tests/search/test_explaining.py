@@ -15,10 +15,10 @@ from PIL import Image
 from search.analysis.case_figures import picture_of_case, taken_and_given
 from search.analysis.explaining import write_explanation
 from search.analysis.trial_figures import evidence_in_cases
+from search.cli.evaluating import evaluate
 from search.cli.explaining import explain
 from search.cli.main import run
 from search.cli.options import say_fixed_tasks
-from search.cli.results import evaluate
 from spaces.fields import complete
 from trainables.contract import Confusions, TrialRequest
 from trainables.data import DATASETS
