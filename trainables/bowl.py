@@ -9,20 +9,10 @@ from typing import Any
 import numpy as np
 
 from spaces.fields import Value
-from trainables.contract import (
-    CasePredictions,
-    Casewise,
-    EpochReport,
-    Evaluation,
-    Predictor,
-    Prepared,
-    Rehearsal,
-    TrialRequest,
-    parts_note,
-    step_or_diverged,
-)
+from trainables.contract import EpochReport, Predictor, Prepared, Rehearsal, TrialRequest, parts_note, step_or_diverged
 from trainables.data.images import Progress
 from trainables.errors import DataError, OutOfMemory, TrialDiverged
+from trainables.evaluation import CasePredictions, Casewise, Evaluation
 from trainables.explanation import Explanation
 from trainables.folders import encode_json, read_json, write_folder
 from trainables.selection import BestEpoch

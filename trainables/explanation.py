@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from trainables.contract import Confusions
+from trainables.evaluation import Confusions
 from trainables.sharing import Sharing
 
 

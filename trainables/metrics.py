@@ -7,15 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from trainables import seven_point
-from trainables.counted import Measure, chunks, mean_of, measured, numbers, ratio, sums
+from trainables.counted import mean_of, numbers, ratio, sums
 from trainables.data.cases import MISSING, LabelTask, melanoma_class
 from trainables.names import escaped
-from trainables.resampling import Resampling
 
 CALIBRATION_BINS = 10
 SPECIFICITY = 0.95
-#: Values of a metric that differ by no more are one value.
-_ALIKE = 1e-12
 
 
 def auroc(
@@ -276,30 +273,3 @@ def _rates(matrix: Int[np.ndarray, "resamples 2 2"]) -> dict[str, Float[np.ndarr
     right = np.array([true_negative + true_positive, true_positive, true_negative])
     of = np.array([matrix.sum((1, 2)), false_negative + true_positive, true_negative + false_positive])
     return dict(zip(("accuracy", "sensitivity", "specificity"), ratio(right, of), strict=True))
-
-
-def bootstrap(
-    num_cases: int,
-    measure: Measure,
-    *,
-    groups: Int[np.ndarray, " cases"] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, list[float]]:
-    """95 % percentile intervals over resampled cases, or groups of them, of whatever can be measured on some of them.
-
-    There is none for what nearly every resample gives alike: a property of the network, or a metric of classes so well
-    apart in these cases that they cannot say how far from it the truth may be. One without a width would say that it is certain.
-
-    Args:    num_cases: to draw from, with repetition.
-             measure: counts of cases → metrics; a resample in which one is NaN does not count for it.
-             groups: code of each case's group, which are drawn whole; None where every case is its own.
-             resamples: bootstrap samples.
-             seed: of the resampling.
-    Returns: metric → [2.5 %, 97.5 %], of those that vary.
-    """
-    generator, resampling = np.random.default_rng(seed), Resampling(num_cases, groups)
-    drawn = (resampling.counts(generator, len(chunk)) for chunk in chunks(resamples, num_cases))
-    found = {name: values[~np.isnan(values)] for name, values in measured(measure, drawn).items()}
-    edges = {name: np.percentile(values, (2.5, 97.5)) for name, values in found.items() if len(values)}
-    return {name: [float(low), float(high)] for name, (low, high) in edges.items() if high - low > _ALIKE}

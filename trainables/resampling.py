@@ -1,7 +1,20 @@
 """Cases drawn again for a bootstrap: those of one patient or lesion are alike, so that they are drawn together."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Int
+
+
+def group_codes(groups: Sequence[str]) -> Int[np.ndarray, " cases"] | None:
+    """A number for each case's group, a case without one being its own; None where no two share one.
+
+    Args:    groups: names, "" where unknown.
+    """
+    numbers: dict[tuple[str, str | int], int] = {}
+    keys = [("group", group) if group else ("case", place) for place, group in enumerate(groups)]
+    codes = [numbers.setdefault(key, len(numbers)) for key in keys]
+    return np.array(codes, dtype=np.int64) if len(numbers) < len(codes) else None
 
 
 class Resampling:

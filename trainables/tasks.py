@@ -11,19 +11,10 @@ from spaces.errors import RequestError
 from spaces.fields import Value, fields_of
 from spaces.presets import Preset
 from trainables.attentive.paper import PAPER as ATTENTIVE_PAPER
-from trainables.contract import (
-    CasePredictions,
-    Casewise,
-    EpochReport,
-    Evaluation,
-    Objective,
-    Predictor,
-    Prepared,
-    Trial,
-    TrialRequest,
-)
+from trainables.contract import EpochReport, Objective, Predictor, Prepared, Trial, TrialRequest
 from trainables.data.images import Progress
 from trainables.errors import TrialDiverged
+from trainables.evaluation import CasePredictions, Casewise, Evaluation
 from trainables.explanation import Explanation
 from trainables.gated.paper import PAPER as GATED_PAPER
 from trainables.paper import Paper

@@ -12,11 +12,13 @@ from search.analysis.comparison import Compared, Scores
 from search.analysis.confirmed import latest_confirmation, median_run
 from search.analysis.leaderboard import best_rows, open_search
 from search.errors import PlanError, SearchNotFound
-from trainables.contract import CasePredictions
-from trainables.data.cases import melanoma_class
+from trainables.data.cases import class_in_question
 from trainables.data.primary import likely_primary
+from trainables.data.tables import read_table
 from trainables.errors import DataError
+from trainables.evaluation import CasePredictions
 from trainables.folders import SUMS, task_of
+from trainables.resampling import group_codes
 from trainables.tasks import TASKS
 
 _PROBABILITY = "probability/"
@@ -63,16 +65,14 @@ def predictions_of(checkpoint: Path, source: str, split: str) -> tuple[CasePredi
 
 
 def read_predictions(file: Path) -> list[CasePredictions]:
-    """A table of probabilities: as `evaluate --predictions` writes it, or `case`, `truth` and `probability` of the class.
+    """A table of probabilities, of any kind that `read_table` reads.
 
+    It is as `evaluate --predictions` writes it, or has `case`, `truth` and `probability` of the class.
     A column `group` says whose each case is.
 
     Raises:  DataError: when the table is of neither kind, or holds what is no probability.
     """
-    try:
-        table = pd.read_csv(file, dtype="string", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"a model must be a checkpoint, a search or a table that can be read; got {file}: {error}") from error
+    table = read_table(file, []).fillna("")
     columns = [name for name in table.columns if name.startswith(_PROBABILITY)]
     if columns and {"case", "task", "truth"} <= set(table.columns):
         return [_of_task(file, str(task), rows, columns) for task, rows in table.groupby("task", sort=False)]
@@ -107,7 +107,7 @@ def _groups(rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _numbers(file: Path, column: "pd.Series[str]") -> Float[np.ndarray, " cases"]:
-    found = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    found = pd.to_numeric(column.str.replace(",", "."), errors="coerce").to_numpy(dtype=float)
     if not np.all((found >= 0) & (found <= 1)):
         wrong = column.iloc[int(np.argmin((found >= 0) & (found <= 1)))]
         raise DataError(f"{file}: {column.name} must hold probabilities, 0 to 1; got {wrong!r}")
@@ -153,7 +153,8 @@ def brought_together(models: Sequence[Model], task: str | None, label: str | Non
         raise DataError(f"cases must be of {label} and of others; got {int(positive.sum())} of {len(positive)}")
     scores = [_scores(name, each, label, order) for name, each in zip(names, chosen, strict=True)]
     grouped = next((each for each in chosen if each.groups), None)
-    groups = None if grouped is None else _codes(grouped, order)
+    of_whom = {} if grouped is None else dict(zip(grouped.cases, grouped.groups, strict=True))
+    groups = group_codes([of_whom[case] for case in order]) if of_whom else None
     return Compared(task or "truth", label, positive, groups, scores, units if groups is not None else "cases")
 
 
@@ -166,9 +167,8 @@ def _question(models: Sequence[Model], task: str | None, label: str | None) -> t
     if found not in tasks:
         raise PlanError(f"--task must be one of {', '.join(tasks)}; got {found}")
     classes = next(each.classes for each in named if each.task == found)
-    melanoma = melanoma_class(classes)
-    if label is None and (melanoma is not None or len(classes) == 2):
-        label = classes[1 if melanoma is None else melanoma]
+    if label is None and (code := class_in_question(classes)) is not None:
+        label = classes[code]
     if label not in classes:
         raise PlanError(f"--class must be one of {', '.join(classes)}; got {label}")
     return found, label
@@ -199,10 +199,3 @@ def _scores(name: str, each: CasePredictions, label: str, order: Sequence[str]) 
     rows = [places[case] for case in order]
     said: Bool[np.ndarray, " cases"] = each.probabilities[rows].argmax(1) == _column(each, label)
     return Scores(name, each.probabilities[rows, _column(each, label)].astype(float), said)
-
-
-def _codes(each: CasePredictions, order: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """A code of each case's group; one without a group is its own."""
-    group = dict(zip(each.cases, each.groups, strict=True))
-    known: dict[tuple[str, str], int] = {}
-    return np.array([known.setdefault(("group", group[c]) if group[c] else ("case", c), len(known)) for c in order])

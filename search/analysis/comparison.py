@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from search.analysis.paired_tests import delong, holm, mcnemar
+from trainables.bootstrap import interval_of
 from trainables.counted import chunks, once_each, ratio, sums
 from trainables.metrics import auroc, average_precision, sensitivity_at_specificity
 from trainables.resampling import Resampling
@@ -132,7 +133,7 @@ def compare(found: Compared, specificity: float, *, resamples: int = _RESAMPLES,
     differences: dict[str, list[Difference]] = {}
     for name, measure in metrics.items():
         of_all = {m.name: float(measure(m.probabilities, m.said, counts)[0]) for m in found.models}
-        values[name] = {m.name: Value(of_all[m.name], _edges(drawn[name][m.name])) for m in found.models}
+        values[name] = {m.name: Value(of_all[m.name], interval_of(drawn[name][m.name])) for m in found.models}
         pairs = list(combinations(found.models, 2))
         resampled = [_Resampled.of(drawn[name][one.name] - drawn[name][other.name], freedom) for one, other in pairs]
         gaps = [of_all[one.name] - of_all[other.name] for one, other in pairs]
@@ -201,14 +202,6 @@ def _drawn(
             for model in found.models:
                 parts[name][model.name].append(measure(model.probabilities, model.said, counts))
     return {name: {m: np.concatenate(values) for m, values in of_models.items()} for name, of_models in parts.items()}
-
-
-def _edges(values: Float[np.ndarray, " resamples"]) -> tuple[float, float] | None:
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return None
-    low, high = (float(edge) for edge in np.percentile(known, (2.5, 97.5)))
-    return (low, high) if high - low > 1e-12 else None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainables.contract import CasePredictions, Confusions
+from trainables.evaluation import CasePredictions, Confusions
 from trainables.explanation import Explanation
 from trainables.metrics import confusion
 

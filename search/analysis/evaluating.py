@@ -11,7 +11,7 @@ from sklearn.metrics import auc, roc_curve
 
 from search.analysis import figures
 from search.analysis.figures import COLOURS, panels, plain_text, shortened
-from trainables.contract import CasePredictions
+from trainables.evaluation import CasePredictions
 
 _STYLES = ("-", "--", ":", "-.")
 

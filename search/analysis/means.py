@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from search.analysis.uncertainty import Interval, SeedRuns, mean_intervals
-from trainables.contract import Casewise
 from trainables.counted import chunks, measured, of_all
+from trainables.evaluation import Casewise
 from trainables.metric_ranges import range_of
 
 #: More cases than this are left out in blocks.

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from search.errors import PlanError
-from trainables.contract import CasePredictions
-from trainables.counted import chunks, of_all, ratio
-from trainables.data.cases import melanoma_class
+from trainables.bootstrap import bootstrap
+from trainables.counted import of_all, ratio
+from trainables.data.cases import class_in_question
 from trainables.data.primary import likely_primary
 from trainables.errors import CheckpointError
+from trainables.evaluation import CasePredictions
 from trainables.folders import write_file
-from trainables.resampling import Resampling
+from trainables.resampling import group_codes
 
 FILE = "operating_point.json"
 _RULE = re.compile(r"(?P<kind>specificity|sensitivity|cost):(?P<number>\d+(?:\.\d+)?)")
@@ -83,9 +84,7 @@ def choose(predictions: Sequence[CasePredictions], rule: str, split: str) -> Ope
     check_rule(rule)
     found = likely_primary([each.task for each in predictions])
     each = next((one for one in predictions if one.task == found), None)
-    code = None if each is None else melanoma_class(each.classes)
-    if code is None and each is not None and len(each.classes) == 2:
-        code = 1
+    code = None if each is None else class_in_question(each.classes)
     if each is None or code is None:
         raise PlanError("--operating-point must be of a diagnosis with melanoma, or with two classes; got tasks without one")
     known = each.truths >= 0
@@ -123,14 +122,12 @@ def _threshold(scores: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, "
     return float(candidates[int(np.argmax(weight * sensitivity + specificity))])
 
 
-def at_operating_point(
-    point: OperatingPoint, predictions: Sequence[CasePredictions], *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """Sensitivity and specificity on other cases at a threshold that they did not choose, with 95 % bootstrap intervals.
+def at_operating_point(point: OperatingPoint, predictions: Sequence[CasePredictions]) -> dict[str, Any]:
+    """Sensitivity and specificity on other cases at a threshold that they did not choose, with 95 % bootstrap intervals,
+    over groups where cases come in such.
 
     Args:    point: chosen before.
              predictions: a task each, one of which is the point's.
-             resamples, seed: of the bootstrap, over groups where cases come in such.
     Returns: JSON values; an interval is None where nearly every resample gives the same.
     Raises:  CheckpointError: when nothing is said of the point's class.
     """
@@ -149,29 +146,9 @@ def at_operating_point(
 
     if not known.any():
         return {**asdict(point), "measured": {}}
-    groups = _codes(each.groups, known)
-    generator, resampling = np.random.default_rng(seed), Resampling(int(known.sum()), groups)
-    parts = [measure(resampling.counts(generator, len(chunk))) for chunk in chunks(resamples, int(known.sum()))]
-    values = of_all(measure, int(known.sum()))
-    return {
-        **asdict(point),
-        "measured": {
-            name: {"value": value, "interval": _interval(np.concatenate([part[name] for part in parts]))}
-            for name, value in values.items()
-        },
-    }
-
-
-def _codes(groups: Sequence[str], known: Bool[np.ndarray, " cases"]) -> Int[np.ndarray, " known"] | None:
-    if not groups:
-        return None
-    own = [group or f"case {place}" for place, group in enumerate(groups)]
-    return np.asarray(np.unique(np.array(own)[known], return_inverse=True)[1])
-
-
-def _interval(values: Float[np.ndarray, " resamples"]) -> list[float] | None:
-    low, high = np.nanpercentile(values, (2.5, 97.5))
-    return [float(low), float(high)] if high - low > 1e-12 else None
+    groups = group_codes([group for group, one in zip(each.groups, known, strict=True) if one]) if each.groups else None
+    values, intervals = of_all(measure, len(positive)), bootstrap(len(positive), measure, groups=groups)
+    return {**asdict(point), "measured": {n: {"value": value, "interval": intervals.get(n)} for n, value in values.items()}}
 
 
 def called(point: OperatingPoint, row: dict[str, Any]) -> dict[str, Any]:

@@ -49,12 +49,19 @@ def delong(
     first: Float[np.ndarray, " cases"],
     second: Float[np.ndarray, " cases"],
     groups: Int[np.ndarray, " cases"] | None = None,
-) -> float:
-    """Two-sided p of the difference of two correlated areas; 1 where they cannot differ. See `auroc_covariance`."""
+) -> float | None:
+    """Two-sided p of the difference of two correlated areas. See `auroc_covariance`.
+
+    Returns: None where these cases cannot say how sure the areas are: one group of a kind, or areas that differ and vary in
+        nothing, as of a model that tells all apart beside one that says the same of all.
+    """
+    codes = np.arange(len(positive)) if groups is None else groups
+    if min(len(np.unique(codes[positive])), len(np.unique(codes[~positive]))) < 2:
+        return None
     areas, covariance = auroc_covariance(positive, np.stack([first, second]), groups)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-15:
-        return 1.0 if abs(areas[0] - areas[1]) < 1e-12 else 0.0
+        return 1.0 if abs(areas[0] - areas[1]) < 1e-12 else None
     return float(2 * stats.norm.sf(abs(areas[0] - areas[1]) / variance**0.5))
 
 

@@ -11,8 +11,8 @@ from search.errors import PlanError
 from search.records.split_readings import record_reading
 from search.records.trials import TrialRecord
 from spaces.fields import fields_of, format_value
-from trainables.contract import Confusions
 from trainables.data import read
+from trainables.evaluation import Confusions
 from trainables.reproduced import MeanConfusions, Measured, Outcome, Reproduced
 from trainables.sharing import Sharing
 from trainables.tasks import TASKS, TaskModule

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from search.errors import PlanError
-from trainables.contract import Casewise
+from trainables.bootstrap import interval_of
 from trainables.counted import chunks
+from trainables.evaluation import Casewise
 from trainables.resampling import Resampling
 
 _RESAMPLES = 1000
@@ -148,7 +149,7 @@ def by_subgroup(cases: Casewise, column: str, names: Sequence[str], *, resamples
         }
         metrics[metric] = {
             name: SubgroupValue(
-                None if np.isnan(values[place]) else float(values[place]), _interval(told[name]) if name in told else None
+                None if np.isnan(values[place]) else float(values[place]), interval_of(told[name]) if name in told else None
             )
             for place, name in enumerate(order)
         }
@@ -180,11 +181,6 @@ def _drawn(
         for metric in of_each[0]:
             parts.setdefault(metric, []).append(np.stack([found[metric] for found in of_each], axis=1))
     return {metric: np.concatenate(tables) for metric, tables in parts.items()}
-
-
-def _interval(values: Float[np.ndarray, " resamples"]) -> tuple[float, float] | None:
-    low, high = (float(edge) for edge in np.nanpercentile(values, (2.5, 97.5)))
-    return (low, high) if high - low > 1e-12 else None
 
 
 def _wald(

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from search.cli.options import Context, command_options, err, number, out, roles_options, split_option, with_options
-from search.cli.tables import show_rows
+from search.cli.options import Context, command_options, err, out, roles_options, split_option, with_options
+from search.cli.tables import show_rows, with_interval
 from search.errors import PlanError
 from trainables.data.roles import ColumnRoles
 from trainables.errors import DataError
@@ -80,11 +80,15 @@ def _show(found: Any, picture: Path | None) -> None:
     of = f"{found.label} in {found.task}" if found.task != "truth" else "the class"
     title = f"{of}: {found.num_positive} of {found.num_cases} cases; 95 % intervals over {found.units}"
     names = list(next(iter(found.metrics.values())))
-    show_rows(title, ("metric", *names), [(m, *(_text(values[n]) for n in names)) for m, values in found.metrics.items()])
+    show_rows(
+        title,
+        ("metric", *names),
+        [(m, *(with_interval(values[n].value, values[n].interval) for n in names)) for m, values in found.metrics.items()],
+    )
     for place in range(len(next(iter(found.differences.values())))):
         pairs = {metric: several[place] for metric, several in found.differences.items()}
         first, second = next((pair.first, pair.second) for pair in pairs.values())
-        rows = [(metric, _text(pair, "+"), "–" if pair.p is None else _p(pair.p), pair.test) for metric, pair in pairs.items()]
+        rows = [(m, with_interval(p.value, p.interval, "+"), _p(p.p), p.test) for m, p in pairs.items()]
         show_rows(f"{first} less {second}", ("metric", "difference", "p", "test"), rows)
     if len(names) > 2:
         out.print("p is adjusted for all pairs of a metric (Holm).", markup=False)
@@ -97,14 +101,8 @@ def _show(found: Any, picture: Path | None) -> None:
         out.print(f"picture: {picture}", markup=False)
 
 
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _text(found: Any, sign: str = "") -> str:
-    """`0.912 [0.893, 0.931]`."""
-    edges = "" if found.interval is None else " [{}, {}]".format(*(f"{edge:{sign}.3f}" for edge in found.interval))
-    return f"{found.value:{sign}.3f}{edges}" if sign else f"{number(found.value, 3)}{edges}"
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 COMMANDS = (compare,)

@@ -9,9 +9,9 @@ import click
 from search.cli.options import Context, command_options, err, out, roles_options, say_fixed_tasks, split_option
 from search.cli.tables import measured_point_text, show_evaluation, show_subgroups
 from trainables import folders
-from trainables.contract import Evaluation
 from trainables.data.roles import ColumnRoles, with_roles
 from trainables.errors import DataError
+from trainables.evaluation import Evaluation
 from trainables.tasks import TASKS
 
 

@@ -9,7 +9,7 @@ from search.cli.options import number, out, span_text
 from search.errors import PlanError
 from spaces.fields import Value, fields_of, format_value
 from spaces.hints import suggest
-from trainables.contract import Evaluation
+from trainables.evaluation import Evaluation
 from trainables.tasks import TASKS
 
 
@@ -75,11 +75,7 @@ def point_text(point: Mapping[str, Any]) -> str:
 
 def measured_point_text(point: Mapping[str, Any], split: str) -> str:
     """What an operating point does on other cases, in words."""
-    told = " and ".join(
-        f"{name} {number(found['value'], 3)}"
-        + ("" if found["interval"] is None else " [{}, {}]".format(*(number(edge, 3) for edge in found["interval"])))
-        for name, found in point["measured"].items()
-    )
+    told = " and ".join(f"{name} {with_interval(one['value'], one['interval'])}" for name, one in point["measured"].items())
     again = ", the cases that chose it: this flatters" if split == point["split"] else ""
     return (
         f"at the operating point of {point['split']} ({point['rule']}: {point['label']} from {point['threshold']:.3f} on):"
@@ -104,7 +100,11 @@ def show_subgroups(found: Sequence[Any], metrics: Sequence[str]) -> None:
             raise PlanError(f"--metric must be one of a split's metrics; got {unknown[0]!r}{suggest(unknown[0], each.metrics)}")
         names = metrics or [name for name in each.metrics if name.partition("/")[2] in _OF_SUBGROUPS]
         rows = [
-            (group, str(number_of), *(_subgroup_text(each.metrics[name][group]) for name in names))
+            (
+                group,
+                str(number_of),
+                *(with_interval(value.value, value.interval) for name in names for value in [each.metrics[name][group]]),
+            )
             for group, number_of in each.num_cases.items()
         ]
         show_rows(f"by {each.column}", (each.column, "cases", *names), rows)
@@ -119,14 +119,6 @@ def show_subgroups(found: Sequence[Any], metrics: Sequence[str]) -> None:
         out.print(
             "Intervals and p are each by themselves; of many that are looked at, one in twenty differs by luck.", markup=False
         )
-
-
-def _subgroup_text(value: Any) -> str:
-    if value.value is None:
-        return "–"
-    return number(value.value, 3) + (
-        "" if value.interval is None else " [{}, {}]".format(*(number(e, 3) for e in value.interval))
-    )
 
 
 def _interval(edges: Sequence[float] | None) -> str:
@@ -199,8 +191,8 @@ def show_confirmation(verdict: Any, page: Path) -> None:
             (
                 s.trial,
                 number(s.claimed, 3),
-                _with_interval(s.mean, s.interval),
-                _with_interval(s.difference, s.difference_interval),
+                with_interval(s.mean, s.interval),
+                with_interval(s.difference, s.difference_interval),
                 verdict.word(s) + (" (dropped)" if s.out and "dropped" in s.out else " (failed)" if s.out else ""),
             )
             for s in verdict.standings
@@ -223,9 +215,13 @@ def show_confirmation(verdict: Any, page: Path) -> None:
     out.print(f"Checkpoint{which}: {verdict.checkpoint or 'none'}\nReport: {page}", markup=False)
 
 
-def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """`0.912 [0.893, 0.931]`."""
-    return number(value, 3) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval is not None else "")
+def with_interval(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
+    """`0.912 [0.893, 0.931]`.
+
+    Args:    sign: "+" for a difference.
+    """
+    edges = "" if interval is None else " [{}, {}]".format(*(f"{edge:{sign}z.3f}" for edge in interval))
+    return f"{'–' if value is None else f'{value:{sign}z.3f}'}{edges}"
 
 
 def show_reproduction(document: Mapping[str, Any], page: Path) -> None:

@@ -11,9 +11,9 @@ from shown import REPOSITORY, SHARED, Shown, dermtune, learning_is_real, tests
 from trainables.attentive.data import on_device
 from trainables.attentive.structure_losses import soft_iou
 from trainables.attentive.task import judge_split
+from trainables.bootstrap import bootstrap
 from trainables.data.segmented import STRUCTURES
 from trainables.devices import choose_device
-from trainables.metrics import bootstrap
 
 LESION = STRUCTURES.index("lesion")
 #: The paper's fifth variant has no skips and trains its batch norm; 64 px and a quarter of the width fit two cores.

@@ -12,8 +12,8 @@ from search.analysis.comparison import THRESHOLDS, Compared, Scores, compare, ne
 from search.analysis.comparison_figure import comparison_figure
 from search.cli.main import run
 from search.errors import PlanError, SearchNotFound
-from trainables.contract import CasePredictions
 from trainables.errors import DataError
+from trainables.evaluation import CasePredictions
 
 TRUTH = np.array([True, True, True, False, False, False, False, False])
 FIRST = np.array([0.9, 0.8, 0.35, 0.7, 0.3, 0.2, 0.1, 0.05])
@@ -157,13 +157,26 @@ def test_other_truths_names_tasks_and_classes_are_refused() -> None:
         ("case,truth,chance\nc0,1,0.5\n", "must have the columns case, truth and probability"),
         ("case,truth,probability\nc0,1,1.5\n", "probability must hold probabilities, 0 to 1; got '1.5'"),
         ("case,truth,probability\nc0,maybe,0.5\n", "truth of c0 must be 1 or 0"),
-        ("", "a model must be a checkpoint, a search or a table that can be read"),
+        ("", "the table must have a header; got an empty file"),
     ],
 )
 def test_tables_of_something_else_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_predictions(tmp_path / "x.csv")
+
+
+def test_a_table_of_probabilities_may_be_as_an_office_program_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("\ufeffcase;truth;probability;group\nc0;1;0,75;p0\nc1;0;0,25;\n;;;\n", encoding="utf-8")
+    (found,) = read_predictions(tmp_path / "x.csv")
+    assert (found.cases, found.groups, found.probabilities[:, 1].tolist()) == (("c0", "c1"), ("p0", ""), [0.75, 0.25])
+
+
+def test_one_melanoma_alone_has_no_test_of_areas_and_ends_nothing() -> None:
+    found = compare(
+        Compared("t", "c", np.arange(8) == 0, None, (scores("a", FIRST), scores("b", FIRST[::-1]))), 0.8, resamples=100
+    )
+    assert (found.differences["AUROC"][0].p, found.differences["AUROC"][0].value) == (None, 1.0)
 
 
 def test_a_name_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from search.analysis.leaderboard import RecordedSearch
 from search.analysis.report import report_page
 from search.cli import tables
 from search.records.folder import SearchFolder
-from trainables.contract import CasePredictions, Confusions, Evaluation
+from trainables.evaluation import CasePredictions, Confusions, Evaluation
 from trainables.explanation import Explanation, SeenCase
 
 CLASSES = ("NEV", "MEL", "BCC")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from search.analysis.evaluating import predictions_table, roc_curves, write_curves, write_predictions
-from trainables.contract import CasePredictions
+from trainables.evaluation import CasePredictions
 
 CASES = ("a.jpg", "b, c.jpg", "d.jpg", "e.jpg")
 DIAGNOSIS = CasePredictions(

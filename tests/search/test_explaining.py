@@ -20,8 +20,9 @@ from search.cli.explaining import explain
 from search.cli.main import run
 from search.cli.options import say_fixed_tasks
 from spaces.fields import complete
-from trainables.contract import Confusions, TrialRequest
+from trainables.contract import TrialRequest
 from trainables.data import DATASETS
+from trainables.evaluation import Confusions
 from trainables.explanation import Attribution, Explanation, Gaze, SeenCase, SevenPoints
 from trainables.folders import encode_json, write_folder
 from trainables.sharing import Sharing

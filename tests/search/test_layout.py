@@ -23,7 +23,8 @@ from search.records.folder import SearchFolder
 from search.records.ledger import Ledger
 from spaces.fields import complete, fields_of
 from spaces.gated import GatedSpace
-from trainables.contract import Confusions, Evaluation, Objective
+from trainables.contract import Objective
+from trainables.evaluation import Confusions, Evaluation
 
 WIDTHS = (20, 40, 60, 80, 120, 200)
 STRUCTURES = ("lesion", "skin", "globules", "milia_like_cyst", "negative_network", "pigment_network", "streaks")

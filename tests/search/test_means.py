@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 from search.analysis import means
 from search.analysis.means import RunMetrics, averaged, means_over_runs, run_metrics, seed_runs
 from search.analysis.uncertainty import mean_intervals
-from trainables.contract import Casewise
 from trainables.counted import of_all
+from trainables.evaluation import Casewise
 from trainables.metric_ranges import SHARE
 
 LABELS = np.arange(40) % 4 == 0

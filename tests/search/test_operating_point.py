@@ -20,8 +20,8 @@ from search.analysis.operating_point import (
 from search.cli import tables
 from search.cli.main import run
 from search.errors import PlanError
-from trainables.contract import CasePredictions
 from trainables.errors import CheckpointError
+from trainables.evaluation import CasePredictions
 
 #: Five melanomas and five others, by probability; `m` is a melanoma.
 ORDER = "mmommoomoo"
@@ -77,10 +77,10 @@ def test_a_rule_holds_on_the_cases_that_chose_by_it(data: st.DataObject) -> None
 def test_other_cases_do_not_choose_again() -> None:
     point = choose(predictions(), "youden", "valid")
     other = predictions("moom?", np.array([0.7, 0.65, 0.2, 0.1, 0.9]))
-    found = at_operating_point(point, other, resamples=200)["measured"]
+    found = at_operating_point(point, other)["measured"]
     assert {name: each["value"] for name, each in found.items()} == {"sensitivity": 0.5, "specificity": 0.5}
     assert all(0 <= low < high <= 1 for each in found.values() for low, high in [each["interval"]])
-    sure = at_operating_point(point, predictions("mmoo", np.array([0.9, 0.8, 0.1, 0.2])), resamples=50)["measured"]
+    sure = at_operating_point(point, predictions("mmoo", np.array([0.9, 0.8, 0.1, 0.2])))["measured"]
     assert [each["interval"] for each in sure.values()] == [None, None]
     assert at_operating_point(point, predictions("??", np.array([0.9, 0.8])))["measured"] == {}
 
@@ -132,7 +132,7 @@ def test_an_image_is_called_at_or_above_the_threshold() -> None:
 
 def test_words_say_where_it_was_chosen_and_that_this_flatters() -> None:
     point = choose(predictions(), "youden", "valid")
-    told = at_operating_point(point, predictions("moom", np.array([0.7, 0.65, 0.2, 0.1])), resamples=100)
+    told = at_operating_point(point, predictions("moom", np.array([0.7, 0.65, 0.2, 0.1])))
     text = tables.measured_point_text(told, "test")
     assert text.startswith("at the operating point of valid (youden: MEL from 0.600 on): sensitivity 0.500 [")
     assert "flatters" not in text

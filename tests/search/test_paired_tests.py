@@ -83,7 +83,7 @@ def test_equal_models_are_told_apart_in_one_set_of_twenty(in_groups: bool) -> No
         positive = rng.random(60) < 0.4
         shared = rng.normal(size=60)[groups]
         scores = [positive + shared + 0.7 * rng.normal(size=60)[groups] + 0.3 * rng.normal(size=60) for _ in range(2)]
-        found += delong(positive, scores[0], scores[1], groups) < 0.05
+        found += (delong(positive, scores[0], scores[1], groups) or 0.0) < 0.05
     assert 0.03 <= found / 600 <= 0.075
 
 
@@ -97,6 +97,14 @@ def test_one_kind_of_case_or_one_group_of_it_is_refused() -> None:
 def test_models_that_rank_alike_have_no_difference() -> None:
     positive, score = np.array([True, False, True, False]), np.array([0.9, 0.1, 0.4, 0.6])
     assert delong(positive, score, score * 2) == 1.0
+
+
+def test_a_perfect_model_beside_a_constant_one_is_not_certain_to_be_better() -> None:
+    """Both areas, 1 and .5, vary in nothing over these four cases, which is no proof."""
+    positive = np.array([True, True, False, False])
+    assert delong(positive, positive.astype(float), np.full(4, 0.5)) is None
+    assert delong(np.array([True, False, False]), np.array([0.9, 0.1, 0.2]), np.array([0.1, 0.9, 0.2])) is None, "one alone"
+    assert delong(positive, np.arange(4.0), np.arange(4.0)[::-1], np.array([0, 0, 1, 2])) is None, "one patient's"
 
 
 def test_mcnemars_exact_test_is_the_binomial_of_the_cases_that_one_alone_has_right() -> None:

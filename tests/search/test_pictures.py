@@ -35,7 +35,8 @@ from search.records.events import Event
 from search.records.plan import Plan
 from search.records.state import SearchState
 from spaces.fields import Value
-from trainables.contract import Confusions, Objective
+from trainables.contract import Objective
+from trainables.evaluation import Confusions
 from trainables.explanation import Explanation, Gaze, SeenCase
 from trainables.sharing import Sharing
 

@@ -11,11 +11,11 @@ import pytest
 from search.analysis.subgroups import by_subgroup, parted, subgroup_names
 from search.cli import tables
 from search.errors import PlanError
-from trainables.contract import Casewise
 from trainables.counted import ratio
 from trainables.data import DATASETS, case_columns
 from trainables.data.roles import ColumnRoles, with_roles
 from trainables.errors import DataError
+from trainables.evaluation import Casewise
 from trainables.metrics import auroc
 
 SEX = ["f", "m"] * 6

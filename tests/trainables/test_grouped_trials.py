@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from spaces.fields import complete
+from trainables.bootstrap import bootstrap
 from trainables.contract import TrialRequest
 from trainables.data import DATASETS, read
 from trainables.data.cases import CaseSet
 from trainables.data.roles import ColumnRoles, with_roles
 from trainables.data.segmented import SegmentedCases
 from trainables.errors import DataError
-from trainables.metrics import bootstrap
 from trainables.tasks import TASKS
 
 SMALL: Mapping[str, Mapping[str, Any]] = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from trainables import counted, metrics
+from trainables.bootstrap import bootstrap
 from trainables.counted import once_each
 from trainables.data.cases import LabelTask
 
@@ -185,7 +186,7 @@ def test_melanoma_is_reported_only_where_the_diagnosis_has_such_a_class() -> Non
 
 
 def intervals_of(probabilities: np.ndarray, codes: np.ndarray, **how: int) -> dict[str, list[float]]:
-    return metrics.bootstrap(len(codes), partial(metrics.classification_metrics, probabilities, codes, TASKS, "DIAG"), **how)
+    return bootstrap(len(codes), partial(metrics.classification_metrics, probabilities, codes, TASKS, "DIAG"), **how)
 
 
 def test_the_mean_auroc_is_that_of_all_metrics() -> None:
@@ -275,7 +276,7 @@ def test_bootstrap_is_a_loop_over_the_cases_that_are_drawn(groups: np.ndarray | 
         for name, value in once(metrics.classification_metrics, probabilities[chosen], codes[chosen], TASKS, "DIAG").items():
             samples[name].append(value)
     compute = partial(metrics.classification_metrics, probabilities, codes, TASKS, "DIAG")
-    found = metrics.bootstrap(60, compute, groups=groups, resamples=40, seed=5)
+    found = bootstrap(60, compute, groups=groups, resamples=40, seed=5)
     assert set(found) == set(samples)
     for name, values in samples.items():
         assert found[name] == pytest.approx(np.percentile(values, (2.5, 97.5))), name
@@ -288,7 +289,7 @@ def test_bootstrap_takes_the_percentiles_of_what_was_computed_from_resampled_cas
         drawn.extend(counts.tolist())
         return {"mean": counts @ values / 5, "constant": np.full(len(counts), 3.0)}
 
-    intervals = metrics.bootstrap(5, compute, resamples=200, seed=4)
+    intervals = bootstrap(5, compute, resamples=200, seed=4)
     assert len(drawn) == 200
     assert {sum(times) for times in drawn} == {5}
     assert np.all(np.sum(drawn, axis=0) > 0)
@@ -306,7 +307,7 @@ def test_bootstrap_leaves_out_samples_in_which_a_metric_has_no_meaning() -> None
         share = counts[:, 0] / 4
         return {"share of 0": np.where(share > 0, share, np.nan), "never": np.full(len(counts), np.nan)}
 
-    found = metrics.bootstrap(4, compute, resamples=100)
+    found = bootstrap(4, compute, resamples=100)
     low, high = found.pop("share of 0")
     assert low == 0.25
     assert 0.5 <= high <= 1
@@ -320,6 +321,6 @@ def test_bootstrap_draws_a_thousand_samples_unless_told_otherwise() -> None:
         sizes.append(counts.shape)
         return {}
 
-    metrics.bootstrap(3, compute)
+    bootstrap(3, compute)
     assert sum(rows for rows, _ in sizes) == 1000
     assert {cases for _, cases in sizes} == {3}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.metrics import bootstrap
+from trainables.bootstrap import bootstrap
 from trainables.resampling import Resampling
 
 

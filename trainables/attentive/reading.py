@@ -19,7 +19,6 @@ from trainables.attentive.data import AttentiveBatch, AttentiveData
 from trainables.attentive.judged import CHUNK, Judged, joined, judge
 from trainables.attentive.model import build_model
 from trainables.augmentation import to_unit_range, views
-from trainables.contract import Confusions
 from trainables.data import read_segmented
 from trainables.data.images import Resize, decode, upright_size
 from trainables.data.isic2017 import MELANOMA
@@ -27,6 +26,7 @@ from trainables.data.segmented import NUM_GENERIC, STRUCTURES, SegmentedCases
 from trainables.described import read_description
 from trainables.devices import choose_device, image_layout, laid_out, threads
 from trainables.errors import CheckpointError, DataError
+from trainables.evaluation import Confusions
 from trainables.explanation import Explanation, Gaze, SeenCase, of_every_kind
 from trainables.metrics import confusion
 

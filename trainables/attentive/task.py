@@ -18,8 +18,9 @@ from trainables.attentive.judged import CHUNK, Judged
 from trainables.attentive.learner import AttentiveLearner
 from trainables.attentive.reading import AttentivePredictor, explain, explain_images, explain_model, judge_split, load_model
 from trainables.attentive.structure_metrics import read_structures, structure_metrics
+from trainables.bootstrap import bootstrap
 from trainables.case_readings import concatenated
-from trainables.contract import COSTS, CasePredictions, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
+from trainables.contract import COSTS, Predictor, Prepared, TrialRequest
 from trainables.counted import of_all
 from trainables.data import check_same, needed
 from trainables.data.images import Progress, upright_size
@@ -27,8 +28,8 @@ from trainables.data.inspection import notes_unless_leaking
 from trainables.data.isic2017 import MELANOMA
 from trainables.data.segmented import STRUCTURES, SegmentedCases
 from trainables.devices import choose_device
+from trainables.evaluation import CasePredictions, Casewise, Confusions, Evaluation
 from trainables.loop import TrainedTrial
-from trainables.metrics import bootstrap
 
 __all__ = ["build", "casewise", "evaluate", "explain", "explain_images", "explain_model", "load_model", "predictor", "prepare"]
 

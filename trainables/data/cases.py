@@ -14,6 +14,7 @@ from trainables import seven_point
 from trainables.data.image_files import is_file
 from trainables.data.repeated import some, told
 from trainables.errors import DataError
+from trainables.resampling import group_codes
 
 SPLITS = ("train", "valid", "test")
 MISSING = -1
@@ -98,11 +99,7 @@ class CaseSet:
 
     def group_codes(self, members: Int[np.ndarray, " members"]) -> Int[np.ndarray, " members"] | None:
         """A number for each of some cases' groups, a case without one being its own; None where no two share one."""
-        if not self.groups:
-            return None
-        numbers: dict[str | int, int] = {}
-        codes = [numbers.setdefault(self.groups[case] or case, len(numbers)) for case in map(int, members)]
-        return np.array(codes, dtype=np.int64) if len(numbers) < len(codes) else None
+        return group_codes([self.groups[case] for case in map(int, members)]) if self.groups else None
 
     def groups_of(self, members: Int[np.ndarray, " members"]) -> tuple[str, ...]:
         """Names of some cases' groups, "" where unknown; empty where no two share one."""
@@ -269,6 +266,12 @@ def melanoma_class(classes: Sequence[str]) -> int | None:
     """Position of the class called MEL or melanoma in any case, None where there is none."""
     lowered = [name.lower() for name in classes]
     return next((lowered.index(name) for name in ("mel", "melanoma") if name in lowered), None)
+
+
+def class_in_question(classes: Sequence[str]) -> int | None:
+    """Position of melanoma, or of the second of two classes; None where it must be said which one is meant."""
+    melanoma = melanoma_class(classes)
+    return 1 if melanoma is None and len(classes) == 2 else melanoma
 
 
 class PartlyUsable(DataError):

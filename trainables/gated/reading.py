@@ -14,13 +14,13 @@ from spaces.gated import GatedSpace
 from trainables import checkpoints, seven_point
 from trainables.attribution import integrated_gradients, log_odds
 from trainables.augmentation import to_unit_range
-from trainables.contract import Confusions
 from trainables.data import read_labelled
 from trainables.data.cases import MISSING, CaseSet, LabelTask
 from trainables.data.images import decode, load_images
 from trainables.described import read_description
 from trainables.devices import choose_device, laid_out, threads
 from trainables.errors import CheckpointError, DataError
+from trainables.evaluation import Confusions
 from trainables.explanation import Attribution, Explanation, SeenCase, SevenPoints, of_every_kind
 from trainables.gated.data import GatedData
 from trainables.gated.learner import CHUNK, build_model, infer, predict_logits, probabilities_of

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from models.gated_network import check_size
 from spaces.fields import Value, number
 from trainables import metrics
-from trainables.contract import COSTS, CasePredictions, Casewise, Confusions, Evaluation, Predictor, Prepared, TrialRequest
+from trainables.bootstrap import bootstrap
+from trainables.contract import COSTS, Predictor, Prepared, TrialRequest
 from trainables.counted import of_all, once_each
 from trainables.data import check_same, needed
 from trainables.data.images import Progress
@@ -18,6 +19,7 @@ from trainables.data.inspection import notes_unless_leaking
 from trainables.data.label_notes import nothing_to_rank
 from trainables.devices import choose_device
 from trainables.errors import DataError, as_requested
+from trainables.evaluation import CasePredictions, Casewise, Confusions, Evaluation
 from trainables.gated import data as gated_data
 from trainables.gated.data import GatedData
 from trainables.gated.learner import GatedLearner
@@ -95,7 +97,7 @@ def evaluate(folder: Path, source: str, split: str) -> Evaluation:
     judged = judge_split(folder, source, split)
     groups = judged.cases.group_codes(judged.members)
     of_cases = of_all(judged.metrics, len(judged.members))
-    intervals = metrics.bootstrap(len(judged.members), judged.metrics, groups=groups)
+    intervals = bootstrap(len(judged.members), judged.metrics, groups=groups)
     of_model = gate_metrics(load_model(folder))  # the same whatever the cases
     return Evaluation(
         split=split,
