@@ -84,12 +84,14 @@ class Search(SearchResult):
         plan = prepare_resume(storage, self.name, extension)
         return _trained(plan, storage, self.tracking_uri, self.address, pictures=pictures, resumed=True)
 
-    def confirm(self, *, top: int = 5, num_seeds: int = 3, num_folds: int = 1, max_concurrent: int | None = None) -> Verdict:
+    def confirm(
+        self, *, top: int | None = None, num_seeds: int = 3, num_folds: int = 1, max_concurrent: int | None = None
+    ) -> Verdict:
         """Trains the best configurations again on fresh seeds, as `dermtune confirm` does: is the best still the best?
 
             print(search.open("first").confirm(num_seeds=5).sentence)
 
-        Args:    top: configurations.
+        Args:    top: configurations; None for five, or all where there are fewer.
                  num_seeds: of each; 3 or more for intervals.
                  num_folds: stratified splits; 1 for the data's own.
                  max_concurrent: trials at once, None for as many as in the search.

@@ -117,7 +117,7 @@ def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int
 
 @click.command()
 @click.argument("name")
-@click.option("--top", type=click.IntRange(2), default=5, show_default=True, help="Best configurations to confirm.")
+@click.option("--top", type=click.IntRange(2), help="Best configurations to confirm [default: 5, or all of fewer].")
 @click.option(
     "--seeds",
     "num_seeds",
@@ -131,7 +131,7 @@ def resume(context: Context, name: str, pictures: bool, **extension: Any) -> int
 @click.option("--dry-run", is_flag=True, help="Say what would run, how long it would take and what it would read.")
 @command_options
 def confirm(
-    context: Context, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None, dry_run: bool
+    context: Context, name: str, top: int | None, num_seeds: int, num_folds: int, max_concurrent: int | None, dry_run: bool
 ) -> int:
     """Re-run the best configurations on fresh seeds, and splits: is the best still the best?"""
     from search.analysis.confirmation_preview import expected_time, preview

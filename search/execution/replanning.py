@@ -23,6 +23,9 @@ from trainables.data.images import Progress
 from trainables.data.source import is_synthetic
 from trainables.tasks import TASKS
 
+#: Configurations of a confirmation that nobody has given a number.
+_TOP = 5
+
 #: Fresh seeds begin here: no search's own reach so far.
 FRESH_SEED = 1_000_000
 
@@ -165,7 +168,7 @@ def prepare_resume(storage: Path, name: str, extension: Extension, progress: Pro
 
 
 def prepare_confirmation(
-    storage: Path, name: str, top: int, num_seeds: int, num_folds: int, max_concurrent: int | None = None
+    storage: Path, name: str, top: int | None, num_seeds: int, num_folds: int, max_concurrent: int | None = None
 ) -> Plan:
     """The plan of a confirmation: the best configurations of a search, on fresh seeds, to their epochs.
 
@@ -173,7 +176,7 @@ def prepare_confirmation(
 
     Args:    storage: folder of all searches.
              name: of the search.
-             top: configurations.
+             top: configurations, 2 or more; None for five, or all where there are fewer.
              num_seeds: of each, 2 or more.
              num_folds: stratified splits; 1 for the data's own.
              max_concurrent: trials at once, None for as many as in the search.
@@ -192,6 +195,7 @@ def prepare_confirmation(
         raise PlanError(f"--folds must be of a task with data; got {plan.task}")
     state = SearchState.of(read_events(folder.ledger_file), plan.objective, plan.constraints)
     ranked = [trial for trial in state.ranked() if not trial.excess(plan.constraints)]
+    top = min(_TOP, len(ranked)) if top is None else top
     if not 2 <= top <= len(ranked):
         raise PlanError(f"--top must be 2 to {len(ranked)}, the trials of {name} that have a score; got {top}")
     candidates = tuple(

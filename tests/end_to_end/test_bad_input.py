@@ -85,7 +85,9 @@ def test_a_label_that_training_has_in_another_spelling(folder: Path, capsys: pyt
 def test_a_column_of_free_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table(folder, comment=[f"seen {index}" for index in range(12)], day=[f"{index + 1}.3.2024" for index in range(12)])
     line = refused(capsys, *search("--data", data))
-    assert "column 'comment' must be labels: at most 50, and above 10 at most half as many as cases; got 12 values in 12" in line
+    assert (
+        "column 'comment' must be labels: at most 50, and above 10 less than half as many as cases; got 12 values in 12" in line
+    )
     assert "(--group comment if it says whose a case is; else --ignore comment,day leaves them out) (and 1 more: " in line
     assert run(("data", "check", data, "--ignore", "comment,day")) == 0
     ready = "ready: dermtune search gated --data table:cases.csv --ignore comment,day"

@@ -55,3 +55,9 @@ def test_uneven_folds_are_said_before_the_confirmation_begins(storage: Path) -> 
 def test_more_folds_than_can_be_parted_are_refused_before_anything_runs(storage: Path) -> None:
     with pytest.raises(DataError, match=r"^--folds must be 7 or less, the groups that can be parted; got 8$"):
         prepare_confirmation(storage, "done", 2, 2, 8)
+
+
+def test_of_fewer_trials_than_five_all_are_confirmed_unless_told_otherwise(storage: Path) -> None:
+    confirmation = prepare_confirmation(storage, "done", None, 2, 1).confirmation
+    assert confirmation is not None
+    assert [candidate.trial for candidate in confirmation.candidates] == ["t0", "t1"]

@@ -251,9 +251,15 @@ def test_a_column_with_nearly_as_many_values_as_cases_is_refused_once(
     lines = [f"img/a.png,train,{value.format(i + 1)},{'nevus' if i % 2 else 'melanoma'}" for i in range(num_cases - 1)]
     (problem,) = _problems(write([*lines, f"img/a.png,valid,{value.format(num_cases)},nevus"]))
     assert problem == (
-        f"column 'site' must be labels: at most 50, and above 10 at most half as many as cases; got {num_cases} values in"
+        f"column 'site' must be labels: at most 50, and above 10 less than half as many as cases; got {num_cases} values in"
         f" {num_cases} cases, {what}"
     )
+
+
+def test_a_patients_column_of_another_name_with_two_images_each_is_no_label(write: Write) -> None:
+    lines = [f"img/a.png,{'train' if i < 20 else 'valid'},P{i // 2:03d},{'nevus' if i % 2 else 'melanoma'}" for i in range(24)]
+    (problem,) = _problems(write(lines, "image,split,PatNr,diagnosis"))
+    assert "got 12 values in 24 cases, free text or ids (--group PatNr if it says whose a case is; else --ignore PatNr" in problem
 
 
 def test_ten_values_are_labels_in_a_table_of_any_size(write: Write) -> None:

@@ -23,8 +23,8 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./]\d{1,2}[./](\d{4}
 
 
 def no_labels(table: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
-    """One line for each column that has nearly as many values as cases: more than 50, or more than 10 that are more than half
-    as many as the cases that have one.
+    """One line for each column that has nearly as many values as cases: more than 50, or more than 10 that are half as
+    many as the cases that have one, or more: two images of each patient are usual.
 
     Args:    table: a column for each task.
              tasks: columns that would be tasks.
@@ -33,11 +33,11 @@ def no_labels(table: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
     for name in tasks:
         cells = table[name].dropna()
         number = cells.nunique()
-        if number > MAXIMUM_CLASSES or (number > FEW_VALUES and number > len(cells) / 2):
+        if number > MAXIMUM_CLASSES or (number > FEW_VALUES and 2 * number >= len(cells)):
             found[name] = (number, len(cells), _kind(list(cells.unique())))
     leave = as_option(*found)
     return [
-        f"column {name!r} must be labels: at most {MAXIMUM_CLASSES}, and above {FEW_VALUES} at most half as many as cases; got"
+        f"column {name!r} must be labels: at most {MAXIMUM_CLASSES}, and above {FEW_VALUES} less than half as many as cases; got"
         f" {number} values in {cases} cases, {kind} ({_owner(name, kind)}--ignore {leave} leaves"
         f" {'it' if len(found) == 1 else 'them'} out)"
         for name, (number, cases, kind) in found.items()
